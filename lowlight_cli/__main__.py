@@ -1,0 +1,3 @@
+from lowlight_cli.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""The `lowlight` command: a group whose subcommands are imported only when they run.
+
+`COMMANDS` repeats each command's first help line, because Click would import every command to print the
+group's help; a test compares the two. Only this package imports Click; it knows nothing of pixels.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from lowlight_cli import __version__
+from lowlight_cli.errors import INTERRUPTED, LowlightError
+
+COMMANDS = {
+    "enhance": "Brighten and clean pictures.",
+    "models": "List, check, fetch and remove models.",
+    "doctor": "Check this installation: versions, back ends, devices, cache.",
+}
+
+
+class LazyGroup(click.Group):
+    """Subcommand NAME lives in `lowlight_cli.cli.NAME` as `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"lowlight_cli.cli.{name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As Click's, with the nearest name for a mistyped one."""
+        import difflib
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lowlight")
+def group() -> None:
+    """Brighten and clean dark pictures.
+
+    \b
+    Example:
+      lowlight enhance photos/ --out bright/
+    """
+
+
+def main() -> None:
+    """Entry point: turns errors into one message on stderr and an exit code, in this one place."""
+    try:
+        sys.exit(group(standalone_mode=False))
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except LowlightError as error:
+        click.echo(f"Error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        sys.exit(INTERRUPTED)

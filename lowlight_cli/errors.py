@@ -1,0 +1,67 @@
+"""Everything `lowlight` raises on purpose, and the exit code each error ends the command with.
+
+LowlightError
+├── OptionError         2   an option or its value makes no sense
+├── OutputExists        2   a target is already there, or two inputs share one
+├── NoInput             3   nothing to work on
+├── ModelUnavailable    4   unknown model, weights missing, wrong bytes
+├── DeviceUnavailable   5   the device or back end asked for cannot be had
+├── PictureError        1   one picture cannot be read, processed or written
+└── OutOfMemory         1   a tile does not fit into memory (the caller may try a smaller one)
+"""
+
+from __future__ import annotations
+
+DONE, SOME_FAILED, USAGE, NO_INPUT, NO_MODEL, NO_DEVICE, ALL_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
+
+
+class LowlightError(Exception):
+    """An error a user can act on: what happened with the value found, and a remedy."""
+
+    exit_code = USAGE
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class OptionError(LowlightError):
+    """An option or its value makes no sense."""
+
+
+class OutputExists(LowlightError):
+    """A target is already there, or two inputs share one."""
+
+
+class NoInput(LowlightError):
+    """Nothing to work on."""
+
+    exit_code = NO_INPUT
+
+
+class ModelUnavailable(LowlightError):
+    """Unknown model, weights missing, or wrong bytes."""
+
+    exit_code = NO_MODEL
+
+
+class DeviceUnavailable(LowlightError):
+    """The device or back end asked for cannot be had."""
+
+    exit_code = NO_DEVICE
+
+
+class PictureError(LowlightError):
+    """One picture cannot be read, processed or written."""
+
+    exit_code = SOME_FAILED
+
+
+class OutOfMemory(LowlightError):
+    """A tile does not fit into memory."""
+
+    exit_code = SOME_FAILED

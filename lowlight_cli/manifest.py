@@ -1,0 +1,127 @@
+"""The table of models: one row of `weights_manifest.json` is one `ModelSpec`. Standard library only.
+
+Rows hold facts that both back ends need; networks hold mathematics. A second set of weights for a known
+network is one more row; `docs/add-a-model.md` tells the rest.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lowlight_cli.errors import ModelUnavailable
+
+SCHEMA_VERSION = 1
+FILE = "weights_manifest.json"
+PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightFile:
+    """One file of weights; `role` is `torch`, or `onnx-<graph>` for one of the graphs of the ONNX form.
+
+    `bundled` files lie in `lowlight_cli/bundled/`. Others come from the Hub: `repo` (None: the project's own),
+    a 40-hex `revision`, and `path` in that repository.
+    """
+
+    role: str
+    path: str
+    bytes: int
+    sha256: str
+    bundled: bool = False
+    repo: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """One row: what a model is, what a runner must know, where its weights are, what they measure."""
+
+    name: str
+    arch: str
+    summary: str
+    paper: Mapping[str, str]
+    licence: str
+    params: Mapping[str, Any]
+    parameters: int
+    multiple: int
+    """H and W of the network's input must be multiples of this; runners pad and crop."""
+    halo: int
+    """Pixels (of the picture) around a tile that can influence it."""
+    tiling: Literal["exact", "guided"]
+    """`exact`: only the halo matters. `guided`: vectors computed once from a thumbnail steer every tile."""
+    thumbnail: int
+    """Longest side of the thumbnail a `guided` network looks at, in pixels; 0 for `exact` ones."""
+    scales: tuple[int, ...]
+    exposure: bool
+    """True where the network takes a target brightness."""
+    precisions: tuple[str, ...]
+    bytes_per_pixel: int
+    """Working memory of a float32 run per pixel of the picture, for the choice of tiles."""
+    generative: bool
+    files: tuple[WeightFile, ...]
+    training: Mapping[str, Any]
+    figures: tuple[Mapping[str, Any], ...]
+
+    def file(self, role: str) -> WeightFile | None:
+        """The file of that role, or None."""
+        return next((file for file in self.files if file.role == role), None)
+
+    def graphs(self) -> tuple[str, ...]:
+        """Names of the graphs of the ONNX form: `context` for guided networks, `x1` / `x2` per scale."""
+        return (*(("context",) if self.tiling == "guided" else ()), *(f"x{scale}" for scale in self.scales))
+
+
+def manifest_path() -> Path:
+    """Inside the package (an installed wheel), else beside it (a checkout)."""
+    inside = PACKAGE / FILE
+    return inside if inside.exists() else PACKAGE.parent / FILE
+
+
+@functools.cache
+def read() -> Mapping[str, Any]:
+    """The whole manifest as parsed JSON."""
+    document = json.loads(manifest_path().read_text(encoding="utf-8"))
+    if document["schema_version"] != SCHEMA_VERSION:
+        raise ModelUnavailable(
+            f"{manifest_path()} has schema version {document['schema_version']}, this is version {SCHEMA_VERSION}.",
+            "Install the lowlight version that the file was written for.",
+        )
+    return document
+
+
+def hub_repo() -> str:
+    """The project's own Hub repository: `LOWLIGHT_HUB_REPO`, else the one place that names it."""
+    return os.environ.get("LOWLIGHT_HUB_REPO") or read()["hub_repo"]
+
+
+@functools.cache
+def models() -> Mapping[str, ModelSpec]:
+    """All rows by name, in the order of the file."""
+    return {name: spec_from_row(name, row) for name, row in read()["models"].items()}
+
+
+def spec_from_row(name: str, row: Mapping[str, Any]) -> ModelSpec:
+    """One parsed row as a `ModelSpec`; a missing or unknown field is a TypeError."""
+    values = dict(row)
+    values["scales"] = tuple(row["scales"])
+    values["precisions"] = tuple(row["precisions"])
+    values["figures"] = tuple(row["figures"])
+    values["files"] = tuple(WeightFile(**file) for file in row["files"])
+    return ModelSpec(name=name, **values)
+
+
+def find(name: str) -> ModelSpec:
+    """The row of that name; an unknown name is an error that names the nearest one."""
+    table = models()
+    if name in table:
+        return table[name]
+    near = difflib.get_close_matches(name, table, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known models: {', '.join(table)}."
+    raise ModelUnavailable(f"No model is called {name!r}.", hint)
