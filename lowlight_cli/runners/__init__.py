@@ -1,0 +1,157 @@
+"""Runners: one open network on one device, behind numpy arrays. Neither back end knows of the other.
+
+`auto` takes CUDA through torch where there is a CUDA device, else ONNX Runtime on the CPU without importing torch,
+which costs seconds. What was asked for is what runs, or an error: never a silent CPU run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from lowlight_cli import weights as weight_files
+from lowlight_cli.errors import DeviceUnavailable, LowlightError, ModelUnavailable, OptionError
+from lowlight_cli.manifest import ModelSpec, WeightFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BACKENDS = ("auto", "torch", "onnx")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+
+
+class Runner(Protocol):
+    """An open network. The fields say what really runs."""
+
+    spec: ModelSpec
+    backend: str
+    device: str
+    precision: str
+    sha256: str
+    """Of the file of weights."""
+
+    def context(self, thumbnails: NDArray[np.float32], exposure: float | None) -> NDArray[np.float32]:
+        """Vectors (N, K) that steer every tile, from (N, 3, s, s) in [0, 1]; `exposure` None: the network decides.
+
+        Networks with `tiling: exact` give (N, 0).
+        """
+        ...
+
+    def __call__(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, 3, H * scale, W * scale) in [0, 1] from (N, 3, H, W) in [0, 1], H and W multiples of `spec.multiple`.
+
+        Raises OutOfMemory if the device has not enough.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back memory and device."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunnerOptions:
+    """How to open a runner."""
+
+    backend: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    scale: int = 1
+    weights: Path | None = None
+    threads: int = 0
+    offline: bool = False
+    progress: bool = False
+
+
+def open_runner(spec: ModelSpec, options: RunnerOptions) -> Runner:
+    """Find the weights and open them; every option is checked before anything is loaded."""
+    check_options(spec, options)
+    backend = choose_backend(options)
+    device = choose_device(options)
+    spec = with_weights(spec, options.weights) if options.weights else spec
+    if backend == "torch":
+        from lowlight_cli.runners.pytorch import TorchRunner
+
+        return TorchRunner(spec, device, options)
+    from lowlight_cli.runners.onnx import OnnxRunner
+
+    return OnnxRunner(spec, device, options)
+
+
+def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
+    """Refuse what this model or no model can do."""
+    if options.scale not in spec.scales:
+        raise OptionError(
+            f"{spec.name} has no --scale {options.scale}.", f"It has {', '.join(str(scale) for scale in spec.scales)}."
+        )
+    if options.precision not in ("auto", *spec.precisions):
+        raise OptionError(
+            f"{spec.name} does not run in {options.precision}.", f"Allowed: auto, {', '.join(spec.precisions)}."
+        )
+
+
+def choose_backend(options: RunnerOptions) -> str:
+    """`torch` or `onnx`."""
+    if options.backend != "auto":
+        return options.backend
+    if options.device == "auto":
+        return "torch" if cuda_devices() or options.weights else "onnx"
+    return "onnx" if options.device == "cpu" and not options.weights else "torch"
+
+
+def choose_device(options: RunnerOptions) -> str:
+    """`cpu`, `cuda:N` or `mps`; only `auto` may fall to the CPU."""
+    if options.device == "auto":
+        return "cuda:0" if cuda_devices() else "cpu"
+    return "cuda:0" if options.device == "cuda" else options.device
+
+
+def cuda_devices() -> int:
+    """Number of CUDA devices as the driver tells, without importing torch."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int()
+    return count.value if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0
+
+
+def no_device(device: str, reason: str) -> DeviceUnavailable:
+    """The error for a device that cannot be had."""
+    return DeviceUnavailable(
+        f"--device {device} cannot be had: {reason}.", "Run `lowlight doctor`, or use --device cpu or auto."
+    )
+
+
+def with_weights(spec: ModelSpec, path: Path) -> ModelSpec:
+    """The row with a user's own file in place of its weights."""
+    if not path.is_file():
+        raise ModelUnavailable(f"There is no file {path}.", "Give a .safetensors or .pt file to --weights.")
+    if path.suffix == ".onnx":
+        raise OptionError(f"--weights takes PyTorch weights, not {path.name}.", "Give a .safetensors or .pt file.")
+    digest = weight_files.sha256_of(path)
+    # An absolute path stays one when it is joined to the folder of bundled files.
+    file = WeightFile(role="torch", path=str(path.resolve()), bytes=path.stat().st_size, sha256=digest, bundled=True)
+    return dataclasses.replace(spec, files=(file,), figures=())
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Whether a back end's exception says that memory ran out; both tell it in words only."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        words in text
+        for words in ("out of memory", "failed to allocate memory", "can't allocate memory", "bad_alloc", "bad alloc")
+    )
+
+
+def unless_memory(error: Exception, model: str) -> LowlightError:
+    """What to raise for an exception of a back end."""
+    from lowlight_cli.errors import OutOfMemory, PictureError
+
+    if is_memory_error(error):
+        return OutOfMemory("There is not enough memory.", "Use a smaller --tile, or --batch-size 1.")
+    return PictureError(f"{model} failed: {error}", "Try the other --backend, and report this with `lowlight doctor`.")

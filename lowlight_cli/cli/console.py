@@ -1,0 +1,71 @@
+"""Talk on stderr: a progress bar on a terminal, plain lines otherwise. Data goes to stdout, elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+import click
+
+PLAIN_EVERY = 10.0
+"""Seconds between plain progress lines."""
+
+
+class Console:
+    """Lines and progress of one command on stderr."""
+
+    def __init__(self, total: int, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.total, self.quiet, self.verbose = total, quiet, verbose
+        self.count, self.failed, self.started, self.last = 0, 0, time.monotonic(), time.monotonic()
+        self.bar = None
+
+    def __enter__(self) -> Console:
+        if sys.stderr.isatty() and not self.quiet and self.total > 1:
+            self.bar = progress_bar()
+            self.bar.start()
+            self.task = self.bar.add_task("enhance", total=self.total)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """A line; errors also when quiet."""
+        if self.quiet and not error:
+            return
+        if self.bar is not None:
+            self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            click.echo(text, err=True)
+
+    def advance(self) -> None:
+        """One file more is finished."""
+        self.count += 1
+        if self.bar is not None:
+            self.bar.advance(self.task)
+        elif time.monotonic() - self.last > PLAIN_EVERY and self.count < self.total:
+            self.last = time.monotonic()
+            rate = self.count / (self.last - self.started)
+            left = (self.total - self.count) / rate
+            self.say(f"{self.count} of {self.total}, {rate:.2f} files/s, {left:.0f} s left")
+
+
+def progress_bar():
+    """Bar, count, rate and time left."""
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Files per second."""
+
+        def render(self, task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.2f} files/s" if speed else "")
+
+    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    return Progress(*columns, console=RichConsole(stderr=True), transient=True)

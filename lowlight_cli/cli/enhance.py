@@ -1,0 +1,221 @@
+"""`lowlight enhance`: flags in, results out."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lowlight_cli.cli.console import Console
+from lowlight_cli.cli.options import AutoOr, Shard, json_option, runner_options, talk_options
+from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED, OptionError
+
+if TYPE_CHECKING:
+    from lowlight_cli.enhancer import Enhancer
+    from lowlight_cli.tasks.enhance import EnhanceOptions, Result, Run
+
+FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder, file, or - for stdout.")
+@click.option("-m", "--model", default="neid", show_default=True, help="Name of a model; see `lowlight models list`.")
+@runner_options
+@click.option("--scale", type=click.IntRange(1, 2), default=1, show_default=True, help="2: twice the size as well.")
+@click.option(
+    "--strength", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share of the network's output."
+)
+@click.option(
+    "--exposure",
+    type=AutoOr(float, 0.02, 0.98),
+    default="auto",
+    show_default=True,
+    help="Brightness to reach: mean luma.",
+)
+@click.option(
+    "--tile", type=AutoOr(int, 0), default="auto", show_default=True, help="Side of the tiles in pixels; 0: never tile."
+)
+@click.option(
+    "--batch-size", type=AutoOr(int, 1), default="auto", show_default=True, help="Pictures of one size run together."
+)
+@click.option(
+    "--format", "format_", type=click.Choice(FORMATS), default="keep", show_default=True, help="Format to write."
+)
+@click.option("--quality", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF.  [default: 95, 95, 90]")
+@click.option(
+    "--depth",
+    type=click.Choice(["keep", "8", "16"]),
+    default="keep",
+    show_default=True,
+    help="Bits per channel to write.",
+)
+@click.option("--suffix", default="", help="Added to each name, before its extension.")
+@click.option("--flatten", is_flag=True, help="All outputs in one folder, instead of the inputs' tree.")
+@click.option("--overwrite", is_flag=True, help="Replace existing outputs (never inputs).")
+@click.option("--skip-existing", is_flag=True, help="Leave existing outputs, do the rest.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N pictures.")
+@click.option(
+    "--shard", type=Shard(), default="1/1", help="Part I of N of the pictures, chosen by name, for batch systems."
+)
+@click.option(
+    "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger pictures."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be written; do nothing.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@json_option
+@talk_options
+def command(**flags: Any) -> None:
+    """Brighten and clean pictures.
+
+    INPUT is a file, a folder (with all below it), a quoted pattern, or - for stdin. Inputs are never changed, and
+    existing outputs stop the run before any work.
+
+    \b
+    Example:
+      lowlight enhance photos/ --out bright/
+      lowlight enhance night.jpg --out day.png --exposure 0.4
+      cat night.jpg | lowlight enhance - --out - > day.jpg
+
+    Exit codes: 0 done, 1 some files failed, 2 usage, 3 no input, 4 model unavailable, 5 device unavailable,
+    6 all failed, 130 interrupted.
+    """
+    options = read_flags(flags)
+    piped = flags["inputs"] == ("-",)
+    if ("-" in flags["inputs"] and not piped) or (str(flags["out"]) == "-" and not piped):
+        raise OptionError("A pipe takes one picture: `lowlight enhance - --out FILE` or `--out -`.", "")
+    if piped and str(flags["out"]) == "-" and flags["as_json"]:
+        raise OptionError("stdout cannot hold both a picture and JSON.", "Leave out --json, or name a file with --out.")
+    # A batch system's SIGTERM ends a run as Ctrl-C does: nothing half-written stays.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(pipe(options, flags) if piped else files(options, flags))
+
+
+def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
+    """The task's options from Click's."""
+    from lowlight_cli.enhancer import Settings
+    from lowlight_cli.jobs import Layout
+    from lowlight_cli.runners import RunnerOptions
+    from lowlight_cli.tasks.enhance import EnhanceOptions
+
+    if flags["overwrite"] and flags["skip_existing"]:
+        raise OptionError("--overwrite and --skip-existing contradict each other.", "Leave out one of them.")
+    existing = "overwrite" if flags["overwrite"] else "skip" if flags["skip_existing"] else "refuse"
+    return EnhanceOptions(
+        inputs=flags["inputs"],
+        layout=Layout(
+            out=flags["out"],
+            existing=existing,
+            format=flags["format_"],
+            **{name: flags[name] for name in ("suffix", "flatten", "shard", "limit")},
+        ),
+        runner=RunnerOptions(
+            weights=Path(flags["weights"]) if flags["weights"] else None,
+            progress=sys.stderr.isatty() and not flags["quiet"],
+            **{name: flags[name] for name in ("backend", "device", "precision", "threads", "offline", "scale")},
+        ),
+        settings=Settings(
+            depth=flags["depth"] if flags["depth"] == "keep" else int(flags["depth"]),
+            **{name: flags[name] for name in ("strength", "exposure", "tile")},
+        ),
+        **{name: flags[name] for name in ("model", "batch_size", "quality", "max_pixels", "fail_fast")},
+    )
+
+
+def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
+    """Enhance files; gives the exit code."""
+    from lowlight_cli.tasks.enhance import Run, as_json
+
+    run = Run(options)
+    counts: Counter[str] = Counter()
+    started = time.monotonic()
+    with Console(len(run.jobs), quiet=flags["quiet"], verbose=flags["verbose"]) as console:
+        idle = flags["dry_run"] or all(job.skip for job in run.jobs)
+        enhancer = None if idle else announce(run, console)
+        results = run.planned() if enhancer is None else run.results(enhancer)
+        interrupted = False
+        try:
+            for result in results:
+                counts[result.status] += 1
+                if flags["as_json"]:
+                    print_json(as_json(result, enhancer, options))
+                show(result, console)
+                console.advance()
+        except KeyboardInterrupt:
+            interrupted = True
+            results.close()
+        return summary(counts, run, flags, time.monotonic() - started, interrupted, console)
+
+
+def announce(run: Run, console: Console) -> Enhancer:
+    """Open the model, and say once what really runs."""
+    enhancer = run.open()
+    runner = enhancer.runner
+    console.say(
+        f"{run.options.model}: {runner.backend} on {runner.device}, {runner.precision}, weights {runner.sha256[:12]}, "
+        f"{len(run.jobs)} picture{'s' * (len(run.jobs) != 1)}"
+    )
+    return enhancer
+
+
+def show(result: Result, console: Console) -> None:
+    """One file: failures and notices always, the rest when verbose."""
+    if result.status == "failed":
+        console.say(f"FAILED {result.source}: {result.error} {result.hint or ''}".rstrip(), error=True)
+    elif console.verbose or result.status == "planned":
+        size = f" {result.width}x{result.height}" if result.width else ""
+        tile = f", tiles of {result.tile}" if result.tile else ""
+        seconds = f", {result.seconds:.2f} s" if result.status == "done" else ""
+        console.say(f"{result.status} {result.source} -> {result.target}{size}{tile}{seconds}")
+    for notice in result.notices:
+        console.say(f"note {result.source}: {notice}")
+
+
+def summary(
+    counts: Counter[str], run: Run, flags: dict[str, Any], seconds: float, interrupted: bool, console: Console
+) -> int:
+    """Say how it went; gives the exit code."""
+    left = len(run.jobs) - counts.total()
+    parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not tried"] if left else [])
+    text = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
+    code = exit_code(counts, interrupted)
+    if flags["as_json"]:
+        total = {name: counts[name] for name in ("done", "failed", "skipped", "planned")}
+        print_json({"summary": {**total, "not_tried": left, "seconds": round(seconds, 3), "exit_code": code}})
+    console.say(f"Interrupted: {text}" if interrupted else text, error=interrupted or bool(counts["failed"]))
+    return code
+
+
+def exit_code(counts: Counter[str], interrupted: bool) -> int:
+    """Of the whole run; skipped files count as done."""
+    if interrupted:
+        return INTERRUPTED
+    if not counts["failed"]:
+        return DONE
+    return SOME_FAILED if counts["done"] + counts["skipped"] else ALL_FAILED
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """One line on stdout, at once: a script may be reading."""
+    click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:
+    """One picture from stdin to stdout or to a file."""
+    from lowlight_cli.tasks.enhance import as_json, enhance_pipe
+
+    with Console(1, quiet=flags["quiet"], verbose=flags["verbose"]) as console:
+        data, result, enhancer = enhance_pipe(sys.stdin.buffer.read(), options)
+        if data is not None:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        if flags["as_json"]:
+            print_json(as_json(result, enhancer, options))
+        show(result, console)
+    return DONE

@@ -1,0 +1,300 @@
+"""`lowlight models`: what models there are, and where their weights lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lowlight_cli import manifest
+from lowlight_cli.errors import LowlightError, ModelUnavailable, OptionError
+from lowlight_cli.manifest import ModelSpec
+
+HEADINGS = ("NAME", "ARCH", "PARAMETERS", "MB", "WEIGHTS", "GENERATIVE", "SUMMARY")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")
+offline = click.option("--offline", is_flag=True, help="Never use the network.")
+names = click.argument("names", metavar="NAME...", nargs=-1)
+
+
+@click.group(name="models")
+def command() -> None:
+    """List, check, fetch and remove models.
+
+    Weights are looked for in the package, among imported files, in the Hub cache, and last on the Hub.
+
+    \b
+    Example:
+      lowlight models list
+    """
+
+
+@command.command("list")
+@as_json
+def list_(as_json: bool) -> None:
+    """List all models and where their weights are.
+
+    The files are not read; `lowlight models verify` does that.
+
+    \b
+    Example:
+      lowlight models list --json
+    """
+    rows = [describe(spec) for spec in manifest.models().values()]
+    if as_json:
+        return write_json({"models": rows})
+    return write_table(HEADINGS, [table_row(row) for row in rows])
+
+
+@command.command()
+@click.argument("name")
+@as_json
+def show(name: str, as_json: bool) -> None:
+    """Show everything known of one model.
+
+    Paper, licence, what a runner must know, files with their sha256, and measured figures.
+
+    \b
+    Example:
+      lowlight models show NAME
+    """
+    row = describe(manifest.find(name))
+    if as_json:
+        return write_json(row)
+    files = row.pop("files")
+    for key, value in row.items():
+        click.echo(f"{key + ':':<16} {value if isinstance(value, str) else json.dumps(value)}")
+    for file in files:
+        click.echo(f"\n{file['role']}: {file['path']} ({file['place']})")
+        click.echo(f"  {file['bytes']} bytes, sha256 {file['sha256']}")
+        if file["file"]:
+            click.echo(f"  {file['file']}")
+    return None
+
+
+@command.command()
+@names
+@click.option("--all", "everything", is_flag=True, help="All models.")
+@offline
+@as_json
+def pull(names: tuple[str, ...], everything: bool, offline: bool, as_json: bool) -> None:
+    """Fetch and check the weights of models.
+
+    What is here already is checked, not fetched again.
+
+    \b
+    Example:
+      lowlight models pull --all
+    """
+    from lowlight_cli import weights
+
+    if everything == bool(names):
+        raise OptionError("Nothing or too much is named.", "Give names of models, or --all.")
+    paths: dict[str, dict[str, str]] = {}
+    for spec in chosen(names):
+        for file in spec.files:
+            path = weights.find(spec, file.role, offline=offline, progress=True)
+            paths.setdefault(spec.name, {})[file.role] = str(path)
+            click.echo(f"{spec.name}: {file.role} is at {path}", err=True)
+    if as_json:
+        write_json(paths)
+
+
+@command.command()
+@names
+@click.option("--run", is_flag=True, help="Also run each model once on each back end.")
+@offline
+@as_json
+def verify(names: tuple[str, ...], run: bool, offline: bool, as_json: bool) -> None:
+    """Hash every file of weights on this disk again.
+
+    Without names, of all models. Exit code 4 says that a file is not what the manifest states, or that a run failed.
+
+    \b
+    Example:
+      lowlight models verify --run
+    """
+    specs = chosen(names)
+    files = [checked for spec in specs for checked in check_files(spec)]
+    runs = [tried for spec in specs for tried in try_out(spec, offline)] if run else []
+    bad = [item for item in (*files, *runs) if not item["ok"]]
+    if as_json:
+        write_json({"ok": not bad, "files": files, "runs": runs})
+    else:
+        for item in (*files, *runs):
+            words = (item["model"], item.get("role"), item.get("backend"), item.get("path"), item["detail"])
+            click.echo("  ".join(("ok " if item["ok"] else "BAD", *filter(None, words))))
+    if bad:
+        raise ModelUnavailable(
+            f"{len(bad)} of {len(files) + len(runs)} checks failed.", "`lowlight models pull` replaces cached files."
+        )
+    if not files:
+        click.echo("No weights on this disk.", err=True)
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@as_json
+def import_(file: Path, as_json: bool) -> None:
+    """Take a file of weights that was brought here by hand.
+
+    It is recognised by its sha256, whatever its name; other files are refused.
+
+    \b
+    Example:
+      lowlight models import /media/usb/weights.safetensors
+    """
+    from lowlight_cli import weights
+
+    spec, found, path = weights.import_file(file)
+    click.echo(f"{file} is the {found.role} file of {spec.name}.", err=True)
+    if as_json:
+        write_json({"model": spec.name, "role": found.role, "path": str(path)})
+    else:
+        click.echo(path)
+
+
+@command.command()
+@click.argument("name")
+@as_json
+def path(name: str, as_json: bool) -> None:
+    """Print where the checked weights of a model lie.
+
+    One line per file: role, tab, path. Exit code 4 where a file is not on this disk; nothing is fetched.
+
+    \b
+    Example:
+      lowlight models path NAME
+    """
+    from lowlight_cli import weights
+
+    spec = manifest.find(name)
+    paths = {file.role: weights.present(spec, file.role) for file in spec.files}
+    here = {role: str(found) for role, found in paths.items() if found}
+    if as_json:
+        write_json(here)
+    else:
+        for role, found in here.items():
+            click.echo(f"{role}\t{found}")
+    for role in paths.keys() - here.keys():
+        weights.find(spec, role, offline=True)  # says what is wrong with it, or how to get it
+
+
+@command.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@as_json
+def rm(names: tuple[str, ...], as_json: bool) -> None:
+    """Delete imported, exported and cached weights of models.
+
+    What came with lowlight stays.
+
+    \b
+    Example:
+      lowlight models rm NAME
+    """
+    from lowlight_cli import weights
+
+    removed = [str(path) for spec in chosen(names) for path in weights.remove(spec)]
+    if as_json:
+        write_json({"removed": removed})
+    else:
+        for path in removed:
+            click.echo(path)
+    if not removed:
+        click.echo("Nothing to delete: no imported, exported or cached files.", err=True)
+
+
+@command.command()
+@click.option("--repo", metavar="OWNER/NAME", help="Repository on the Hub; else LOWLIGHT_HUB_REPO or the project's.")
+@click.option("--message", default="Publish weights", show_default=True, help="Message of the commit.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be uploaded.")
+@as_json
+def publish(repo: str | None, message: str, dry_run: bool, as_json: bool) -> None:
+    """Upload the weights of all models to the Hub (for maintainers).
+
+    Needs HF_TOKEN with write access. Prints the revision to pin in the manifest.
+
+    \b
+    Example:
+      lowlight models publish --dry-run
+    """
+    from lowlight_cli.tasks import publish as task
+
+    repo = (repo or manifest.hub_repo()).partition("@")[0]
+    uploads = task.plan(manifest.models().values(), task.cards_folder())
+    for upload in uploads:
+        click.echo(f"{upload.target}  {upload.bytes} bytes  {upload.source}", err=as_json or not dry_run)
+    if not uploads:
+        raise ModelUnavailable("There is nothing to publish.", "The manifest has no rows with files of this project.")
+    revision = None if dry_run else task.publish(uploads, repo, message)
+    if as_json:
+        files = [{"path": upload.target, "bytes": upload.bytes, "sha256": upload.sha256} for upload in uploads]
+        write_json({"repo": repo, "revision": revision, "files": files})
+    elif revision:
+        click.echo(revision)
+
+
+def chosen(names: Iterable[str]) -> list[ModelSpec]:
+    """The rows of those names, all without any."""
+    return [manifest.find(name) for name in dict.fromkeys(names)] or list(manifest.models().values())
+
+
+def describe(spec: ModelSpec) -> dict[str, Any]:
+    """A row for people and for JSON: its fields, and for each file where it is. No file is read."""
+    from lowlight_cli import weights
+
+    row = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "files"}
+    row["megabytes"] = round(sum(file.bytes for file in spec.files) / 1e6, 1)
+    row["files"] = []
+    for file in spec.files:
+        found = next(weights.copies(spec, file.role), None)
+        state = {"place": found.place if found else "to download", "file": str(found.path) if found else None}
+        row["files"].append(dataclasses.asdict(file) | state)
+    row["weights"] = " + ".join(dict.fromkeys(file["place"] for file in row["files"])) or "none"
+    return row
+
+
+def table_row(row: dict[str, Any]) -> tuple[str, ...]:
+    """The cells of one model under `HEADINGS`."""
+    size = (f"{row['parameters'] / 1e6:.2f} M", f"{row['megabytes']:.1f}")
+    return row["name"], row["arch"], *size, row["weights"], "yes" if row["generative"] else "no", row["summary"]
+
+
+def write_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Aligned columns on stdout."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def write_json(document: Any) -> None:
+    """The one JSON document of a command."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def check_files(spec: ModelSpec) -> list[dict[str, Any]]:
+    """Every copy of the row's files on this disk, hashed again."""
+    from lowlight_cli import weights
+
+    return [
+        {"model": spec.name, "role": file.role, "place": place, "path": str(path), "ok": not problem, "detail": problem}
+        for file, (place, path), problem in weights.verify(spec)
+    ]
+
+
+def try_out(spec: ModelSpec, offline: bool) -> list[dict[str, Any]]:
+    """One tiny run on each back end."""
+    from lowlight_cli.tasks.selftest import selftest
+
+    results = []
+    for backend in ("torch", "onnx"):
+        try:
+            ok, detail = True, selftest(spec, backend=backend, offline=offline)
+        except LowlightError as error:
+            ok, detail = False, str(error)
+        results.append({"model": spec.name, "backend": backend, "ok": ok, "detail": detail})
+    return results

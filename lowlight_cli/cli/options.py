@@ -1,0 +1,107 @@
+"""Option bundles and parameter types that commands share. Each option is spelled once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+
+class AutoOr(click.ParamType):
+    """`auto`, or a number from a range; `auto` becomes None."""
+
+    def __init__(self, kind: type[int] | type[float], low: float, high: float | None = None) -> None:
+        self.kind, self.low, self.high = kind, low, high
+        self.name = "auto|N" if kind is int else f"auto|{low:g}..{high:g}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """None, or the number."""
+        if value is None or value == "auto":
+            return None
+        try:
+            number = self.kind(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither 'auto' nor a number.", param, ctx)
+        if not self.low <= number <= (number if self.high is None else self.high):
+            bounds = f"at least {self.low:g}" if self.high is None else f"between {self.low:g} and {self.high:g}"
+            self.fail(f"{value} is not {bounds}.", param, ctx)
+        return number
+
+
+class Shard(click.ParamType):
+    """I/N, part I of N."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """(I, N)."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)/(\d+)", value)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            self.fail(f"{value!r} is not a part such as 2/4, from 1/N to N/N.", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class Device(click.ParamType):
+    """auto, cpu, cuda, cuda:N or mps."""
+
+    name = "auto|cpu|cuda|cuda:N|mps"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word itself."""
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
+            self.fail(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps.", param, ctx)
+        return value
+
+
+def apply(options: list[Command]) -> Command:
+    """One decorator of several, in the order in which --help shows them."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+runner_options = apply(
+    [
+        click.option(
+            "--weights", type=click.Path(dir_okay=False), help="Your own weights: a .safetensors or .pt file."
+        ),
+        click.option(
+            "--backend",
+            type=click.Choice(["auto", "torch", "onnx"]),
+            default="auto",
+            show_default=True,
+            help="auto: CUDA through torch where there is one, else ONNX Runtime on the CPU.",
+        ),
+        click.option(
+            "--device", type=Device(), default="auto", show_default=True, help="What is asked for runs, or fails."
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+            default="auto",
+            show_default=True,
+            help="auto: fp32 on the CPU, bf16 on CUDA where the model allows it.",
+        ),
+        click.option(
+            "--threads", type=click.IntRange(0), default=0, help="Threads of the network; 0: the back end's choice."
+        ),
+        click.option("--offline", is_flag=True, help="Open no socket; weights must be on this disk."),
+    ]
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+talk_options = apply(
+    [
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),
+        click.option("-v", "--verbose", is_flag=True, help="One line on stderr for every file."),
+    ]
+)

@@ -1,0 +1,24 @@
+"""sRGB encoding and luma, on numpy arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""BT.601 weights, on encoded values."""
+
+
+def to_linear(encoded: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Linear light from sRGB-encoded values in [0, 1] (IEC 61966-2-1)."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((np.maximum(encoded, 0) + 0.055) / 1.055) ** 2.4)
+
+
+def to_srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+    """sRGB-encoded values from linear light in [0, 1]."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
+
+
+def luma(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """BT.601 luma (..., ) of sRGB-encoded (..., 3)."""
+    return pixels @ LUMA

@@ -1,0 +1,178 @@
+"""One open model, pictures in, pictures out: what the command and the library share."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lowlight_cli import manifest, memory, picture, tiles
+from lowlight_cli.errors import OptionError, OutOfMemory
+from lowlight_cli.picture import Picture
+from lowlight_cli.runners import Runner, RunnerOptions, open_runner
+from lowlight_cli.thumbnail import thumbnail
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BUDGET = 1_200_000_000
+"""Most bytes of working memory that `auto` gives to one run on the CPU: larger tiles are hardly faster."""
+SMALLEST_TILE = 64
+BACK_OFFS = 5
+BATCH_PIXELS = 1_000_000
+"""A batch of small pictures holds at most this many pixels when its size is chosen automatically."""
+MOST_IN_BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to do with a picture."""
+
+    strength: float = 1.0
+    """Share of the network's output; the picture has the rest."""
+    exposure: float | None = None
+    """Target brightness, mean luma in [0, 1]; None: the network decides."""
+    tile: int | None = None
+    """Largest side of a tile's core in pixels; 0: never tile; None: chosen from the free memory."""
+    depth: picture.Depth = "keep"
+    """Bits of the result; 16 keeps what the network gives beyond the 8 bits of the source."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise OptionError(f"--strength {self.strength} is not between 0 and 1.", "1 is the network's output.")
+        if self.exposure is not None and not 0 < self.exposure < 1:
+            raise OptionError(f"--exposure {self.exposure} is not between 0 and 1.", "Try 0.4, or auto.")
+        if self.tile is not None and self.tile < 0:
+            raise OptionError(f"--tile {self.tile} is negative.", "Use auto, 0 (never) or a size in pixels.")
+
+
+class Enhancer:
+    """Runs an open network on pictures, tiled where they are large. `tile` remembers what memory allowed."""
+
+    def __init__(self, runner: Runner, settings: Settings, scale: int = 1) -> None:
+        self.runner, self.settings, self.scale = runner, settings, scale
+        self.tile = settings.tile
+        spec = runner.spec
+        if settings.exposure is not None and not spec.exposure:
+            able = [name for name, row in manifest.models().items() if row.exposure]
+            raise OptionError(f"{spec.name} takes no --exposure.", f"Models that do: {', '.join(able)}.")
+
+    def __call__(self, source: Path | str | Image | NDArray[Any]) -> NDArray[Any]:
+        """The enhanced picture of a path, a Pillow image or an array, as (H, W[, 3 or 4]) integers.
+
+        Arrays are (H, W), (H, W, 3) or (H, W, 4), RGB, uint8, uint16 or float in [0, 1]; floats give 16 bits.
+        """
+        return as_array(self.enhance([as_picture(source)])[0])
+
+    def enhance(self, pictures: Sequence[Picture]) -> list[Picture]:
+        """The enhanced pictures; all must have one size and depth."""
+        first = pictures[0]
+        pixels = first.pixels[None] if len(pictures) == 1 else np.stack([p.pixels for p in pictures])
+        vectors = self.vectors(pixels)
+        deep = self.settings.depth == 16 or (self.settings.depth == "keep" and first.bits == 16)
+        shape = (len(pixels), first.height * self.scale, first.width * self.scale, 3)
+        out = np.empty(shape, np.uint16 if deep else np.uint8)
+        self.fill(out, pixels, vectors)
+        return [self.finished(p, values) for p, values in zip(pictures, out, strict=True)]
+
+    def vectors(self, pixels: NDArray) -> NDArray[np.float32]:
+        """What the network must know of the whole pictures."""
+        side = self.runner.spec.thumbnail
+        small = [thumbnail(p, side).transpose(2, 0, 1) if side else np.zeros((3, 0, 0), np.float32) for p in pixels]
+        return self.runner.context(np.stack(small), self.settings.exposure)
+
+    def fill(self, out: NDArray, pixels: NDArray, vectors: NDArray[np.float32]) -> None:
+        """Run, with smaller and smaller tiles while memory does not suffice."""
+        spec, (height, width) = self.runner.spec, pixels.shape[1:3]
+        for attempt in range(BACK_OFFS + 1):
+            tile = self.tile_for(pixels.shape)
+            plan = tiles.plan(height, width, tile=tile, halo=math.ceil(spec.halo / self.scale), multiple=spec.multiple)
+            try:
+                return tiles.run_tiled(
+                    pixels,
+                    lambda batch: self.runner(batch, vectors),
+                    plan,
+                    out,
+                    multiple=spec.multiple,
+                    scale=self.scale,
+                    strength=self.settings.strength,
+                )
+            except OutOfMemory:
+                smaller = (tile or max(height, width)) // 2
+                if attempt == BACK_OFFS or smaller < SMALLEST_TILE or self.settings.tile == 0:
+                    raise
+                self.tile = smaller
+        raise AssertionError("unreachable")
+
+    def tile_for(self, shape: tuple[int, ...]) -> int:
+        """Side of the tiles' cores for a batch (N, H, W, 3); 0: the whole picture at once."""
+        count, height, width = shape[:3]
+        if self.tile is not None:
+            return 0 if self.tile >= max(height, width) else self.tile
+        spec = self.runner.spec
+        pixels = self.budget() / (spec.bytes_per_pixel * self.scale**2 * count)
+        if height * width <= pixels:
+            return 0
+        return max(SMALLEST_TILE, int(math.sqrt(pixels)) - 2 * math.ceil(spec.halo / self.scale))
+
+    def budget(self) -> float:
+        """Bytes for the network's working memory."""
+        if self.runner.device.startswith("cuda"):
+            import torch
+
+            return 0.7 * torch.cuda.mem_get_info()[0] if self.runner.backend == "torch" else 2 * BUDGET
+        return min(BUDGET, 0.5 * memory.available())
+
+    def batch_limit(self, height: int, width: int) -> int:
+        """How many pictures of this size go into one batch when nobody says."""
+        room = BATCH_PIXELS * (16 if self.runner.device.startswith("cuda") else 1)
+        return max(1, min(MOST_IN_BATCH, room // (height * width)))
+
+    def finished(self, source: Picture, pixels: NDArray) -> Picture:
+        """The source with other pixels; what lies beside them is kept."""
+        alpha = source.alpha
+        if alpha is not None and self.scale != 1:
+            alpha = cv2.resize(alpha, (pixels.shape[1], pixels.shape[0]), interpolation=cv2.INTER_LINEAR)
+        if alpha is not None and alpha.dtype != pixels.dtype:
+            alpha = picture.to_integers(picture.to_float(alpha), 8 * pixels.dtype.itemsize)
+        return dataclasses.replace(source, pixels=pixels, alpha=alpha)
+
+    def close(self) -> None:
+        """Give back memory and device."""
+        self.runner.close()
+
+
+def open_model(
+    name: str = "neid",
+    *,
+    strength: float = 1.0,
+    exposure: float | None = None,
+    tile: int | None = None,
+    depth: picture.Depth = "keep",
+    **options: Any,
+) -> Enhancer:
+    """An open model. Call it with a path, a Pillow image or an array; it gives an array.
+
+    `options` are those of `RunnerOptions`: backend, device, precision, scale, weights, threads, offline, progress.
+    """
+    chosen = RunnerOptions(**options)
+    settings = Settings(strength=strength, exposure=exposure, tile=tile, depth=depth)
+    return Enhancer(open_runner(manifest.find(name), chosen), settings, chosen.scale)
+
+
+def as_picture(source: Path | str | Image | NDArray[Any]) -> Picture:
+    """Whatever a library user has, as a Picture."""
+    if isinstance(source, Path | str):
+        return picture.load(Path(source))
+    return picture.from_array(source) if isinstance(source, np.ndarray) else picture.from_pil(source)
+
+
+def as_array(result: Picture) -> NDArray[Any]:
+    """(H, W), (H, W, 3) or (H, W, 4) integers; grey with alpha becomes (H, W, 2)."""
+    return picture.samples(result, result.bits, alpha=result.alpha is not None).squeeze()

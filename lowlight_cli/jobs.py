@@ -1,0 +1,220 @@
+"""What to read and where to write: every source gets its target, and every conflict is found, before any work."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lowlight_cli import atomic
+from lowlight_cli.errors import NoInput, OptionError, OutputExists
+from lowlight_cli.picture import SUFFIXES
+
+NAMED = 5
+"""How many files a message names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How targets are named and which sources are taken."""
+
+    out: Path
+    format: str = "keep"
+    suffix: str = ""
+    flatten: bool = False
+    existing: Literal["refuse", "overwrite", "skip"] = "refuse"
+    shard: tuple[int, int] = (1, 1)
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to read, one to write. `relative` is the source's path below the input that named it.
+
+    `problem` tells why it cannot even be tried; `skip` that its target is there already.
+    """
+
+    source: Path
+    target: Path
+    relative: Path
+    problem: str = ""
+    skip: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """A source, its path below its root, and what is wrong with it, if anything."""
+
+    source: Path
+    relative: Path
+    problem: str = ""
+
+
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key that puts photo9 before photo10, the same on every machine."""
+    parts = re.split(r"(\d+)", path.as_posix())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def plan(inputs: Sequence[str], layout: Layout) -> list[Job]:
+    """All jobs in natural order. Conflicts and missing inputs are errors."""
+    single = single_target(inputs, layout)
+    found = unique(gather(inputs, layout.out))
+    if not found:
+        raise NoInput(f"There are no pictures in {', '.join(inputs)}.", f"Known kinds: {', '.join(sorted(SUFFIXES))}.")
+    jobs = [Job(f.source, single or target(f, layout), f.relative, f.problem) for f in found]
+    refuse_collisions(jobs)
+    refuse_writing_over_inputs(jobs)
+    jobs = [job for job in jobs if in_shard(job.relative, layout.shard)][: layout.limit]
+    return existing(jobs, layout.existing)
+
+
+def single_target(inputs: Sequence[str], layout: Layout) -> Path | None:
+    """The target, if one file goes to one file."""
+    out = layout.out
+    is_file = len(inputs) == 1 and Path(inputs[0]).is_file() and not out.is_dir() and bool(out.suffix)
+    if is_file and out.suffix.lower() in SUFFIXES:
+        if layout.format not in ("keep", SUFFIXES[out.suffix.lower()]):
+            raise OptionError(f"--out {out} and --format {layout.format} do not agree.", "Leave out one of them.")
+        return out
+    if is_file and out.suffix.lower() in {".gif", ".heic", ".heif", ".jp2", ".pdf", ".svg", ".dng", ".raw", ".exr"}:
+        raise OptionError(
+            f"Pictures cannot be written as {out.suffix}.", f"Known kinds: {', '.join(sorted(SUFFIXES))}."
+        )
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"--out {out} is a file, not a folder.", "Name a folder, or one input and one output file.")
+    return None
+
+
+def gather(inputs: Sequence[str], out: Path) -> Iterator[Found]:
+    """Sources of all inputs: files, folders (with all below them), and patterns."""
+    folders = sum(Path(name).is_dir() for name in inputs)
+    for name in inputs:
+        path = Path(name)
+        if path.is_dir():
+            prefix = Path(path.resolve().name) if folders > 1 else Path()
+            yield from walk(path, prefix, out)
+        elif os.path.lexists(path):
+            yield Found(path, Path(path.name))
+        elif glob.has_magic(name):
+            yield from matching(name, out)
+        else:
+            raise NoInput(f"There is no file or folder {name}.", "Check the name; quote patterns.")
+
+
+def walk(folder: Path, prefix: Path, out: Path) -> Iterator[Found]:
+    """Pictures below a folder, links followed but no folder visited twice; `out` and hidden files left aside."""
+    visited: set[tuple[int, int]] = set()
+    unreadable: list[OSError] = []
+    skipped = out.resolve()
+    found = []
+    for base, folders, files in os.walk(folder, onerror=unreadable.append, followlinks=True):
+        here = Path(base).stat()
+        if (here.st_dev, here.st_ino) in visited or (Path(base).resolve() == skipped != folder.resolve()):
+            folders.clear()
+            continue
+        visited.add((here.st_dev, here.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = [Path(base) / name for name in files if not name.startswith((".", atomic.PREFIX))]
+        found += [path for path in paths if path.suffix.lower() in SUFFIXES]
+    for path in sorted(found, key=natural):
+        yield Found(path, prefix / path.relative_to(folder))
+    for error in unreadable:
+        path = Path(error.filename)
+        yield Found(path, prefix / path.relative_to(folder), f"The folder cannot be read: {error.strerror}.")
+
+
+def matching(pattern: str, out: Path) -> Iterator[Found]:
+    """Pictures that a pattern names, relative to its part without wildcards."""
+    fixed = Path(*(part for part in Path(re.split(r"[*?\[]", pattern)[0] + "x").parts[:-1]))
+    skipped = out.resolve()
+    for path in sorted((Path(name) for name in glob.glob(pattern, recursive=True)), key=natural):
+        if path.is_file() and path.suffix.lower() in SUFFIXES and skipped not in path.resolve().parents:
+            yield Found(path, path.relative_to(fixed))
+
+
+def unique(found: Iterable[Found]) -> list[Found]:
+    """Each source once, whatever number of inputs name it."""
+    seen: dict[Path, Found] = {}
+    for item in found:
+        seen.setdefault(Path(os.path.abspath(item.source)), item)
+    return list(seen.values())
+
+
+def target(found: Found, layout: Layout) -> Path:
+    """Out folder + relative path + suffix + the format's extension."""
+    relative = Path(found.relative.name) if layout.flatten else found.relative
+    extension = relative.suffix
+    if layout.format != "keep" and SUFFIXES.get(extension.lower()) != layout.format:
+        extension = f".{layout.format}"
+    elif extension.lower() not in SUFFIXES:
+        extension = ".png"
+    return layout.out / relative.with_name(f"{relative.stem}{layout.suffix}{extension}")
+
+
+def same_name(path: Path) -> str:
+    """What makes two targets one file: on macOS and Windows case and Unicode form do not count."""
+    text = os.path.abspath(path)
+    return unicodedata.normalize("NFC", text).casefold() if sys.platform in ("darwin", "win32") else text
+
+
+def refuse_collisions(jobs: Sequence[Job]) -> None:
+    """Two sources with one target are an error that names them."""
+    seen: dict[str, Job] = {}
+    for job in jobs:
+        other = seen.setdefault(same_name(job.target), job)
+        if other is not job:
+            raise OutputExists(
+                f"{other.source} and {job.source} would both be written to {job.target}.",
+                "Leave out --flatten or --format, or enhance them into different folders.",
+            )
+
+
+def refuse_writing_over_inputs(jobs: Sequence[Job]) -> None:
+    """A target that is one of the sources, by whatever name or link, is an error, --overwrite or not."""
+    sources = {identity(job.source) for job in jobs} - {None}
+    for job in jobs:
+        if identity(job.target) in sources:
+            raise OutputExists(
+                f"{job.target} is an input; lowlight never writes over its inputs.",
+                "Choose another --out, or a --suffix such as _bright.",
+            )
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file, or None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def in_shard(relative: Path, shard: tuple[int, int]) -> bool:
+    """Whether a path belongs to part I of N: decided by its name alone, so that every path is in just one part."""
+    part, parts = shard
+    digest = hashlib.sha256(relative.as_posix().encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") % parts == part - 1
+
+
+def existing(jobs: Sequence[Job], rule: str) -> list[Job]:
+    """Mark jobs whose target is there as skipped, or refuse them all."""
+    there = [job.target for job in jobs if os.path.lexists(job.target)]
+    for path in there:
+        if path.is_dir():
+            raise OutputExists(f"{path} is a folder, and a picture would be written there.", "Remove or rename it.")
+    if rule == "refuse" and there:
+        names = ", ".join(str(path) for path in there[:NAMED])
+        more = f" and {len(there) - NAMED} more" if len(there) > NAMED else ""
+        raise OutputExists(f"{names}{more} exist already.", "Nothing was done. Use --skip-existing or --overwrite.")
+    if rule != "skip":
+        return list(jobs)
+    present = set(there)
+    return [Job(j.source, j.target, j.relative, j.problem, skip=j.target in present) for j in jobs]

@@ -1,0 +1,161 @@
+"""Auxiliary-block Retinex: a cascade that is trained in stages and deployed as its first stage, 1.3 K parameters.
+
+Jin, Chen and Liang, "A lightweight low-light image enhancement network", ICAROB 2023, after SCI (Ma et al., CVPR
+2022). A picture is reflectance times illumination, S = R * L (Eq. 1). Shallow features, then shared-weight stages:
+H_theta estimates what to add to the illumination (Eq. 2), the auxiliary block K_xi turns R = S / L into a correction
+of the next stage's input, V = S + E (Eq. 3), so that all stages agree. Inference is the first stage: S / L.
+
+Where the paper is silent or we differ, and why:
+
+* Illumination is one plane, the largest channel plus u, as in Retinex-Net and LIME: dividing by it keeps hue.
+* u = (1 - L) * sigmoid(H): L stays in [S, 1], so that nothing is clipped and a white pixel stays white.
+* The loss of the paper has its minimum at L = S, a white picture. An exposure term as in Zero-DCE (Guo et al., CVPR
+  2020) says how bright it should be: patches darker than the target are pulled up to it, brighter ones stay.
+* Eq. 6 has the root of a product that may be negative; we take its absolute value, plus a small constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lowlight_cli.nn.brightness import luma
+from lowlight_cli.nn.schedule import rate
+
+if TYPE_CHECKING:
+    from lowlight_cli.training.recipe import Batch, Settings
+
+RATES = (1, 2, 3, 4)
+DARKEST = 0.01
+"""Least illumination: the largest gain is 100."""
+
+
+class ShallowFeatures(nn.Module):
+    """InceptionV2 without its pooling branch: four dilated 3x3 convolutions side by side, concatenated."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(nn.Conv2d(3, width, 3, padding=rate, dilation=rate) for rate in RATES)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 4 * width, H, W)."""
+        return torch.relu(torch.cat([branch(pixels) for branch in self.branches], dim=1))
+
+
+def three_convs(channels: int, widths: tuple[int, int], out: int) -> nn.Sequential:
+    """Three 3x3 convolutions with ReLU between them."""
+    first, second = widths
+    return nn.Sequential(
+        nn.Conv2d(channels, first, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(first, second, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(second, out, 3, padding=1),
+    )
+
+
+class AuxRetinex(nn.Module):
+    """The deployed first stage. Sides of any size; a pixel sees 7 pixels around it."""
+
+    def __init__(self, width: int = 3, hidden: tuple[int, int] = (6, 4)) -> None:
+        super().__init__()
+        self.features = ShallowFeatures(width)
+        self.theta = three_convs(4 * width + 3, tuple(hidden), 1)
+
+    def illumination(self, pixels: Tensor, shallow: Tensor) -> Tensor:
+        """Eq. 2: L (N, 1, H, W) in [max channel, 1] of a stage's input (N, 3, H, W)."""
+        value = pixels.amax(dim=1, keepdim=True).clamp(min=DARKEST)
+        return value + (1 - value) * torch.sigmoid(self.theta(torch.cat([pixels, shallow], dim=1)))
+
+    def tile(self, pixels: Tensor, scale: int = 1) -> Tensor:  # noqa: ARG002 - every network has this signature
+        """S / L (N, 3, H, W) in [0, 1]."""
+        return (pixels / self.illumination(pixels, self.features(pixels))).clamp(0.0, 1.0)
+
+    forward = tile
+
+
+def build(**params: object) -> AuxRetinex:
+    """The network of a manifest row's `params`."""
+    return AuxRetinex(**params)
+
+
+DEFAULTS = {
+    "lr": 1e-4,
+    "batch": 8,
+    "crop": 256,
+    "decay": "cosine",
+    "loss": {"fidelity": 0.8, "smoothness": 0.65, "exposure": 10.0, "target": 0.45},
+}
+"""Weights of Eq. 4; the perceptual term (0.5) needs VGG16 weights and is left out here."""
+
+STAGES = 3
+PATCH = 16
+
+
+def smoothness(plane: Tensor) -> Tensor:
+    """Eq. 6, as a mean over pixels."""
+    down = plane[..., :-1, :-1] - plane[..., 1:, :-1]
+    right = plane[..., :-1, :-1] - plane[..., :-1, 1:]
+    return torch.sqrt((down * right).abs() + 1e-6).mean()
+
+
+def underexposure(output: Tensor, low: Tensor, target: float) -> Tensor:
+    """Squared distance of patch means of luma to the target, or to the input's own where that is brighter."""
+    means = F.avg_pool2d(luma(output)[:, None], PATCH)
+    own = F.avg_pool2d(luma(low)[:, None], PATCH)
+    return F.mse_loss(means, own.clamp(min=target))
+
+
+class AuxRetinexRecipe:
+    """Adam on fidelity + smoothness + exposure over all stages; no normal-light picture is used."""
+
+    deploy = "network"
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.networks = {"network": build(**settings.params), "auxiliary": three_convs(3, (8, 8), 3)}
+        parameters = [p for network in self.networks.values() for p in network.parameters()]
+        optimizer = torch.optim.Adam(parameters, lr=settings.lr, betas=(0.9, 0.999))
+        self.optimizers = {"all": optimizer}
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate(settings, ()))
+        self.extras = {"schedule": self.schedule}
+
+    def step(self, batch: Batch, backward: Callable[[Tensor], None]) -> dict[str, Tensor]:
+        """All stages forward, their losses, one step of Adam."""
+        terms = self.terms(batch["low"])
+        total = sum(self.settings.loss[name] * term for name, term in terms.items())
+        self.optimizers["all"].zero_grad(set_to_none=True)
+        backward(total)
+        self.optimizers["all"].step()
+        self.schedule.step()
+        return {name: term.detach() for name, term in terms.items()}
+
+    def terms(self, low: Tensor) -> dict[str, Tensor]:
+        """The terms of the loss, before their weights, summed over the stages."""
+        network, auxiliary = self.networks["network"], self.networks["auxiliary"]
+        shallow = network.features(low)
+        terms = {name: low.new_zeros(()) for name in ("fidelity", "smoothness", "exposure")}
+        stage_input = low
+        for _ in range(STAGES):
+            light = network.illumination(stage_input, shallow).float()
+            reflectance = low / light
+            wanted = stage_input.amax(dim=1, keepdim=True)
+            terms["fidelity"] = terms["fidelity"] + F.mse_loss(light, wanted)
+            terms["smoothness"] = terms["smoothness"] + smoothness(light)
+            terms["exposure"] = terms["exposure"] + underexposure(reflectance, low, self.settings.loss["target"])
+            stage_input = (low + auxiliary(reflectance).float()).clamp(0, 1)
+        return terms
+
+    @staticmethod
+    def enhance(network: AuxRetinex, batch: Batch) -> Tensor:
+        """What a user gets."""
+        return network(batch["low"])
+
+
+def recipe(settings: Settings) -> AuxRetinexRecipe:
+    """The recipe of the paper, with the settings given."""
+    return AuxRetinexRecipe(settings)

@@ -1,0 +1,74 @@
+"""Target brightness: a curve that reaches it, and a head that guesses it from a thumbnail."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+LUMA = (0.299, 0.587, 0.114)
+STEPS = 14
+LOG_GAIN = (-3.0, 9.0)
+"""Range of log2(gain): an eighth to 512 times."""
+
+
+def luma(pixels: Tensor) -> Tensor:
+    """BT.601 luma (N, H, W) of sRGB-encoded (N, 3, H, W)."""
+    r, g, b = pixels[:, 0], pixels[:, 1], pixels[:, 2]
+    return LUMA[0] * r + LUMA[1] * g + LUMA[2] * b
+
+
+def luma_mean(pixels: Tensor) -> Tensor:
+    """Mean luma (N,) of (N, 3, H, W)."""
+    return luma(pixels).mean(dim=(1, 2))
+
+
+def lift(pixels: Tensor, gain: Tensor) -> Tensor:
+    """`pixels` times g / (1 + (g - 1) v), v their largest channel: black stays black, white stays white.
+
+    One factor for all three channels keeps hue and saturation; near black the factor is the gain itself.
+    (N, 3, H, W) in [0, 1] and (N,) -> (N, 3, H, W) in [0, 1].
+    """
+    gain = gain[:, None, None, None]
+    value = pixels.amax(dim=1, keepdim=True)
+    return pixels * (gain / (1 + (gain - 1) * value))
+
+
+def solve_gain(thumbnail: Tensor, brightness: Tensor) -> Tensor:
+    """The gain (N,) that brings the mean luma of (N, 3, h, w) to `brightness` (N,), by bisection."""
+    low = torch.full_like(brightness, LOG_GAIN[0])
+    high = torch.full_like(brightness, LOG_GAIN[1])
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        too_dark = luma_mean(lift(thumbnail, torch.exp2(middle))) < brightness
+        low = torch.where(too_dark, middle, low)
+        high = torch.where(too_dark, high, middle)
+    return torch.exp2((low + high) / 2)
+
+
+class ExposureHead(nn.Module):
+    """Guesses the brightness of a well-exposed version of a picture from statistics of its thumbnail.
+
+    Statistics: a soft histogram of the root of luma, the mean of each channel's root, and of their spread.
+    """
+
+    def __init__(self, bins: int = 16, hidden: int = 32) -> None:
+        super().__init__()
+        self.bins = bins
+        self.layers = nn.Sequential(
+            nn.Linear(bins + 7, hidden), nn.LeakyReLU(0.1), nn.Linear(hidden, hidden), nn.LeakyReLU(0.1)
+        )
+        self.guess = nn.Linear(hidden, 1)
+
+    def statistics(self, thumbnail: Tensor) -> Tensor:
+        """(N, bins + 7) from (N, 3, h, w) in [0, 1]."""
+        roots = thumbnail.clamp(min=0.0).sqrt()
+        bright = luma(roots).flatten(1)
+        centres = torch.linspace(0, 1, self.bins, dtype=roots.dtype, device=roots.device)
+        near = (1 - (bright[:, None, :] - centres[None, :, None]).abs() * (self.bins - 1)).clamp(min=0.0)
+        means = roots.mean(dim=(2, 3))
+        spread = (roots - means[:, :, None, None]).square().mean(dim=(2, 3)).sqrt()
+        return torch.cat([near.mean(dim=2), means, spread, luma_mean(thumbnail)[:, None]], dim=1)
+
+    def forward(self, thumbnail: Tensor) -> Tensor:
+        """(N, 3, h, w) -> (N,) in (0, 1)."""
+        return torch.sigmoid(self.guess(self.layers(self.statistics(thumbnail))))[:, 0]

@@ -1,0 +1,203 @@
+"""Bytes of a file -> Picture. Pillow for 8 bits and metadata; `picture_deep` and `picture_ppm` for the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import re
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from . import picture_checks as checks
+from . import picture_deep as deep
+from . import picture_metadata as metadata
+from . import picture_ppm as ppm
+from . import picture_tiff as tiff
+from .errors import PictureError
+from .picture_model import Picture, bands, blank, dtype
+
+CMYK_BY_PROFILE = "CMYK was converted to RGB through its colour profile; the profile was dropped."
+CMYK_PLAIN = "CMYK was converted to RGB without a colour profile: colours are approximate."
+AVIF_DEEP = "The AVIF has more than 8 bits per channel; 8 of them were read."
+SECOND_PICTURE = "The JPEG holds further pictures or a gain map (MPO); only the main picture was read."
+
+_PLUGINS = {"jpg": "Jpeg", "png": "Png", "webp": "WebP", "tiff": "Tiff", "bmp": "Bmp", "avif": "Avif", "ppm": "Ppm"}
+
+# Mode of a Pillow image -> the mode its bands are converted to. Modes not named here cannot be shown rightly
+# in 8 bits (F, I) or without a profile (LAB).
+_TARGETS = {
+    **dict.fromkeys(("1", "L"), "L"),
+    **dict.fromkeys(("LA", "La"), "LA"),
+    **dict.fromkeys(("P", "RGB", "RGBX", "CMYK", "YCbCr"), "RGB"),
+    **dict.fromkeys(("PA", "RGBA", "RGBa"), "RGBA"),
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), "I;16"),
+}
+_TRANSPARENT = {"L": "LA", "RGB": "RGBA"}
+
+# The configuration box of an AVIF: the third byte tells, among others, whether it has more than 8 bits.
+_AVIF_DEEP = re.compile(rb"av1C\x81.[\x40-\x7f\xc0-\xff]", re.DOTALL)
+
+# A grey PNG of one pixel without its end, to put the metadata of another into.
+_PNG_SEED = checks.PNG_MAGIC + checks.png_chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")
+_PNG_PIXEL = checks.png_chunk(b"IDAT", zlib.compress(b"\0\0")) + checks.png_chunk(b"IEND", b"")
+
+_LOCK = threading.Lock()
+
+
+def decode(data: bytes, max_pixels: int) -> Picture:
+    """The picture in `data`. Whatever a decoder raises for bad bytes comes out as a PictureError."""
+    try:
+        kind = checks.sniff(data)
+        return _DECODERS.get(kind, _plain)(data, kind, max_pixels)
+    except PictureError:
+        raise
+    except MemoryError as error:
+        raise PictureError("The picture does not fit into memory.", "Use a machine with more memory.") from error
+    # Pillow lets through whatever its parsers stumble over: OSError, SyntaxError, struct.error, TypeError and more.
+    except Exception as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise checks.damaged(f"it cannot be decoded, or is of an unusual kind ({reason})") from error
+
+
+def from_image(image: Image.Image, given: metadata.Given, *notices: str) -> Picture:
+    """The picture in a Pillow image, which is loaded if it is not; `given` is what goes beside its pixels."""
+    # Pillow reads TIFF tags, and checks the size again, only here. Other formats are decoded side by side.
+    with quiet_pillow() if image.format == "TIFF" else contextlib.nullcontext():
+        image.load()
+    pixels, alpha, gray, told = _spread(image, given.turn)
+    fields = metadata.profile(given, gray, *notices, *told, converted=image.mode == "CMYK")
+    return Picture(pixels=pixels, alpha=alpha, **fields, **given.fields)
+
+
+def _spread(image: Image.Image, orientation: int) -> tuple[NDArray, NDArray | None, bool, tuple[str, ...]]:
+    """(pixels, alpha, gray, notices) of a loaded image, copied band by band: a whole second copy would cost much."""
+    target = _TARGETS.get(image.mode)
+    if target is None:
+        what = {"F": "floating-point values", "I": "32-bit integers"}.get(image.mode, f"{image.mode} colours")
+        raise PictureError(f"The picture holds {what}, which are not supported.", "Convert it to 8 or 16 bits, RGB.")
+    if image.has_transparency_data:
+        target = _TRANSPARENT.get(target, target)
+    convert, notices = _converter(image, target)
+    width, height = image.size
+    kind = dtype(16 if target == "I;16" else 8)
+    pixels, stored = blank((height, width, 3), kind, orientation)
+    alpha, alpha_stored = blank((height, width), kind, orientation) if target in ("LA", "RGBA") else (None, None)
+    for rows in bands(height, width):
+        part = np.asarray(convert(image.crop((0, rows.start, width, rows.stop))))
+        part = part.reshape(rows.stop - rows.start, width, -1)
+        stored[rows] = part[..., :3] if target.startswith("RGB") else part[..., :1]
+        if alpha_stored is not None:
+            alpha_stored[rows] = part[..., -1]
+    return pixels, alpha, not target.startswith("RGB"), notices
+
+
+def _converter(image: Image.Image, target: str) -> tuple[Callable[[Image.Image], Image.Image], tuple[str, ...]]:
+    """What turns a band of `image` into `target`, and what to tell of it."""
+    if target == "I;16":
+        return (lambda band: band), ()
+    if image.mode != "CMYK":
+        return (lambda band: band.convert(target)), ()
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "CMYK", "RGB")
+    except (KeyError, OSError, TypeError, ImageCms.PyCMSError):
+        return (lambda band: band.convert("RGB")), (CMYK_PLAIN,)
+    return transform.apply, (CMYK_BY_PROFILE,)
+
+
+@contextlib.contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """No warnings from Pillow of odd tags, and no limit of pixels but ours, which says more and can be changed.
+
+    Both are global to the process, so only one thread at a time changes them.
+    """
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _opened(data: bytes, kind: str, max_pixels: int) -> Image.Image:
+    """A Pillow image whose header is read and checked, and nothing more."""
+    importlib.import_module(f"PIL.{_PLUGINS[kind]}ImagePlugin")  # else Pillow would import all of its plugins
+    with quiet_pillow():
+        # 16-bit colour never comes here, so the ban on Pillow's reader does not apply.
+        try:
+            image = Image.open(io.BytesIO(data), formats=(_PLUGINS[kind].upper(),))  # noqa: TID251
+        except UnidentifiedImageError:
+            raise checks.damaged(f"its {kind} header cannot be read, or is of a rare kind") from None
+    checks.check_size(*image.size, max_pixels)
+    return image
+
+
+def _plain(data: bytes, kind: str, max_pixels: int) -> Picture:
+    """WebP, BMP, AVIF, and the 8-bit kinds of others once they are checked."""
+    if kind == "webp":
+        checks.check_webp(data, max_pixels)
+    image = _opened(data, kind, max_pixels)
+    if kind in ("avif", "webp") and getattr(image, "n_frames", 1) > 1:
+        checks.refuse_frames(image.n_frames, "an animation")
+    more = kind == "avif" and _AVIF_DEEP.search(data)
+    return from_image(image, metadata.given(image.info, kind), *[AVIF_DEEP] * bool(more))
+
+
+def _jpeg(data: bytes, kind: str, max_pixels: int) -> Picture:
+    image = _opened(data, kind, max_pixels)
+    checks.check_jpeg(data)
+    more = image.format == "MPO" or "mp" in image.info
+    return from_image(image, metadata.given(image.info, kind), *[SECOND_PICTURE] * more)
+
+
+def _png(data: bytes, kind: str, max_pixels: int) -> Picture:
+    head = checks.check_png(data, max_pixels)
+    if head.bits != 16:
+        image = _opened(data, kind, max_pixels)
+        if head.colour == 0 and head.bits in (2, 4) and isinstance(key := image.info.get("transparency"), int):
+            image.info["transparency"] = key * 255 // (2**head.bits - 1)  # Pillow scales the pixels, not the key
+        image.load()  # metadata may stand behind the pixels
+        return from_image(image, metadata.given(image.info, kind))
+    colours = 3 if head.colour in (2, 6) else 1
+    raw = deep.opencv(data, (head.height, head.width))
+    # Pillow knows how PNG stores metadata; it need not decode all pixels, wrongly, to tell.
+    info = _opened(_PNG_SEED + head.metadata + _PNG_PIXEL, kind, max_pixels).info
+    key = np.frombuffer(head.transparent, ">u2")[:colours] if head.transparent and head.colour in (0, 2) else None
+    return deep.from_samples(raw, colours, head.colour >= 4, key, metadata.given(info, kind))
+
+
+def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
+    entries = checks.check_tiff(data, max_pixels)
+    order = tiff.byte_order(data)
+    bits = max(entries[258].numbers(order), default=1) if 258 in entries else 1
+    samples, colour, planes = (tiff.number(entries, tag, order, 1) for tag in (339, 262, 284))
+    # OpenCV mixes up the channels of 16-bit pictures stored plane by plane.
+    if bits > 8 and (bits != 16 or samples != 1 or colour > 2 or planes != 1):
+        raise PictureError(
+            f"The TIFF has {bits} bits per channel (sample format {samples}, colour kind {colour}, planes {planes}).",
+            "Above 8 bits, only 16-bit unsigned grey and RGB with interleaved channels are read: convert it.",
+        )
+    # Pillow and some versions of OpenCV turn a TIFF as its tag says, others do not. Told that there is nothing to
+    # turn, none does, and it is done here as for every other format.
+    turn, data = metadata.unturned(data, entries)
+    image = _opened(data, kind, max_pixels)
+    given = metadata.given(image.info | {"exif": metadata.exif_of_tiff(data)}, kind)
+    given = given._replace(turn=turn or given.turn)
+    image.info.pop("xmp", None)
+    return from_image(image, given) if bits <= 8 else deep.from_tiff(data, entries, given)
+
+
+def _ppm(data: bytes, kind: str, max_pixels: int) -> Picture:
+    # Bitmaps (P1, P4) are left to Pillow, which makes 8 bits of all others and is slow for maxima other than 255.
+    return _plain(data, kind, max_pixels) if data[1:2] in b"14" else ppm.decode(data, max_pixels)
+
+
+_DECODERS = {"jpg": _jpeg, "png": _png, "tiff": _tiff, "ppm": _ppm}

@@ -1,0 +1,171 @@
+"""What travels beside the pixels: EXIF, XMP, ICC, resolution. Cleaned of what is no longer true."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from . import picture_tiff as tiff
+
+ICC_UNFIT = "The colour profile does not fit the channels of the picture and was dropped."
+
+EXIF_DAMAGED = "The EXIF data are damaged and were dropped."
+
+ORIENTATION, THUMBNAIL_AT, THUMBNAIL_SIZE = 274, 513, 514
+_SIZE_TAGS = ((256, 257), (40962, 40963))
+
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)(\d)")
+_XMP_THUMBNAILS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", re.DOTALL)
+
+
+class Given(NamedTuple):
+    """What a file says beside its pixels: fields of a Picture, its profile, and how to turn the pixels upright."""
+
+    fields: dict[str, Any]
+    icc: bytes | None
+    turn: int
+    notices: tuple[str, ...]
+
+
+def clean_exif(raw: bytes | None) -> tuple[bytes | None, int | None]:
+    """EXIF that is true of the upright picture, and the orientation it gave before (None: it gave none).
+
+    Orientation becomes 1, the size tags are swapped where the picture is turned by 90 degrees, and the thumbnail
+    goes, because it shows the dark picture. Changed in place: all other bytes, maker notes too, stay where they are.
+    Damaged EXIF gives (None, None).
+    """
+    block = bytearray(re.sub(rb"^(Exif\0\0)+", b"", raw or b""))
+    order = tiff.byte_order(block)
+    try:
+        start = tiff.first(block)
+        entries, following = tiff.directory(block, start)
+        orientation = tiff.number(entries, ORIENTATION, order, 0)
+        if ORIENTATION in entries:
+            one = tiff.integers(ORIENTATION, entries[ORIENTATION].kind, (1,), order).value
+            block[entries[ORIENTATION].at : entries[ORIENTATION].at + len(one)] = one
+        if orientation in (5, 6, 7, 8):
+            _swap_sizes(block, entries)
+        if following:
+            _drop_thumbnail(block, start, following)
+    except (struct.error, IndexError):
+        return None, None
+    return bytes(block), orientation if 1 <= orientation <= 8 else None
+
+
+def _swap_sizes(block: bytearray, entries: dict[int, tiff.Entry]) -> None:
+    """Exchange the width and height tags of the first and of the EXIF directory."""
+    order = tiff.byte_order(block)
+    if pointer := tiff.number(entries, tiff.EXIF_IFD, order, 0):
+        entries = entries | tiff.directory(block, pointer)[0]
+    for wide, high in _SIZE_TAGS:
+        if wide in entries and high in entries and entries[wide].kind == entries[high].kind:
+            for place, value in ((entries[wide].at, entries[high].value), (entries[high].at, entries[wide].value)):
+                block[place : place + len(value)] = value
+
+
+def _drop_thumbnail(block: bytearray, start: int, following: int) -> None:
+    """Unlink the second directory, and remove or blank the small picture it points to."""
+    order = tiff.byte_order(block)
+    count = struct.unpack_from(f"{order}H", block, start)[0]
+    struct.pack_into(f"{order}I", block, start + 2 + 12 * count, 0)
+    entries, _ = tiff.directory(block, following)
+    place = tiff.number(entries, THUMBNAIL_AT, order, 0)
+    size = tiff.number(entries, THUMBNAIL_SIZE, order, 0)
+    if place <= following:  # a thumbnail stands behind its directory; anything else would blank what is still needed
+        return
+    if place + size >= len(block):
+        del block[place:]
+    else:
+        block[place : place + size] = bytes(size)
+
+
+def clean_xmp(raw: Any) -> tuple[bytes | None, int | None]:
+    """XMP that says no other orientation than 1 and holds no thumbnail, and the orientation it gave before."""
+    if isinstance(raw, str):
+        raw = raw.encode()
+    if not isinstance(raw, bytes) or not raw:
+        return None, None
+    found = _XMP_ORIENTATION.search(raw)
+    orientation = int(found[2]) if found else 0
+    cleaned = _XMP_THUMBNAILS.sub(b"", _XMP_ORIENTATION.sub(rb"\g<1>1", raw))
+    return cleaned, orientation if 1 <= orientation <= 8 else None
+
+
+def exif_of_tiff(data: bytes) -> bytes | None:
+    """An EXIF block with what the first directory of a TIFF file tells of the photo; None where it tells nothing."""
+    order = tiff.byte_order(data)
+    entries, _ = tiff.directory(data, tiff.first(data))
+    kept = {tag: entry for tag, entry in entries.items() if tag in tiff.DESCRIPTIVE}
+    if not kept:
+        return None
+    block = bytearray(8)
+    for pointer in (tiff.EXIF_IFD, tiff.GPS_IFD):
+        if place := tiff.number(kept, pointer, order, 0):
+            inner, _ = tiff.directory(data, place)
+            inner.pop(40965, None)  # the interoperability directory: an offset that would point nowhere
+            kept[pointer] = tiff.integers(pointer, tiff.LONG, (len(block),), order)
+            block += tiff.build(inner.values(), order, len(block))
+    place = len(block)
+    block += tiff.build(kept.values(), order, place)
+    block[:8] = tiff.header(order, place)
+    return bytes(block)
+
+
+def unturned(data: bytes, entries: dict[int, tiff.Entry]) -> tuple[int, bytes]:
+    """The orientation in a TIFF file (0: none), and the file as if it said 1."""
+    order = tiff.byte_order(data)
+    turn = tiff.number(entries, ORIENTATION, order, 0)
+    if turn == 1 or ORIENTATION not in entries:
+        return turn, data
+    changed = bytearray(data)
+    entry = entries[ORIENTATION]
+    changed[entry.at : entry.at + len(entry.value)] = tiff.integers(ORIENTATION, entry.kind, (1,), order).value
+    return turn if 1 <= turn <= 8 else 0, bytes(changed)
+
+
+def icc_fits(profile: bytes | None, *, gray: bool) -> bool:
+    """Whether `profile` is an ICC profile for one grey channel (`gray`) or for RGB."""
+    return profile is not None and profile[36:40] == b"acsp" and profile[16:20] == (b"GRAY" if gray else b"RGB ")
+
+
+def given(info: Mapping[Any, Any], kind: str) -> Given:
+    """What Pillow's `info` of a file of format `kind` says beside the pixels, cleaned."""
+    raw = _raw_exif(info)
+    exif, orientation = clean_exif(raw)
+    xmp, orientation_in_xmp = clean_xmp(info.get("xmp"))
+    notices = (EXIF_DAMAGED,) if raw and exif is None else ()
+    fields = {"exif": exif, "xmp": xmp, "dpi": _resolution(info.get("dpi")), "format": kind}
+    return Given(fields, info.get("icc_profile"), orientation or orientation_in_xmp or 1, notices)
+
+
+def profile(found: Given, gray: bool, *notices: str, converted: bool = False) -> dict[str, Any]:
+    """The fields icc, gray and notices of a Picture: the colour profile only where it fits the channels.
+
+    `converted`: the pixels have left the colour space of the profile, and `notices` says so.
+    """
+    fits = icc_fits(found.icc, gray=gray) and not converted
+    unfit = (ICC_UNFIT,) if found.icc and not fits and not converted else ()
+    return {"icc": found.icc if fits else None, "gray": gray, "notices": (*found.notices, *notices, *unfit)}
+
+
+def _resolution(value: Any) -> tuple[float, float] | None:
+    """A resolution in dots per inch as two sane floats, or None: files say 0, NaN and 1/0 too."""
+    try:
+        across, down = (float(number) for number in value)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    sane = all(math.isfinite(number) and 0 < number <= 65535 for number in (across, down))
+    return (across, down) if sane else None
+
+
+def _raw_exif(info: Mapping[Any, Any]) -> bytes | None:
+    """The EXIF bytes in what Pillow calls `info`; ImageMagick hides them in a PNG text as hexadecimal digits."""
+    if isinstance(found := info.get("exif"), bytes):
+        return found
+    try:
+        return bytes.fromhex("".join(str(info["Raw profile type exif"]).split("\n")[3:]))
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,141 @@
+"""Write the ONNX form of a network: one graph per scale, and one for the context of guided networks.
+
+Dynamic axes: number of pictures, height, width. Every graph is compared with PyTorch before it is handed out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lowlight_cli.errors import ModelUnavailable, OptionError
+from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.models import load
+
+TOLERANCE = 1e-3
+OPSET = 18
+
+
+class Context(nn.Module):
+    """The `context` graph."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, thumbnail: Tensor, exposure: Tensor) -> Tensor:
+        """See the network's `context`."""
+        return self.network.context(thumbnail, exposure)
+
+
+class Tile(nn.Module):
+    """The `x1` or `x2` graph."""
+
+    def __init__(self, network: nn.Module, scale: int) -> None:
+        super().__init__()
+        self.network, self.scale = network, scale
+
+    def forward(self, pixels: Tensor, vectors: Tensor | None = None) -> Tensor:
+        """See the network's `tile`."""
+        steering = () if vectors is None else (vectors,)
+        return self.network.tile(pixels, *steering, scale=self.scale)
+
+
+def export_onnx(spec: ModelSpec, weights: Path, folder: Path) -> dict[str, Path]:
+    """Write `<graph>.onnx` for every graph of the row into `folder`; each is checked against PyTorch."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise OptionError(
+            f"The ONNX form of {spec.name} must be exported first, which needs onnx and onnxscript.",
+            'pip install "lowlight[train]", or use --backend torch.',
+        ) from error
+    network = load(spec, weights).eval().requires_grad_(False)
+    return {graph: write_graph(spec, network, graph, folder / f"{graph}.onnx") for graph in spec.graphs()}
+
+
+def write_graph(spec: ModelSpec, network: nn.Module, graph: str, path: Path) -> Path:
+    """Export one graph and compare it with PyTorch."""
+    module = (Context(network) if graph == "context" else Tile(network, int(graph[1:]))).eval()
+    sides = (4 * spec.multiple, 6 * spec.multiple)
+    export(module, inputs_of(spec, network, graph, exposures=(-1.0, 0.4), sides=sides), path)
+    sides = (3 * spec.multiple, 7 * spec.multiple)
+    compare(spec, module, inputs_of(spec, network, graph, exposures=(-1.0, 0.3, 0.6), sides=sides), path)
+    return path
+
+
+def inputs_of(
+    spec: ModelSpec, network: nn.Module, graph: str, *, exposures: Sequence[float], sides: tuple[int, int]
+) -> dict[str, Tensor]:
+    """Random inputs of a graph by name: as many pictures as exposures."""
+    count = len(exposures)
+    steering = {}
+    if spec.tiling == "guided":
+        steering = {"thumbnail": picture(count, spec.thumbnail, spec.thumbnail), "exposure": torch.tensor(exposures)}
+    if graph == "context":
+        return steering
+    vectors = {"vectors": network.context(*steering.values())} if steering else {}
+    return {"pixels": picture(count, *sides), **vectors}
+
+
+def picture(count: int, height: int, width: int) -> Tensor:
+    """Random pixels, dark ones more often."""
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0)) ** 2
+
+
+def export(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
+    """Write the graph; the exporter's own talk is dropped."""
+    dynamic = torch.export.Dim.DYNAMIC
+    axes = {name: dict.fromkeys((0, 2, 3) if name == "pixels" else (0,), dynamic) for name in inputs}
+    with quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=["output"],
+            dynamic_shapes=axes,
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        program.save(str(path), include_initializers=True, external_data=False)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings and no progress lines of the exporter."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def compare(spec: ModelSpec, module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
+    """Both must agree, on pictures of another number and size than those exported with."""
+    import onnxruntime
+
+    with torch.inference_mode():
+        expected = module(*inputs.values()).numpy()
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+    difference = float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected))))
+    if found.shape != expected.shape or not difference <= TOLERANCE:
+        raise ModelUnavailable(
+            f"The exported {path.name} of {spec.name} differs from PyTorch by {difference:g}.",
+            "Report this with `lowlight doctor`; use --backend torch meanwhile.",
+        )

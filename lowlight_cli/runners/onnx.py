@@ -1,0 +1,102 @@
+"""Networks through ONNX Runtime. Imports no torch, unless ONNX files must be exported first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from lowlight_cli import weights
+from lowlight_cli.errors import ModelUnavailable, OptionError
+from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.runners import RunnerOptions, no_device, unless_memory
+
+AUTO = -1.0
+"""The exposure that lets the network decide."""
+
+
+class OnnxRunner:
+    """One session per graph: `context` for guided networks, `x1` or `x2` for tiles."""
+
+    backend = "onnx"
+    precision = "fp32"
+
+    def __init__(self, spec: ModelSpec, device: str, options: RunnerOptions) -> None:
+        if options.precision not in ("auto", "fp32"):
+            raise OptionError(f"The ONNX files are fp32, not {options.precision}.", "Use --backend torch.")
+        self.spec, self.device, self.options = spec, device, options
+        path = self.find(f"x{options.scale}")
+        self.sha256 = weights.sha256_of(path)
+        self.tile = self.open(path)
+        self.steer = self.open(self.find("context")) if spec.tiling == "guided" else None
+
+    def find(self, graph: str) -> Path:
+        """The file of a graph; exported into the cache if the row has only PyTorch weights."""
+
+        def export(folder: Path) -> None:
+            from lowlight_cli.runners.export import export_onnx
+
+            export_onnx(self.spec, weights.find(self.spec, "torch", offline=self.options.offline), folder)
+
+        options = self.options
+        return weights.find_or_export(
+            self.spec, f"onnx-{graph}", export, offline=options.offline, progress=options.progress
+        )
+
+    def open(self, path: Path) -> onnxruntime.InferenceSession:
+        """A session on the device asked for, or an error."""
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = self.options.threads
+        settings.log_severity_level = 4
+        settings.add_session_config_entry("session.set_denormal_as_zero", "1")
+        provider = self.provider()
+        try:
+            session = onnxruntime.InferenceSession(str(path), settings, providers=[provider])
+        except Exception as error:
+            if provider[0] != "CPUExecutionProvider":
+                raise no_device(self.device, str(error)) from error
+            raise ModelUnavailable(f"{path} cannot be opened: {error}", "Run `lowlight models verify`.") from error
+        if session.get_providers()[0] != provider[0]:
+            raise no_device(self.device, f"{provider[0]} did not load, ONNX Runtime fell back")
+        return session
+
+    def provider(self) -> tuple[str, dict[str, str]]:
+        """ONNX Runtime's name and options for the device."""
+        if self.device == "cpu":
+            return "CPUExecutionProvider", {}
+        kind, _, number = self.device.partition(":")
+        name = {"cuda": "CUDAExecutionProvider"}.get(kind)
+        if name not in onnxruntime.get_available_providers():
+            raise no_device(self.device, f"this ONNX Runtime has only {', '.join(providers())}")
+        onnxruntime.preload_dlls()
+        # TF32 would round products to ten bits; an exhaustive search would tune anew for every size of picture.
+        return name, {"device_id": number or "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+
+    def context(self, thumbnails: NDArray[np.float32], exposure: float | None) -> NDArray[np.float32]:
+        """See `Runner`."""
+        if self.steer is None:
+            return np.zeros((len(thumbnails), 0), np.float32)
+        target = np.full(len(thumbnails), AUTO if exposure is None else exposure, np.float32)
+        return self.run(self.steer, {"thumbnail": thumbnails, "exposure": target})
+
+    def __call__(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Runner`."""
+        return self.run(self.tile, {"pixels": batch} | ({"vectors": vectors} if self.steer else {}))
+
+    def run(self, session: onnxruntime.InferenceSession, inputs: dict[str, NDArray]) -> NDArray[np.float32]:
+        """One output."""
+        try:
+            return session.run(None, inputs)[0]
+        except Exception as error:
+            raise unless_memory(error, self.spec.name) from error
+
+    def close(self) -> None:
+        """See `Runner`."""
+        self.tile = self.steer = None
+
+
+def providers() -> list[str]:
+    """What this ONNX Runtime was built with, in its order."""
+    return [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]

@@ -1,0 +1,85 @@
+"""Networks through PyTorch, on CPU, CUDA or MPS."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lowlight_cli import weights
+from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.models import load
+from lowlight_cli.runners import RunnerOptions, no_device, unless_memory
+
+TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+AUTO = -1.0
+"""The exposure that lets the network decide."""
+
+
+class TorchRunner:
+    """The network of a row, in evaluation mode, channels last."""
+
+    backend = "torch"
+
+    def __init__(self, spec: ModelSpec, device: str, options: RunnerOptions) -> None:
+        self.spec, self.device, self.scale = spec, device, options.scale
+        self.check_device()
+        self.precision = options.precision
+        if self.precision == "auto":
+            self.precision = "bf16" if device.startswith("cuda") and "bf16" in spec.precisions else "fp32"
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        torch.set_flush_denormal(True)
+        path = weights.find(spec, "torch", offline=options.offline, progress=options.progress)
+        self.sha256 = weights.sha256_of(path)
+        network = load(spec, path).eval().requires_grad_(False)
+        self.network = network.to(device, memory_format=torch.channels_last)
+
+    def check_device(self) -> None:
+        """Only what is there."""
+        kind, _, number = self.device.partition(":")
+        if kind == "cuda":
+            if not torch.cuda.is_available():
+                raise no_device(self.device, "this PyTorch sees no CUDA device")
+            if number and int(number) >= torch.cuda.device_count():
+                raise no_device(self.device, f"there are {torch.cuda.device_count()} CUDA devices")
+        elif kind == "mps" and not torch.backends.mps.is_available():
+            raise no_device(self.device, "this PyTorch has no MPS")
+
+    @contextlib.contextmanager
+    def running(self):
+        """Inference mode in the right precision; foreign errors translated."""
+        kind = self.device.partition(":")[0]
+        dtype = TYPES.get(self.precision)
+        try:
+            with torch.inference_mode(), torch.autocast(kind, dtype or torch.bfloat16, enabled=dtype is not None):
+                yield
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            raise unless_memory(error, self.spec.name) from error
+
+    def tensor(self, values: NDArray[np.float32]) -> torch.Tensor:
+        """On the device."""
+        return torch.from_numpy(values).to(self.device)
+
+    def context(self, thumbnails: NDArray[np.float32], exposure: float | None) -> NDArray[np.float32]:
+        """See `Runner`."""
+        if self.spec.tiling == "exact":
+            return np.zeros((len(thumbnails), 0), np.float32)
+        target = torch.full((len(thumbnails),), AUTO if exposure is None else exposure, device=self.device)
+        with self.running():
+            return self.network.context(self.tensor(thumbnails), target).float().cpu().numpy()
+
+    def __call__(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Runner`."""
+        steering = () if self.spec.tiling == "exact" else (self.tensor(vectors),)
+        with self.running():
+            pixels = self.tensor(batch).contiguous(memory_format=torch.channels_last)
+            return self.network.tile(pixels, *steering, scale=self.scale).float().cpu().numpy()
+
+    def close(self) -> None:
+        """See `Runner`."""
+        self.network = None
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()

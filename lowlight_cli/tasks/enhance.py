@@ -1,0 +1,322 @@
+"""Enhance files: decode threads, the network, encode threads, and a result for every file.
+
+One bad file never stops the rest: what it raises is its result. Results come in the order of the jobs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+from lowlight_cli import jobs as planning
+from lowlight_cli import manifest, picture
+from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.errors import LowlightError, OptionError, OutputExists, PictureError
+from lowlight_cli.jobs import Job, Layout
+from lowlight_cli.picture import Picture
+from lowlight_cli.runners import RunnerOptions, open_runner
+
+AHEAD_PIXELS = 60_000_000
+"""Decoded pictures that wait, and results that are being written, hold at most about this many pixels each."""
+AHEAD_FILES = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EnhanceOptions:
+    """Everything `lowlight enhance` can be told, but for how to show it."""
+
+    inputs: tuple[str, ...]
+    layout: Layout
+    model: str = "neid"
+    runner: RunnerOptions = dataclasses.field(default_factory=RunnerOptions)
+    settings: Settings = dataclasses.field(default_factory=Settings)
+    batch_size: int | None = None
+    quality: int | None = None
+    max_pixels: int = picture.MAX_PIXELS
+    fail_fast: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one file. `seconds` is the time spent on it, waiting left out; sizes are the output's."""
+
+    source: Path
+    target: Path
+    status: Literal["done", "failed", "skipped", "planned"]
+    seconds: float = 0.0
+    width: int | None = None
+    height: int | None = None
+    tile: int | None = None
+    notices: tuple[str, ...] = ()
+    error: str | None = None
+    hint: str | None = None
+
+
+@dataclasses.dataclass
+class Item:
+    """A picture on its way: from the decoder to the network to the encoder."""
+
+    job: Job
+    picture: Picture | None = None
+    error: LowlightError | None = None
+    seconds: float = 0.0
+    tile: int | None = None
+    notices: tuple[str, ...] = ()
+    size: tuple[int, int] = (0, 0)
+    """Height and width of the output."""
+
+    def result(self) -> Result:
+        """What a user is told of it."""
+        told: dict[str, Any] = {"status": "skipped" if self.job.skip else "done"}
+        if self.error is not None:
+            told = {"status": "failed", "error": self.error.message, "hint": self.error.hint or None}
+        elif not self.job.skip:
+            told |= {"height": self.size[0], "width": self.size[1], "tile": self.tile}
+        return Result(
+            source=self.job.source, target=self.job.target, seconds=self.seconds, notices=self.notices, **told
+        )
+
+
+class Run:
+    """A planned run. Planning finds every conflict before `results` does any work."""
+
+    def __init__(self, options: EnhanceOptions) -> None:
+        self.options = options
+        self.spec = manifest.find(options.model)
+        self.jobs = planning.plan(options.inputs, options.layout)
+
+    def open(self) -> Enhancer:
+        """The open model."""
+        options = self.options
+        return Enhancer(open_runner(self.spec, options.runner), options.settings, options.runner.scale)
+
+    def planned(self) -> Iterator[Result]:
+        """What would be done, without doing it."""
+        for job in self.jobs:
+            yield Result(source=job.source, target=job.target, status="skipped" if job.skip else "planned")
+
+    def results(self, enhancer: Enhancer) -> Iterator[Result]:
+        """Do it. Closing the iterator (Ctrl-C) lets files that are being written finish, and starts no more."""
+        make_folder(self.options.layout.out, self.jobs)
+        with Pipeline(self, enhancer) as pipeline:
+            yield from pipeline.results()
+
+
+def make_folder(out: Path, jobs: Sequence[Job]) -> None:
+    """Make the folder of the output, so that one that cannot be made is told once."""
+    folder = jobs[0].target.parent if len(jobs) == 1 else out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"{folder} cannot be made: {error.strerror}.", "Choose another --out.") from error
+
+
+class Pipeline:
+    """Decoders ahead of the network, encoders behind it, both bounded by files and by pixels."""
+
+    def __init__(self, run: Run, enhancer: Enhancer) -> None:
+        self.run, self.options, self.enhancer = run, run.options, enhancer
+        threads = max(2, min(8, os.cpu_count() or 2))
+        self.decoders = ThreadPoolExecutor(threads, "decode")
+        self.encoders = ThreadPoolExecutor(threads, "encode")
+        self.stopping = threading.Event()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stopping.set()
+        self.decoders.shutdown(wait=True, cancel_futures=True)
+        self.encoders.shutdown(wait=True, cancel_futures=True)
+
+    def results(self) -> Iterator[Result]:
+        """Results in the order of the jobs."""
+        waiting: deque[tuple[int, Future[Item]]] = deque()
+        for group in self.groups():
+            for item in self.enhanced(group):
+                waiting.append((math.prod(item.size), self.encoders.submit(self.write, item)))
+            del group, item
+            while waiting and (waiting[0][1].done() or is_enough(waiting)):
+                result = waiting.popleft()[1].result().result()
+                yield result
+                if result.status == "failed" and self.options.fail_fast:
+                    return
+        for _, future in waiting:
+            yield future.result().result()
+
+    def items(self) -> Iterator[Item]:
+        """Decoded pictures in order, decoded ahead."""
+        ahead: deque[tuple[int, Future[Item]]] = deque()
+        jobs = deque(self.run.jobs)
+        while jobs or ahead:
+            while jobs and not is_enough(ahead):
+                pixels = picture.pixel_count(jobs[0].source)
+                if ahead and sum(p for p, _ in ahead) + pixels > AHEAD_PIXELS:
+                    break
+                ahead.append((pixels, self.decoders.submit(self.read, jobs.popleft())))
+            yield ahead.popleft()[1].result()
+
+    def groups(self) -> Iterator[list[Item]]:
+        """Neighbours of one size and depth, as many as one batch takes; the others alone."""
+        group: list[Item] = []
+        for item in self.items():
+            if group and not self.fits(group, item):
+                yield group
+                group = []
+            group.append(item)
+            del item
+        if group:
+            yield group
+
+    def fits(self, group: Sequence[Item], item: Item) -> bool:
+        """Whether a picture goes into the batch."""
+        first, other = group[0].picture, item.picture
+        if first is None or other is None or first.pixels.shape != other.pixels.shape or first.bits != other.bits:
+            return False
+        limit = self.options.batch_size or self.enhancer.batch_limit(first.height, first.width)
+        return len(group) < limit
+
+    def read(self, job: Job) -> Item:
+        """Decode one file."""
+        item = Item(job)
+        if job.skip or self.stopping.is_set():
+            return item
+        started = time.perf_counter()
+        try:
+            if job.problem:
+                raise PictureError(job.problem, "Check the permissions.")
+            item.picture = picture.load(job.source, max_pixels=self.options.max_pixels)
+            item.notices = item.picture.notices
+        except Exception as error:  # noqa: BLE001 - the boundary of one file
+            item.error = told(error)
+        item.seconds = time.perf_counter() - started
+        return item
+
+    def enhanced(self, group: Sequence[Item]) -> Sequence[Item]:
+        """Run the network on a batch; if that fails, on each picture alone, so that one cannot spoil the others."""
+        pictures = [item.picture for item in group if item.picture is not None]
+        if not pictures:
+            return group
+        started = time.perf_counter()
+        try:
+            results = self.enhancer.enhance(pictures)
+        except Exception as error:  # noqa: BLE001 - the boundary of one file
+            if len(group) > 1:
+                return [self.enhanced([item])[0] for item in group]
+            results, group[0].error = pictures, told(error)
+        seconds = (time.perf_counter() - started) / len(group)
+        tile = self.enhancer.tile_for((len(pictures), *pictures[0].pixels.shape[:2]))
+        for item, result in zip(group, results, strict=True):
+            item.picture, item.size, item.tile = result, result.pixels.shape[:2], tile
+            item.seconds += seconds
+        return group
+
+    def write(self, item: Item) -> Item:
+        """Encode and write one picture."""
+        if item.picture is None or item.error is not None:
+            item.picture = None
+            return item
+        started = time.perf_counter()
+        try:
+            self.save(item)
+        except Exception as error:  # noqa: BLE001 - the boundary of one file
+            item.error = told(error)
+        item.picture = None
+        item.seconds += time.perf_counter() - started
+        return item
+
+    def save(self, item: Item) -> None:
+        """Write the picture, and note what its format cannot hold."""
+        target, layout, depth = item.job.target, self.options.layout, self.options.settings.depth
+        format = picture.SUFFIXES[target.suffix.lower()]
+        if layout.existing != "overwrite" and target.exists():
+            raise PictureError(f"{target} has appeared while lowlight ran.", "It was left alone; use --overwrite.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(item.picture, target, quality=self.options.quality, depth=depth)
+        if lost := picture.losses(item.picture, format, depth):
+            item.notices += (f"{target.suffix} cannot hold: {', '.join(lost)}.",)
+
+
+def is_enough(queue: Sequence[tuple[int, Future[Item]]]) -> bool:
+    """Whether a queue of (pixels, future) holds all it may."""
+    return len(queue) >= AHEAD_FILES or sum(pixels for pixels, _ in queue) > AHEAD_PIXELS
+
+
+def told(error: Exception) -> LowlightError:
+    """Any error of one file as one that can be shown."""
+    if isinstance(error, LowlightError):
+        return error
+    if isinstance(error, MemoryError):
+        return PictureError("There is not enough memory.", "Use a smaller --tile, or a machine with more memory.")
+    if isinstance(error, OSError):
+        remedy = "Free some space." if error.errno == errno.ENOSPC else "Check the path and its permissions."
+        return PictureError(f"{error.strerror or error}: {error.filename or ''}", remedy)
+    return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
+
+
+def enhance_pipe(data: bytes, options: EnhanceOptions) -> tuple[bytes | None, Result, Enhancer]:
+    """One picture from memory; to memory if `out` is `-`, else to that file (then None instead of bytes)."""
+    started, layout, depth = time.perf_counter(), options.layout, options.settings.depth
+    to_file = str(layout.out) != "-"
+    if to_file:
+        refuse_existing(layout)
+    source = picture.load(data, max_pixels=options.max_pixels)
+    format = pipe_format(layout, source)
+    enhancer = Enhancer(
+        open_runner(manifest.find(options.model), options.runner), options.settings, options.runner.scale
+    )
+    result = enhancer.enhance([source])[0]
+    encoded = picture.encode(result, format, quality=options.quality, depth=depth)
+    if to_file:
+        picture.write(encoded, layout.out)
+    lost = picture.losses(result, format, depth)
+    done = Result(
+        source=Path("-"),
+        target=layout.out,
+        status="done",
+        seconds=time.perf_counter() - started,
+        width=result.width,
+        height=result.height,
+        tile=enhancer.tile_for((1, source.height, source.width)),
+        notices=(*source.notices, *((f"{format} cannot hold: {', '.join(lost)}.",) if lost else ())),
+    )
+    return None if to_file else encoded, done, enhancer
+
+
+def refuse_existing(layout: Layout) -> None:
+    """A pipe writes to a new file, unless told otherwise."""
+    if layout.out.is_dir():
+        raise OptionError(f"{layout.out} is a folder; a pipe has no name.", "Name the file to write, or -.")
+    if layout.out.exists() and layout.existing != "overwrite":
+        raise OutputExists(f"{layout.out} exists already.", "Nothing was done. Use --overwrite.")
+
+
+def pipe_format(layout: Layout, source: Picture) -> str:
+    """The format asked for, else the one of the file's suffix, else the source's."""
+    if layout.format != "keep":
+        return layout.format
+    return picture.SUFFIXES.get(layout.out.suffix.lower(), source.format)
+
+
+def as_json(result: Result, enhancer: Enhancer | None, options: EnhanceOptions) -> dict[str, Any]:
+    """A result as the line that `--json` prints: every field always there."""
+    runner = enhancer.runner if enhancer is not None else None
+    line = dataclasses.asdict(result)
+    line |= {"source": str(result.source), "target": str(result.target), "seconds": round(result.seconds, 4)}
+    line |= {"model": options.model, "scale": options.runner.scale}
+    line |= {
+        "weights_sha256": runner.sha256 if runner else None,
+        "backend": runner.backend if runner else None,
+        "device": runner.device if runner else None,
+        "precision": runner.precision if runner else None,
+    }
+    return line

@@ -1,0 +1,123 @@
+"""Cut a large picture into tiles that a network can take, and put the results together without a seam.
+
+Tiles do not blend. A tile is read with a halo at least as wide as what the network sees, it starts at a multiple of
+the network's size multiple, and all tiles get the same global vectors: its core is what the whole picture would give.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lowlight_cli.errors import PictureError
+from lowlight_cli.picture import to_float, to_integers
+
+
+@dataclass(frozen=True)
+class Span:
+    """One side of a tile: `read` from and to, of which `keep` from and to is the core; in pixels of the picture."""
+
+    read: tuple[int, int]
+    keep: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile's rows and columns."""
+
+    rows: Span
+    columns: Span
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) as read."""
+        return self.rows.read[1] - self.rows.read[0], self.columns.read[1] - self.columns.read[0]
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Where the tiles of a picture lie. Iterates over them, row by row."""
+
+    height: int
+    width: int
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+
+    def __iter__(self) -> Iterator[Tile]:
+        return (Tile(rows, columns) for rows in self.rows for columns in self.columns)
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+
+def spans(size: int, core: int, halo: int, multiple: int) -> tuple[Span, ...]:
+    """Cores of nearly equal size, at most `core`, that start at multiples of `multiple`."""
+    count = math.ceil(size / core)
+    step = round_up(math.ceil(size / count), multiple)
+    halo = round_up(halo, multiple)
+    return tuple(
+        Span((max(0, start - halo), min(size, start + step + halo)), (start, min(size, start + step)))
+        for start in range(0, size, step)
+    )
+
+
+def round_up(value: int, multiple: int) -> int:
+    """The least multiple that is not less."""
+    return -(-value // multiple) * multiple
+
+
+def plan(height: int, width: int, *, tile: int, halo: int, multiple: int) -> TilePlan:
+    """Tiles whose cores have sides of at most `tile` (rounded down to the multiple); 0: the whole picture at once."""
+    if not tile:
+        return TilePlan(height, width, (Span((0, height), (0, height)),), (Span((0, width), (0, width)),))
+    core = max(multiple, tile // multiple * multiple)
+    return TilePlan(height, width, spans(height, core, halo, multiple), spans(width, core, halo, multiple))
+
+
+def pad(pixels: NDArray, multiple: int) -> NDArray:
+    """Repeat the last row and column until (N, H, W, 3) has sides that are multiples."""
+    height, width = pixels.shape[1:3]
+    below, beside = round_up(height, multiple) - height, round_up(width, multiple) - width
+    return np.pad(pixels, ((0, 0), (0, below), (0, beside), (0, 0)), mode="edge") if below or beside else pixels
+
+
+def run_tiled(
+    pictures: NDArray,
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    plan: TilePlan,
+    out: NDArray,
+    *,
+    multiple: int,
+    scale: int = 1,
+    strength: float = 1.0,
+) -> None:
+    """Fill `out` (N, H * scale, W * scale, 3) from `pictures` (N, H, W, 3), both integers.
+
+    `run` maps (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), h and w multiples of `multiple`. `strength` is
+    the share of its values; the picture has the rest. Values that are not finite are a PictureError.
+    """
+    bits = 8 * out.dtype.itemsize
+    for tile in plan:
+        (top, bottom), (left, right) = tile.rows.read, tile.columns.read
+        read = to_float(pad(pictures[:, top:bottom, left:right], multiple))
+        values = run(np.ascontiguousarray(read.transpose(0, 3, 1, 2))).transpose(0, 2, 3, 1)
+        (y0, y1), (x0, x1) = (tuple(scale * end for end in span.keep) for span in (tile.rows, tile.columns))
+        core = np.s_[:, y0 - scale * top : y1 - scale * top, x0 - scale * left : x1 - scale * left]
+        values = values[core]
+        if not np.isfinite(values).all():
+            raise PictureError("The network's output holds NaN or infinite values.", "Try --precision fp32.")
+        if strength < 1:
+            values = strength * values + (1 - strength) * enlarged(read, scale)[core]
+        out[:, y0:y1, x0:x1] = to_integers(values, bits)
+
+
+def enlarged(pictures: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """(N, H, W, 3) -> (N, H * scale, W * scale, 3), bicubic."""
+    if scale == 1:
+        return pictures
+    return np.stack([cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for p in pictures])

@@ -1,0 +1,281 @@
+"""Where a model's weights lie: bundled with the package, imported or exported, in the Hub cache, or on the Hub.
+
+Every path handed out has the size and the sha256 that the manifest states; nothing switches that off. Looking for
+files costs neither the network nor the import of `huggingface_hub`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from lowlight_cli import __version__, atomic, hub, manifest
+from lowlight_cli.errors import ModelUnavailable
+from lowlight_cli.manifest import ModelSpec, WeightFile
+
+SIDECAR = "exported.json"
+"""Beside exported files: their sha256 and the version that wrote them."""
+
+
+class Copy(NamedTuple):
+    """A file on this disk, unchecked. `place`: `bundled`, `imported`, `exported` or `cached`."""
+
+    place: str
+    path: Path
+
+
+def home() -> Path:
+    """Our own folder for imported and exported weights: `LOWLIGHT_HOME`, else in the platform's cache folder."""
+    env = os.environ.get
+    if chosen := env("LOWLIGHT_HOME"):
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "win32":
+        base = env("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = env("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "lowlight"
+
+
+def find(spec: ModelSpec, role: str, *, offline: bool = False, progress: bool = False) -> Path:
+    """The checked path of that file, downloaded if it must be; `offline` opens no socket."""
+    file = spec.file(role)
+    if file is None:
+        return _ready_export(spec, role) or _raise_no_file(spec, role)
+    offline = offline or hub.is_offline()
+    found = next(copies(spec, role), None)
+    if found is not None and (offline or found.place != "cached"):
+        return check(found.path, file)
+    if offline:
+        raise ModelUnavailable(
+            f"The {role} file of {spec.name!r} is not on this disk, and offline nothing is fetched.",
+            f"Without --offline and HF_HUB_OFFLINE: {hub.remedy(spec, file)}",
+        )
+    path = found.path if found is not None else hub.download(spec, file, progress=progress)
+    return _fetch_again(spec, file, path, progress) if _problem(path, file) else path
+
+
+def find_or_export(
+    spec: ModelSpec,
+    role: str,
+    export: Callable[[Path], None],
+    *,
+    offline: bool = False,
+    progress: bool = False,
+) -> Path:
+    """As `find`; a row without that ONNX file has `export(folder)` write `<graph>.onnx` files, once per version."""
+    if spec.file(role) is not None:
+        return find(spec, role, offline=offline, progress=progress)
+    folder = _export_folder(spec)
+    if folder is None or not role.startswith("onnx-"):
+        _raise_no_file(spec, role)
+    if ready := _ready_export(spec, role):
+        return ready
+    try:
+        _export_into(folder, export)
+    except OSError as error:
+        if ready := _ready_export(spec, role):  # another process was faster
+            return ready
+        raise hub.unavailable(f"The ONNX form of {spec.name!r} cannot be written to {folder}", error) from error
+    return _ready_export(spec, role) or _raise_no_file(spec, role)
+
+
+def present(spec: ModelSpec, role: str) -> Path | None:
+    """The checked path of that file if it is on this disk, else None."""
+    file = spec.file(role)
+    if file is None:
+        return _ready_export(spec, role)
+    return next((path for _, path in copies(spec, role) if not _problem(path, file)), None)
+
+
+def copies(spec: ModelSpec, role: str) -> Iterator[Copy]:
+    """Every copy of that file on this disk in the order of search, unchecked."""
+    return (Copy(place, path) for place, path in _places(spec, role) if _is_file(path))
+
+
+def _places(spec: ModelSpec, role: str) -> Iterator[tuple[str, Path]]:
+    """Where that file may lie, in the order of search."""
+    file = spec.file(role)
+    if file is None:
+        if (folder := _export_folder(spec)) and role.startswith("onnx-"):
+            yield "exported", folder / f"{role.removeprefix('onnx-')}.onnx"
+        return
+    if file.bundled:
+        yield "bundled", bundled_path(file)
+    yield "imported", store_path(file)
+    if cached := hub.cached_path(file):
+        yield "cached", cached
+
+
+def _is_file(path: Path) -> bool:
+    """`path.is_file()` for which a folder that may not be read is no file."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def check(path: Path, file: WeightFile) -> Path:
+    """`path` itself, if its size and sha256 are those of the manifest."""
+    problem = _problem(path, file)
+    if not problem:
+        return path
+    hint = "Fetch it again with `lowlight models pull`, or give `lowlight models import` a good copy."
+    if path == bundled_path(file):
+        hint = "It came with lowlight: reinstall lowlight."
+    elif path == store_path(file):
+        hint = "Remove it with `lowlight models rm`, or give `lowlight models import` a good copy."
+    raise ModelUnavailable(f"{path} is not the file that the manifest states: {problem}.", hint)
+
+
+def verify(spec: ModelSpec) -> Iterator[tuple[WeightFile, Copy, str]]:
+    """Every copy of the row's files on this disk, hashed, with what is wrong with it (empty: nothing).
+
+    A bundled file that is missing is wrong; other files need not be here.
+    """
+    for file in spec.files:
+        found = [*copies(spec, file.role)]
+        if file.bundled and all(copy.place != "bundled" for copy in found):
+            found.insert(0, Copy("bundled", bundled_path(file)))
+        for copy in found:
+            yield file, copy, _problem(copy.path, file)
+
+
+def _problem(path: Path, file: WeightFile) -> str:
+    """What is wrong with a file, empty for a good one. Size first; both hashes are named in any case."""
+    try:
+        size = path.stat().st_size
+        digest = sha256_of(path)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
+    if (size, digest) == (file.bytes, file.sha256):
+        return ""
+    return f"{size} bytes, sha256 {digest}; expected {file.bytes} bytes, sha256 {file.sha256}"
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def import_file(path: Path) -> tuple[ModelSpec, WeightFile, Path]:
+    """Copy a file of weights into our folder: recognised by its sha256, whatever its name, or refused."""
+    rows = [(spec, file) for spec in manifest.models().values() for file in spec.files]
+    try:
+        digest = sha256_of(path)
+        match = next(((spec, file) for spec, file in rows if file.sha256 == digest), None)
+        if match is None:
+            known = "\n".join(f"  {file.sha256}  {file.path}  ({spec.name}, {file.role})" for spec, file in rows)
+            raise ModelUnavailable(f"{path} has sha256 {digest}, which no model has.", f"Expected one of:\n{known}")
+        target = store_path(match[1])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.replacing(target) as temporary:
+            shutil.copyfile(path, temporary)
+            check(temporary, match[1])
+    except OSError as error:
+        raise hub.unavailable(f"{path} cannot be imported into {home()}", error) from error
+    return *match, target
+
+
+def remove(spec: ModelSpec) -> list[Path]:
+    """Delete that row's imported, exported and cached files, and say which; bundled ones stay."""
+    removed = []
+    try:
+        for role in [file.role for file in spec.files]:
+            for _, path in [copy for copy in copies(spec, role) if copy.place != "bundled"]:
+                _forget(path)
+                removed.append(path)
+        folder = _export_folder(spec)
+        if folder is not None and folder.is_dir():
+            shutil.rmtree(folder)
+            removed.append(folder)
+    except OSError as error:
+        raise hub.unavailable(f"Files of {spec.name!r} cannot be removed", error) from error
+    return removed
+
+
+def bundled_path(file: WeightFile) -> Path:
+    """Where a bundled file lies."""
+    return manifest.PACKAGE / "bundled" / file.path
+
+
+def store_path(file: WeightFile) -> Path:
+    """Where an imported file lies."""
+    return home() / "weights" / file.sha256 / Path(file.path).name
+
+
+def _raise_no_file(spec: ModelSpec, role: str) -> NoReturn:
+    """A role the row does not have; the ONNX form may still be exported from the torch file."""
+    roles = ", ".join(file.role for file in spec.files) or "none"
+    hint = "It is exported on the first run with that back end." if _export_folder(spec) else "Choose another back end."
+    raise ModelUnavailable(f"Model {spec.name!r} has no {role!r} file; it has: {roles}.", hint)
+
+
+def _forget(path: Path) -> None:
+    """Delete a file and, for one in the Hub cache, the blob it links to unless another snapshot needs it."""
+    blob = _linked(path)
+    path.unlink(missing_ok=True)
+    if blob is not None and blob not in map(_linked, (blob.parents[1] / "snapshots").rglob("*")):
+        blob.unlink(missing_ok=True)
+
+
+def _linked(path: Path) -> Path | None:
+    """What a symbolic link points to, one step; None for other files."""
+    return Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else None
+
+
+def _fetch_again(spec: ModelSpec, file: WeightFile, path: Path, progress: bool) -> Path:
+    """Download once more over wrong bytes at `path`; still wrong, they are deleted and it is an error."""
+    path = hub.download(spec, file, force=True, progress=progress)
+    try:
+        return check(path, file)
+    except ModelUnavailable as error:
+        _forget(path)
+        repo, revision = hub.source(file)
+        hint = f"{repo} at revision {revision} serves wrong bytes; they are deleted. {hub.remedy(spec, file)}"
+        raise ModelUnavailable(error.message, hint) from None
+
+
+def _export_folder(spec: ModelSpec) -> Path | None:
+    """Where the ONNX form lies that was exported here; None for a row without torch weights."""
+    file = spec.file("torch")
+    return home() / "exported" / file.sha256 if file is not None else None
+
+
+def _ready_export(spec: ModelSpec, role: str) -> Path | None:
+    """The exported graph of that role, if it and its external data have the sha256 they were written with."""
+    folder = _export_folder(spec)
+    if folder is None or not role.startswith("onnx-"):
+        return None
+    graph = f"{role.removeprefix('onnx-')}.onnx"
+    try:
+        written = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+        mine = {name: digest for name, digest in written["sha256"].items() if name.startswith(graph)}
+        same = all(sha256_of(folder / name) == digest for name, digest in mine.items())
+        return folder / graph if graph in mine and same and written["version"] == __version__ else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _export_into(folder: Path, export: Callable[[Path], None]) -> None:
+    """Let `export` write into a new folder, which then takes the place of `folder` as a whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=atomic.PREFIX, dir=folder.parent) as name:
+        fresh = Path(name) / "fresh"
+        fresh.mkdir()
+        export(fresh)
+        hashes = {path.name: sha256_of(path) for path in sorted(fresh.iterdir())}
+        document = json.dumps({"version": __version__, "sha256": hashes}, indent=2)
+        (fresh / SIDECAR).write_text(document, encoding="utf-8")
+        if folder.exists():
+            folder.rename(Path(name) / "stale")
+        fresh.rename(folder)

@@ -1,0 +1,118 @@
+"""What stands beside the pixels survives: orientation (applied once), EXIF, XMP, profile, resolution."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from picture_files import PHOTO, SRGB, XMP, chunk, exif, noise, pillow, png16, reopened
+from PIL import Image, ImageOps
+
+from lowlight_cli import picture
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "png16", "tiff16"])
+def test_orientation_is_applied_once_and_said_to_be_1(format: str, orientation: int) -> None:
+    array = noise(4, 6, 3)
+    if format == "png16":
+        array = array.astype(np.uint16) * 257
+        encoded = png16(array, (b"eXIf", exif(orientation).tobytes()[6:]))
+    elif format == "tiff16":
+        array = array.astype(np.uint16) * 257
+        encoded = picture.encode(picture.from_array(array), "tiff")
+        encoded = tagged_tiff(encoded, orientation)
+    elif format == "TIFF":
+        encoded = pillow(array, "TIFF", tiffinfo={274: orientation})
+    else:
+        options = {"lossless": True} if format == "WEBP" else {"quality": 100, "subsampling": "4:4:4"}
+        encoded = pillow(array, format, exif=exif(orientation), **({} if format == "PNG" else options))
+        array = np.asarray(reopened(encoded))
+    marks = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6))
+    marks.getexif()[274] = orientation
+    expected = array.reshape(24, 3)[np.asarray(ImageOps.exif_transpose(marks))]
+    found = picture.load(encoded)
+    assert np.array_equal(found.pixels, expected)
+    again = picture.load(picture.encode(found, "png"))
+    assert np.array_equal(again.pixels, expected)
+    assert reopened(picture.encode(found, "png")).getexif().get(274, 1) == 1
+
+
+def tagged_tiff(encoded: bytes, orientation: int) -> bytes:
+    """`encoded` with an orientation in the place of its planar configuration, whose 1 is the default."""
+    start = int.from_bytes(encoded[4:8], "little")
+    planar = struct.pack("<HHIHH", 284, 3, 1, 1, 0)
+    assert encoded.count(planar, start) == 1
+    head, tail = encoded[:start], encoded[start:]
+    return head + tail.replace(planar, struct.pack("<HHIHH", 274, 3, 1, orientation, 0))
+
+
+def test_metadata_behind_the_pixels_of_a_png_count_too() -> None:
+    for encoded in (pillow(PHOTO, "PNG"), png16(PHOTO.astype(np.uint16))):
+        late = encoded[:-12] + chunk(b"eXIf", exif(6).tobytes()[6:]) + encoded[-12:]
+        assert np.array_equal(picture.load(late).pixels, np.rot90(picture.load(encoded).pixels, -1))
+
+
+def test_orientation_in_xmp_alone_is_applied_once() -> None:
+    array = noise(4, 6, 3)
+    for encoded in (pillow(array, "TIFF", tiffinfo={700: XMP}), pillow(array, "WEBP", lossless=True, xmp=XMP)):
+        found = picture.load(encoded)
+        assert np.array_equal(found.pixels, np.rot90(array, -1))
+        assert b'tiff:Orientation="1"' in found.xmp
+
+
+@pytest.mark.parametrize("target", ["jpg", "png", "webp", "tiff", "avif"])
+@pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "png16"])
+def test_metadata_survive_load_and_save(source: str, target: str) -> None:
+    given = {"exif": exif().tobytes(), "icc_profile": SRGB, "dpi": (300, 300)}
+    if source == "png16":
+        packed = b"p\0\0" + zlib.compress(SRGB)
+        chunks = (b"iCCP", packed), (b"eXIf", exif().tobytes()[6:]), (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
+        encoded = png16(noise(6, 4, 3, kind=np.uint16), (b"pHYs", struct.pack(">IIB", 11811, 11811, 1)), *chunks)
+    else:
+        encoded = pillow(PHOTO, source, **given)
+    found = reopened(picture.encode(picture.load(encoded), target))
+    assert found.info["icc_profile"] == SRGB
+    block = found.getexif()
+    assert (block[271], block[306]) == ("Camera", "2026:11:20 19:00:00")
+    assert block.get_ifd(34665)[36867] == "2026:11:20 18:59:59"
+    assert block.get_ifd(34665)[37500] == b"maker note"
+    assert [float(part) for part in block.get_ifd(34853)[2]] == [52, 31, 12.5]
+    if source in ("JPEG", "PNG", "TIFF", "png16") and target in ("jpg", "png", "tiff"):
+        assert found.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+    if source == "png16":
+        assert b"night" in found.info["xmp"]
+        assert b'tiff:Orientation="1"' in found.info["xmp"]
+
+
+def test_the_thumbnail_of_the_dark_picture_is_dropped_and_sizes_follow_the_turn() -> None:
+    thumbnail = pillow(PHOTO, "JPEG")
+    block = exif(6).tobytes()
+    at = struct.unpack_from(">H" if block[6:8] == b"MM" else "<H", block, 14)[0] * 12 + 16
+    order = ">" if block[6:8] == b"MM" else "<"
+    second = struct.pack(f"{order}HHHIIHHII", 2, 513, 4, 1, len(block) - 6 + 30, 514, 4, 1, len(thumbnail))
+    second += struct.pack(f"{order}I", 0)
+    block = bytearray(block + second + thumbnail)
+    struct.pack_into(f"{order}I", block, at, len(block) - len(thumbnail) - len(second) - 6)
+    found = picture.load(pillow(PHOTO, "JPEG", exif=bytes(block)))
+    assert b"\xff\xd8" not in found.exif
+    read = Image.Exif()
+    read.load(found.exif)
+    assert not read.get_ifd(1)
+    assert (found.width, found.height) == (48, 72)
+    assert (read.get_ifd(34665)[40962], read.get_ifd(34665)[40963]) == (48, 72)
+
+
+def test_colour_profiles_that_do_not_fit_are_dropped() -> None:
+    gray = picture.load(pillow(PHOTO[..., 0].copy(), "JPEG", icc_profile=SRGB))
+    assert gray.icc is None
+    assert "profile" in gray.notices[0]
+    profile = bytearray(SRGB)
+    profile[16:20] = b"GRAY"
+    gray = picture.load(pillow(PHOTO[..., 0].copy(), "PNG", icc_profile=bytes(profile)))
+    assert gray.icc == bytes(profile)
+    assert picture.load(picture.encode(gray, "jpg")).icc == bytes(profile)
+    assert picture.losses(gray, "webp") == ("metadata",)
+    assert picture.load(picture.encode(gray, "webp")).icc is None
