@@ -1,3 +1,38 @@
-"""Brighten and clean dark pictures: the library behind the `lowlight` command."""
+"""Brighten and clean dark pictures: the library behind the `lowlight` command.
+
+    import lowlight_cli as lowlight
+
+    neid = lowlight.open_model("neid")
+    bright = neid("night.jpg")  # a path, a Pillow image or an array in, an array out
+
+Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lowlight_cli.enhancer import Enhancer, open_model
+    from lowlight_cli.errors import LowlightError
+    from lowlight_cli.manifest import ModelSpec, models
+
+_PUBLIC = {
+    "Enhancer": "lowlight_cli.enhancer",
+    "open_model": "lowlight_cli.enhancer",
+    "LowlightError": "lowlight_cli.errors",
+    "ModelSpec": "lowlight_cli.manifest",
+    "models": "lowlight_cli.manifest",
+}
+
+__all__ = ["Enhancer", "LowlightError", "ModelSpec", "__version__", "models", "open_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

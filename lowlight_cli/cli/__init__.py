@@ -17,6 +17,8 @@ from lowlight_cli.errors import INTERRUPTED, LowlightError
 COMMANDS = {
     "enhance": "Brighten and clean pictures.",
     "models": "List, check, fetch and remove models.",
+    "train": "Train a network of one of the papers.",
+    "export": "Write weights as safetensors and ONNX, checked against each other.",
     "doctor": "Check this installation: versions, back ends, devices, cache.",
 }
 

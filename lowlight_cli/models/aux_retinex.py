@@ -7,10 +7,14 @@ of the next stage's input, V = S + E (Eq. 3), so that all stages agree. Inferenc
 
 Where the paper is silent or we differ, and why:
 
+* `exposure=True` (the paper: False). A network that sees 7 pixels around each cannot tell a dark picture from a bright
+  one, and blows the latter out. One factor on u for the whole picture brings its mean to a target.
 * Illumination is one plane, the largest channel plus u, as in Retinex-Net and LIME: dividing by it keeps hue.
 * u = (1 - L) * sigmoid(H): L stays in [S, 1], so that nothing is clipped and a white pixel stays white.
-* The loss of the paper has its minimum at L = S, a white picture. An exposure term as in Zero-DCE (Guo et al., CVPR
-  2020) says how bright it should be: patches darker than the target are pulled up to it, brighter ones stay.
+* The loss of the paper has its minimum at L = S, a white picture. An exposure term after Zero-DCE (Guo et al., CVPR
+  2020) says how bright it should be, on the mean of a batch: asked of each picture or patch, it makes all shades equal.
+* E^0, which Eq. 5 needs for the first stage, is K of R^0 = S / L^0 = 1: one colour for the whole picture. So the first
+  stage learns L = S + c, whose S / L is a curve that keeps contrast.
 * Eq. 6 has the root of a product that may be negative; we take its absolute value, plus a small constant.
 """
 
@@ -23,15 +27,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_cli.nn.brightness import luma
+from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.nn.schedule import rate
 
 if TYPE_CHECKING:
     from lowlight_cli.training.recipe import Batch, Settings
 
 RATES = (1, 2, 3, 4)
-DARKEST = 0.01
-"""Least illumination: the largest gain is 100."""
+DARKEST = 0.004
+"""Least illumination: the largest gain is 250."""
+ENOUGH = 0.4
+"""Mean luma that dark pictures are brought to when nobody says; brighter ones stay as they are."""
+LOG_FACTOR = (-8.0, 8.0)
+STEPS = 14
+"""Range of log2 of the factor on u, and halvings of it."""
 
 
 class ShallowFeatures(nn.Module):
@@ -59,23 +68,56 @@ def three_convs(channels: int, widths: tuple[int, int], out: int) -> nn.Sequenti
 
 
 class AuxRetinex(nn.Module):
-    """The deployed first stage. Sides of any size; a pixel sees 7 pixels around it."""
+    """The deployed first stage. Sides of any size; a pixel sees 7 pixels around it.
 
-    def __init__(self, width: int = 3, hidden: tuple[int, int] = (6, 4)) -> None:
+    `context` sees a thumbnail of the whole picture, `tile` any part of it. Vectors are (N, 1): a factor on u.
+    """
+
+    def __init__(self, width: int = 3, hidden: tuple[int, int] = (6, 3), *, exposure: bool = True) -> None:
         super().__init__()
+        self.exposure = exposure
         self.features = ShallowFeatures(width)
         self.theta = three_convs(4 * width + 3, tuple(hidden), 1)
 
+    def missing(self, pixels: Tensor, shallow: Tensor) -> Tensor:
+        """Eq. 2: u (N, 1, H, W), what the largest channel of a stage's input lacks as illumination."""
+        value = pixels.amax(dim=1, keepdim=True)
+        return (1 - value) * torch.sigmoid(self.theta(torch.cat([pixels, shallow], dim=1)))
+
     def illumination(self, pixels: Tensor, shallow: Tensor) -> Tensor:
         """Eq. 2: L (N, 1, H, W) in [max channel, 1] of a stage's input (N, 3, H, W)."""
-        value = pixels.amax(dim=1, keepdim=True).clamp(min=DARKEST)
-        return value + (1 - value) * torch.sigmoid(self.theta(torch.cat([pixels, shallow], dim=1)))
+        return add(pixels, self.missing(pixels, shallow))
 
-    def tile(self, pixels: Tensor, scale: int = 1) -> Tensor:  # noqa: ARG002 - every network has this signature
+    def context(self, thumbnail: Tensor, exposure: Tensor) -> Tensor:
+        """The factor on u (N, 1) that brings a thumbnail (N, 3, h, w) to a mean luma of `exposure` (N,).
+
+        Negative: `ENOUGH`, or the picture's own where that is brighter. No factor darkens a picture.
+        """
+        if not self.exposure:
+            return torch.ones_like(exposure)[:, None]
+        wanted = torch.where(exposure < 0, luma_mean(thumbnail).clamp(min=ENOUGH), exposure)
+        missing = self.missing(thumbnail, self.features(thumbnail))
+        low, high = torch.full_like(wanted, LOG_FACTOR[0]), torch.full_like(wanted, LOG_FACTOR[1])
+        for _ in range(STEPS):
+            middle = (low + high) / 2
+            output = thumbnail / add(thumbnail, missing * torch.exp2(middle)[:, None, None, None])
+            too_bright = luma_mean(output) > wanted
+            low, high = torch.where(too_bright, middle, low), torch.where(too_bright, high, middle)
+        return torch.exp2((low + high) / 2)[:, None]
+
+    def tile(self, pixels: Tensor, vectors: Tensor, scale: int = 1) -> Tensor:  # noqa: ARG002 - as every network's
         """S / L (N, 3, H, W) in [0, 1]."""
-        return (pixels / self.illumination(pixels, self.features(pixels))).clamp(0.0, 1.0)
+        missing = self.missing(pixels, self.features(pixels)) * vectors[:, :, None, None]
+        return (pixels / add(pixels, missing)).clamp(0.0, 1.0)
 
-    forward = tile
+    def forward(self, pixels: Tensor, thumbnail: Tensor, exposure: Tensor) -> Tensor:
+        """`context`, then `tile`."""
+        return self.tile(pixels, self.context(thumbnail, exposure))
+
+
+def add(pixels: Tensor, missing: Tensor) -> Tensor:
+    """Illumination from what is there and what is missing, at most 1."""
+    return (pixels.amax(dim=1, keepdim=True) + missing).clamp(DARKEST, 1.0)
 
 
 def build(**params: object) -> AuxRetinex:
@@ -93,7 +135,6 @@ DEFAULTS = {
 """Weights of Eq. 4; the perceptual term (0.5) needs VGG16 weights and is left out here."""
 
 STAGES = 3
-PATCH = 16
 
 
 def smoothness(plane: Tensor) -> Tensor:
@@ -104,10 +145,9 @@ def smoothness(plane: Tensor) -> Tensor:
 
 
 def underexposure(output: Tensor, low: Tensor, target: float) -> Tensor:
-    """Squared distance of patch means of luma to the target, or to the input's own where that is brighter."""
-    means = F.avg_pool2d(luma(output)[:, None], PATCH)
-    own = F.avg_pool2d(luma(low)[:, None], PATCH)
-    return F.mse_loss(means, own.clamp(min=target))
+    """Squared distance of a batch's mean luma to the target; pictures brighter than that count with their own."""
+    wanted = luma_mean(low).clamp(min=target).mean()
+    return F.mse_loss(luma_mean(output).mean(), wanted)
 
 
 class AuxRetinexRecipe:
@@ -139,21 +179,22 @@ class AuxRetinexRecipe:
         network, auxiliary = self.networks["network"], self.networks["auxiliary"]
         shallow = network.features(low)
         terms = {name: low.new_zeros(()) for name in ("fidelity", "smoothness", "exposure")}
-        stage_input = low
+        stage_input, correction = low, auxiliary(torch.ones_like(low)).float()
         for _ in range(STAGES):
             light = network.illumination(stage_input, shallow).float()
             reflectance = low / light
-            wanted = stage_input.amax(dim=1, keepdim=True)
+            wanted = (low + correction).amax(dim=1, keepdim=True).clamp(DARKEST, 1.0)
             terms["fidelity"] = terms["fidelity"] + F.mse_loss(light, wanted)
             terms["smoothness"] = terms["smoothness"] + smoothness(light)
             terms["exposure"] = terms["exposure"] + underexposure(reflectance, low, self.settings.loss["target"])
-            stage_input = (low + auxiliary(reflectance).float()).clamp(0, 1)
+            correction = auxiliary(reflectance).float()
+            stage_input = (low + correction).clamp(0.0, 1.0)
         return terms
 
     @staticmethod
     def enhance(network: AuxRetinex, batch: Batch) -> Tensor:
         """What a user gets."""
-        return network(batch["low"])
+        return network(batch["low"], batch["thumbnail"], torch.full_like(batch["brightness"], -1.0))
 
 
 def recipe(settings: Settings) -> AuxRetinexRecipe:
