@@ -17,17 +17,19 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lowlight_cli.enhancer import Enhancer, open_model
     from lowlight_cli.errors import LowlightError
-    from lowlight_cli.manifest import ModelSpec, models
+    from lowlight_cli.manifest import ModelSpec
+    from lowlight_cli.manifest import models as list_models
 
 _PUBLIC = {
-    "Enhancer": "lowlight_cli.enhancer",
-    "open_model": "lowlight_cli.enhancer",
-    "LowlightError": "lowlight_cli.errors",
-    "ModelSpec": "lowlight_cli.manifest",
-    "models": "lowlight_cli.manifest",
+    "Enhancer": "lowlight_cli.enhancer:Enhancer",
+    "LowlightError": "lowlight_cli.errors:LowlightError",
+    "ModelSpec": "lowlight_cli.manifest:ModelSpec",
+    # Not `models`: that is the package of networks, and importing it would take the name.
+    "list_models": "lowlight_cli.manifest:models",
+    "open_model": "lowlight_cli.enhancer:open_model",
 }
 
-__all__ = ["Enhancer", "LowlightError", "ModelSpec", "__version__", "models", "open_model"]
+__all__ = ["Enhancer", "LowlightError", "ModelSpec", "__version__", "list_models", "open_model"]
 
 
 def __getattr__(name: str) -> Any:
@@ -35,4 +37,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -58,6 +58,8 @@ class Enhancer:
     def __init__(self, runner: Runner, settings: Settings, scale: int = 1) -> None:
         self.runner, self.settings, self.scale = runner, settings, scale
         self.tile = settings.tile
+        self.used = 0
+        """Side of the tiles that the last pictures were cut into; 0: they were not."""
         spec = runner.spec
         if settings.exposure is not None and not spec.exposure:
             able = [name for name, row in manifest.models().items() if row.exposure]
@@ -94,7 +96,7 @@ class Enhancer:
             tile = self.tile_for(pixels.shape)
             plan = tiles.plan(height, width, tile=tile, halo=math.ceil(spec.halo / self.scale), multiple=spec.multiple)
             try:
-                return tiles.run_tiled(
+                tiles.run_tiled(
                     pixels,
                     lambda batch: self.runner(batch, vectors),
                     plan,
@@ -103,12 +105,13 @@ class Enhancer:
                     scale=self.scale,
                     strength=self.settings.strength,
                 )
-            except OutOfMemory:
+                self.used = tile
+                return
+            except (OutOfMemory, MemoryError):
                 smaller = (tile or max(height, width)) // 2
                 if attempt == BACK_OFFS or smaller < SMALLEST_TILE or self.settings.tile == 0:
                     raise
                 self.tile = smaller
-        raise AssertionError("unreachable")
 
     def tile_for(self, shape: tuple[int, ...]) -> int:
         """Side of the tiles' cores for a batch (N, H, W, 3); 0: the whole picture at once."""
@@ -175,4 +178,4 @@ def as_picture(source: Path | str | Image | NDArray[Any]) -> Picture:
 
 def as_array(result: Picture) -> NDArray[Any]:
     """(H, W), (H, W, 3) or (H, W, 4) integers; grey with alpha becomes (H, W, 2)."""
-    return picture.samples(result, result.bits, alpha=result.alpha is not None).squeeze()
+    return picture.samples(result, result.bits, alpha=result.alpha is not None)

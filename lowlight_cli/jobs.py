@@ -1,5 +1,7 @@
 """What to read and where to write: every source gets its target, and every conflict is found, before any work."""
 
+# ruff: noqa: PTH110, PTH112, PTH113 - `os.path` says False where a folder may not be looked into, `Path` raises.
+
 from __future__ import annotations
 
 import glob
@@ -13,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lowlight_cli import atomic
 from lowlight_cli.errors import NoInput, OptionError, OutputExists
 from lowlight_cli.picture import SUFFIXES
 
 NAMED = 5
 """How many files a message names."""
+
+UNWRITTEN = {".gif", ".heic", ".heif", ".jp2", ".pdf", ".svg", ".dng", ".raw", ".exr"}
+"""Suffixes that a user takes for those of pictures: --out night.gif means a file, --out v1.2 a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +61,16 @@ class Found:
     problem: str = ""
 
 
-def natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key that puts photo9 before photo10, the same on every machine."""
+def natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key that puts photo9 before photo10, and photo01 beside photo1, the same on every machine."""
     parts = re.split(r"(\d+)", path.as_posix())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], path.as_posix()
 
 
 def plan(inputs: Sequence[str], layout: Layout) -> list[Job]:
     """All jobs in natural order. Conflicts and missing inputs are errors."""
+    if {"/", os.sep, "\0"} & {*layout.suffix}:
+        raise OptionError(f"--suffix {layout.suffix!r} cannot be a part of a name.", "Use one such as _bright.")
     single = single_target(inputs, layout)
     found = unique(gather(inputs, layout.out))
     if not found:
@@ -79,50 +85,77 @@ def plan(inputs: Sequence[str], layout: Layout) -> list[Job]:
 def single_target(inputs: Sequence[str], layout: Layout) -> Path | None:
     """The target, if one file goes to one file."""
     out = layout.out
-    is_file = len(inputs) == 1 and Path(inputs[0]).is_file() and not out.is_dir() and bool(out.suffix)
-    if is_file and out.suffix.lower() in SUFFIXES:
-        if layout.format not in ("keep", SUFFIXES[out.suffix.lower()]):
-            raise OptionError(f"--out {out} and --format {layout.format} do not agree.", "Leave out one of them.")
-        return out
-    if is_file and out.suffix.lower() in {".gif", ".heic", ".heif", ".jp2", ".pdf", ".svg", ".dng", ".raw", ".exr"}:
-        raise OptionError(
-            f"Pictures cannot be written as {out.suffix}.", f"Known kinds: {', '.join(sorted(SUFFIXES))}."
-        )
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"--out {out} is a file, not a folder.", "Name a folder, or one input and one output file.")
+    if os.path.isdir(out):
+        return None
+    if os.path.lexists(out) and not os.path.isfile(out):
+        raise OptionError(f"--out {out} is neither a folder nor a file.", "Choose another --out.")
+    if len(inputs) == 1 and os.path.lexists(inputs[0]) and not os.path.isdir(inputs[0]):
+        if os.path.exists(out) or out.suffix.lower() in {*SUFFIXES, *UNWRITTEN}:
+            format_to_write(layout)
+            return out
+    elif os.path.exists(out) or out.suffix.lower() in SUFFIXES:
+        remedy = "Name a folder, or one input and one output file."
+        raise OptionError(f"--out {out} names a file, not a folder.", remedy)
     return None
+
+
+def format_to_write(layout: Layout) -> str:
+    """The format of the one file that `out` names."""
+    suffix = layout.out.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise OptionError(
+            f"--out {layout.out}: pictures cannot be written as {suffix or 'a file without suffix'}.",
+            f"Known kinds: {', '.join(sorted(SUFFIXES))}.",
+        )
+    if layout.format not in ("keep", SUFFIXES[suffix]):
+        raise OptionError(f"--out {layout.out} and --format {layout.format} do not agree.", "Leave out one of them.")
+    return SUFFIXES[suffix]
 
 
 def gather(inputs: Sequence[str], out: Path) -> Iterator[Found]:
     """Sources of all inputs: files, folders (with all below them), and patterns."""
-    folders = sum(Path(name).is_dir() for name in inputs)
     for name in inputs:
         path = Path(name)
-        if path.is_dir():
-            prefix = Path(path.resolve().name) if folders > 1 else Path()
+        if os.path.isdir(path):
+            # Beside other inputs a folder keeps its name, as when a shell makes many words of `photos/*`.
+            prefix = Path(path.resolve().name) if len(inputs) > 1 else Path()
             yield from walk(path, prefix, out)
         elif os.path.lexists(path):
             yield Found(path, Path(path.name))
         elif glob.has_magic(name):
             yield from matching(name, out)
         else:
-            raise NoInput(f"There is no file or folder {name}.", "Check the name; quote patterns.")
+            raise NoInput(f"There is no file or folder {name}{reason(name)}.", "Check the name; quote patterns.")
+
+
+def reason(name: str) -> str:
+    """Why a path cannot be reached, unless it just is not there."""
+    try:
+        os.lstat(name)
+    except (FileNotFoundError, ValueError):
+        return ""
+    except OSError as error:
+        return f" that can be read: {error.strerror}"
+    return ""
 
 
 def walk(folder: Path, prefix: Path, out: Path) -> Iterator[Found]:
-    """Pictures below a folder, links followed but no folder visited twice; `out` and hidden files left aside."""
+    """Pictures below a folder, links followed but no folder visited twice; `out` and hidden files left aside.
+
+    Our temporary files are hidden ones, see `atomic`.
+    """
     visited: set[tuple[int, int]] = set()
     unreadable: list[OSError] = []
     skipped = out.resolve()
     found = []
     for base, folders, files in os.walk(folder, onerror=unreadable.append, followlinks=True):
         here = Path(base).stat()
-        if (here.st_dev, here.st_ino) in visited or (Path(base).resolve() == skipped != folder.resolve()):
+        if (here.st_dev, here.st_ino) in visited or Path(base).resolve() == skipped != folder.resolve():
             folders.clear()
             continue
         visited.add((here.st_dev, here.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [Path(base) / name for name in files if not name.startswith((".", atomic.PREFIX))]
+        paths = [Path(base) / name for name in files if not name.startswith(".")]
         found += [path for path in paths if path.suffix.lower() in SUFFIXES]
     for path in sorted(found, key=natural):
         yield Found(path, prefix / path.relative_to(folder))
@@ -133,18 +166,25 @@ def walk(folder: Path, prefix: Path, out: Path) -> Iterator[Found]:
 
 def matching(pattern: str, out: Path) -> Iterator[Found]:
     """Pictures that a pattern names, relative to its part without wildcards."""
-    fixed = Path(*(part for part in Path(re.split(r"[*?\[]", pattern)[0] + "x").parts[:-1]))
-    skipped = out.resolve()
-    for path in sorted((Path(name) for name in glob.glob(pattern, recursive=True)), key=natural):
-        if path.is_file() and path.suffix.lower() in SUFFIXES and skipped not in path.resolve().parents:
-            yield Found(path, path.relative_to(fixed))
+    fixed = Path(*Path(re.split(r"[*?\[]", pattern)[0] + "x").parts[:-1])
+    skipped, root = out.resolve(), fixed.resolve()
+    # `**` runs through a loop of links many times: of all names of a file the shortest path is kept.
+    names = sorted(glob.glob(pattern, recursive=True), key=lambda name: (name.count(os.sep), name))
+    real: dict[Path, Path] = {}
+    for path in map(Path, names):
+        folder = path.parent.resolve()
+        inside = root in skipped.parents and skipped in (folder, *folder.parents)
+        if path.suffix.lower() in SUFFIXES and not inside and not path.is_dir():
+            real.setdefault(folder / path.name, path)
+    for path in sorted(real.values(), key=natural):
+        yield Found(path, path.relative_to(fixed))
 
 
 def unique(found: Iterable[Found]) -> list[Found]:
-    """Each source once, whatever number of inputs name it."""
+    """Each source once, whatever number of inputs name it; a link to a file is a source of its own."""
     seen: dict[Path, Found] = {}
     for item in found:
-        seen.setdefault(Path(os.path.abspath(item.source)), item)
+        seen.setdefault(item.source.parent.resolve() / item.source.name, item)
     return list(seen.values())
 
 
@@ -169,6 +209,8 @@ def refuse_collisions(jobs: Sequence[Job]) -> None:
     """Two sources with one target are an error that names them."""
     seen: dict[str, Job] = {}
     for job in jobs:
+        if job.problem:
+            continue
         other = seen.setdefault(same_name(job.target), job)
         if other is not job:
             raise OutputExists(

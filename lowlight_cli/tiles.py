@@ -6,6 +6,7 @@ the network's size multiple, and all tiles get the same global vectors: its core
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,14 +57,11 @@ class TilePlan:
 
 
 def spans(size: int, core: int, halo: int, multiple: int) -> tuple[Span, ...]:
-    """Cores of nearly equal size, at most `core`, that start at multiples of `multiple`."""
+    """Cores of nearly equal size, at most `core` (a multiple of `multiple`), that start at multiples of it."""
     count = math.ceil(size / core)
-    step = round_up(math.ceil(size / count), multiple)
+    ends = [*(round_up(math.ceil(i * size / count), multiple) for i in range(count)), size]
     halo = round_up(halo, multiple)
-    return tuple(
-        Span((max(0, start - halo), min(size, start + step + halo)), (start, min(size, start + step)))
-        for start in range(0, size, step)
-    )
+    return tuple(Span((max(0, a - halo), min(size, b + halo)), (a, b)) for a, b in itertools.pairwise(ends))
 
 
 def round_up(value: int, multiple: int) -> int:

@@ -7,12 +7,13 @@ group's help; a test compares the two. Only this package imports Click; it knows
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
 
 from lowlight_cli import __version__
-from lowlight_cli.errors import INTERRUPTED, LowlightError
+from lowlight_cli.errors import INTERRUPTED, SOME_FAILED, LowlightError
 
 COMMANDS = {
     "enhance": "Brighten and clean pictures.",
@@ -76,6 +77,14 @@ def main() -> None:
         if error.hint:
             click.echo(f"  {error.hint}", err=True)
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read stdout is gone (`| head`): no message, and what is left to flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(SOME_FAILED)
+    except OSError as error:
+        click.echo(f"Error: {error.filename or 'stdout'}: {error.strerror or error}.", err=True)
+        click.echo("  Check the path, its permissions and the space on the disk.", err=True)
+        sys.exit(SOME_FAILED)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,24 +135,20 @@ def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     from lowlight_cli.tasks.enhance import Run, as_json
 
     run = Run(options)
-    counts: Counter[str] = Counter()
-    started = time.monotonic()
     with Console(len(run.jobs), quiet=flags["quiet"], verbose=flags["verbose"]) as console:
         idle = flags["dry_run"] or all(job.skip for job in run.jobs)
         enhancer = None if idle else announce(run, console)
-        results = run.planned() if enhancer is None else run.results(enhancer)
+        report = Report(len(run.jobs), console, flags["as_json"], lambda result: as_json(result, enhancer, options))
         interrupted = False
-        try:
-            for result in results:
-                counts[result.status] += 1
-                if flags["as_json"]:
-                    print_json(as_json(result, enhancer, options))
-                show(result, console)
-                console.advance()
-        except KeyboardInterrupt:
-            interrupted = True
-            results.close()
-        return summary(counts, run, flags, time.monotonic() - started, interrupted, console)
+        with contextlib.closing(run.planned() if enhancer is None else run.results(enhancer)) as results:
+            try:
+                for result in results:
+                    report.add(result)
+            except KeyboardInterrupt:
+                interrupted = True
+        for result in run.late:
+            report.add(result)
+        return report.end(interrupted)
 
 
 def announce(run: Run, console: Console) -> Enhancer:
@@ -162,6 +160,35 @@ def announce(run: Run, console: Console) -> Enhancer:
         f"{len(run.jobs)} picture{'s' * (len(run.jobs) != 1)}"
     )
     return enhancer
+
+
+class Report:
+    """Tells what became of each file, as JSON on stdout and in words on stderr, and counts."""
+
+    def __init__(self, total: int, console: Console, as_json: bool, line: Callable[[Result], dict[str, Any]]) -> None:
+        self.total, self.console, self.as_json, self.line = total, console, as_json, line
+        self.counts: Counter[str] = Counter()
+        self.started = time.monotonic()
+
+    def add(self, result: Result) -> None:
+        """One file more is finished."""
+        self.counts[result.status] += 1
+        if self.as_json:
+            print_json(self.line(result))
+        show(result, self.console)
+        self.console.advance()
+
+    def end(self, interrupted: bool = False) -> int:
+        """Say how it went; gives the exit code."""
+        counts, seconds, left = self.counts, time.monotonic() - self.started, self.total - self.counts.total()
+        code = exit_code(counts, self.total, interrupted)
+        if self.as_json:
+            total = {name: counts[name] for name in ("done", "failed", "skipped", "planned")}
+            print_json({"summary": {**total, "not_tried": left, "seconds": round(seconds, 3), "exit_code": code}})
+        parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not tried"] if left else [])
+        text = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
+        self.console.say(f"Interrupted: {text}" if interrupted else text, error=interrupted or bool(counts["failed"]))
+        return code
 
 
 def show(result: Result, console: Console) -> None:
@@ -177,45 +204,32 @@ def show(result: Result, console: Console) -> None:
         console.say(f"note {result.source}: {notice}")
 
 
-def summary(
-    counts: Counter[str], run: Run, flags: dict[str, Any], seconds: float, interrupted: bool, console: Console
-) -> int:
-    """Say how it went; gives the exit code."""
-    left = len(run.jobs) - counts.total()
-    parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not tried"] if left else [])
-    text = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
-    code = exit_code(counts, interrupted)
-    if flags["as_json"]:
-        total = {name: counts[name] for name in ("done", "failed", "skipped", "planned")}
-        print_json({"summary": {**total, "not_tried": left, "seconds": round(seconds, 3), "exit_code": code}})
-    console.say(f"Interrupted: {text}" if interrupted else text, error=interrupted or bool(counts["failed"]))
-    return code
-
-
-def exit_code(counts: Counter[str], interrupted: bool) -> int:
+def exit_code(counts: Counter[str], total: int, interrupted: bool) -> int:
     """Of the whole run; skipped files count as done."""
     if interrupted:
         return INTERRUPTED
     if not counts["failed"]:
         return DONE
-    return SOME_FAILED if counts["done"] + counts["skipped"] else ALL_FAILED
+    return ALL_FAILED if counts["failed"] == total else SOME_FAILED
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """One line on stdout, at once: a script may be reading."""
-    click.echo(json.dumps(document, ensure_ascii=False))
+    """One line on stdout, at once: a script may be reading. ASCII, as names may hold bytes that are no text."""
+    click.echo(json.dumps(document))
 
 
 def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:
-    """One picture from stdin to stdout or to a file."""
-    from lowlight_cli.tasks.enhance import as_json, enhance_pipe
+    """One picture from stdin to stdout or to a file; gives the exit code."""
+    from lowlight_cli.tasks import pipe as task
+    from lowlight_cli.tasks.enhance import as_json
 
     with Console(1, quiet=flags["quiet"], verbose=flags["verbose"]) as console:
-        data, result, enhancer = enhance_pipe(sys.stdin.buffer.read(), options)
-        if data is not None:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        if flags["as_json"]:
-            print_json(as_json(result, enhancer, options))
-        show(result, console)
-    return DONE
+        result, enhancer = task.planned(options), None
+        report = Report(1, console, flags["as_json"], lambda result: as_json(result, enhancer, options))
+        if result.status == "planned" and not flags["dry_run"]:
+            data, result, enhancer = task.run(sys.stdin.buffer.read(), options)
+            if data is not None:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+        report.add(result)
+        return report.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,45 +22,68 @@ def tensor(pixels: Sequence[NDArray]) -> Tensor:
     return stacked.contiguous(memory_format=torch.channels_last)
 
 
+def channel_means(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Means in [0, 1] of the channels of (H, W, 3) uint8."""
+    return (pixels.reshape(-1, 3).mean(axis=0, dtype=np.float64) / 255).astype(np.float32)
+
+
 def mean_luma(pixels: NDArray[np.uint8]) -> float:
     """Mean luma in [0, 1] of (H, W, 3) uint8."""
-    return float(luma(pixels.reshape(-1, 3).mean(axis=0, dtype=np.float64).astype(np.float32)) / 255)
+    return float(luma(channel_means(pixels)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """How batches are drawn."""
+
+    crop: int
+    batch: int
+    seed: int
+    thumbnail: int
+    """Side of the thumbnails."""
+    made: float = 0.0
+    """Share of pictures from darkened photos."""
+    shuffle: float = 0.0
+    """Share of pictures whose channels change places: a small data set knows few pink or purple things."""
 
 
 class Crops:
     """Draws batches from one or two lists of pairs. Batch k depends on the seed and k alone, so a resume is exact."""
 
-    def __init__(
-        self, real: Sequence[Pair], made: Sequence[Pair], *, share: float, crop: int, batch: int, seed: int, side: int
-    ) -> None:
-        """`share` of the pictures come from `made`; `side` of the thumbnails."""
-        self.pairs = [*real, *made]
-        self.real, self.share = len(real), share if made else 0.0
-        self.crop, self.batch, self.seed = crop, batch, seed
+    def __init__(self, real: Sequence[Pair], made: Sequence[Pair], drawing: Drawing) -> None:
+        self.pairs, self.real, self.drawing = [*real, *made], len(real), drawing
+        self.crop = drawing.crop
         for pair in self.pairs:
-            if min(pair.low.shape[:2]) < crop:
-                raise PictureError(f"{pair.name} is {pair.low.shape[:2]}, smaller than the crop of {crop}.", "")
+            if min(pair.low.shape[:2]) < self.crop:
+                raise PictureError(f"{pair.name} is {pair.low.shape[:2]}, smaller than the crop of {self.crop}.", "")
         # Half precision keeps four more bits than the 8-bit pictures these are averages of.
-        self.thumbnails = [thumbnail(pair.low, side).astype(np.float16) for pair in self.pairs]
-        self.brightness = [mean_luma(pair.high) for pair in self.pairs]
+        self.thumbnails = [thumbnail(pair.low, drawing.thumbnail).astype(np.float16) for pair in self.pairs]
+        self.means = [channel_means(pair.high) for pair in self.pairs]
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """The batch of a step; see `training.recipe.Batch`."""
-        rng = np.random.default_rng([self.seed, step])
-        chosen = [self.choose(rng) for _ in range(self.batch)]
-        crops = [self.cut(self.pairs[index], rng) for index in chosen]
+        rng = np.random.default_rng([self.drawing.seed, step])
+        samples = [self.sample(rng) for _ in range(self.drawing.batch)]
+        lows, highs, thumbnails, brightness = zip(*samples, strict=True)
         return {
-            "low": tensor([low for low, _ in crops]),
-            "high": tensor([high for _, high in crops]),
-            "thumbnail": torch.from_numpy(
-                np.stack([self.thumbnails[i] for i in chosen]).astype(np.float32).transpose(0, 3, 1, 2)
-            ),
-            "brightness": torch.tensor([self.brightness[i] for i in chosen], dtype=torch.float32),
+            "low": tensor(lows),
+            "high": tensor(highs),
+            "thumbnail": torch.from_numpy(np.stack(thumbnails).astype(np.float32).transpose(0, 3, 1, 2)),
+            "brightness": torch.tensor(brightness, dtype=torch.float32),
         }
+
+    def sample(self, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray, float]:
+        """(low crop, high crop, thumbnail of the whole low picture, mean luma of the whole high picture)."""
+        index = self.choose(rng)
+        low, high = self.cut(self.pairs[index], rng)
+        order = rng.permutation(3) if rng.random() < self.drawing.shuffle else np.arange(3)
+        brightness = float(luma(self.means[index][order]))
+        return low[..., order], high[..., order], self.thumbnails[index][..., order], brightness
 
     def choose(self, rng: np.random.Generator) -> int:
         """Index of a pair."""
-        if rng.random() < self.share or not self.real:
+        made = self.drawing.made if len(self.pairs) > self.real else 0.0
+        if rng.random() < made or not self.real:
             return int(rng.integers(self.real, len(self.pairs)))
         return int(rng.integers(self.real))
 

@@ -33,11 +33,14 @@ class Darkening:
     seed: int
 
 
-def draw(rng: np.random.Generator) -> Darkening:
-    """Parameters of a night or indoor picture: 1 to 7 stops of darkness, in half of the cases uneven."""
-    stops = rng.uniform(0.5, 6.5)
+def draw(rng: np.random.Generator, *, even: bool = False) -> Darkening:
+    """Parameters of a dark picture: half a stop to 6.5 stops of darkness, uneven in most cases.
+
+    `even`: evenly darkened by at most 3.5 stops.
+    """
+    stops = rng.uniform(0.5, 3.5 if even else 6.5)
     exposure = float(2.0**-stops)
-    shape = str(rng.choice(["even", "lamps", "gradient", "vignette"], p=[0.4, 0.25, 0.25, 0.1]))
+    shape = "even" if even else str(rng.choice(["even", "lamps", "gradient", "vignette"], p=[0.4, 0.25, 0.25, 0.1]))
     lit = exposure if shape == "even" else float(min(1.0, exposure * 2.0 ** rng.uniform(1.0, stops + 0.5)))
     gain = float(rng.uniform(0.0, 1.0)) ** 2
     return Darkening(
@@ -49,6 +52,16 @@ def draw(rng: np.random.Generator) -> Darkening:
         tint=tuple(float(t) for t in rng.uniform(0.92, 1.08, 3)),
         seed=int(rng.integers(2**31)),
     )
+
+
+def night(photo: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A well-exposed night picture made from a photo: bright where lamps shine, black elsewhere.
+
+    As a target it teaches that a black sky is to stay black, however dark the picture's mean.
+    """
+    ambient = 2.0 ** -rng.uniform(4.0, 9.0)
+    share = light_map(*photo.shape[:2], "lamps" if rng.random() < 0.7 else "gradient", rng)[..., None]
+    return to_srgb(to_linear(photo) * ambient ** (1 - share)).astype(np.float32)
 
 
 def light_map(height: int, width: int, shape: str, rng: np.random.Generator) -> NDArray[np.float32]:

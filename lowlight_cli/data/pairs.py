@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import picture
-from lowlight_cli.data.darken import darken, draw
+from lowlight_cli.data.darken import darken, draw, night
 from lowlight_cli.errors import NoInput, PictureError
 
 
@@ -80,18 +80,23 @@ def photos(folder: Path) -> Iterable[tuple[str, NDArray[np.uint8]]]:
         yield stem, eight_bit(path)
 
 
-def darkened(folder: Path, *, copies: int, seed: int, untouched: float = 0.2) -> list[Pair]:
-    """Pairs made from normal photos: `copies` darkened versions of each, a share of them left as they are.
+def darkened(folder: Path, *, copies: int, seed: int, untouched: float = 0.2, nights: float = 0.3) -> list[Pair]:
+    """Pairs made from normal photos: `copies` darkened versions of each.
 
-    The untouched ones teach a network that a bright picture stays.
+    A share is left `untouched`: a bright picture is to stay. Another share has `nights` as targets.
     """
     pairs = []
-    for number, (stem, high) in enumerate(photos(folder)):
+    for number, (stem, photo) in enumerate(photos(folder)):
         for copy in range(copies):
             rng = np.random.default_rng([seed, number, copy])
-            low = high
-            if rng.random() >= untouched:
-                low = picture.to_integers(darken(picture.to_float(high), draw(rng)), 8)
+            kind = rng.random()
+            high, low = photo, photo
+            if kind >= 1 - nights:
+                target = night(picture.to_float(photo), rng)
+                high = picture.to_integers(target, 8)
+                low = picture.to_integers(darken(target, draw(rng, even=True)), 8)
+            elif kind >= untouched:
+                low = picture.to_integers(darken(picture.to_float(photo), draw(rng)), 8)
             pairs.append(Pair(f"{stem}-{copy}", low, high))
     return pairs
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from lowlight_cli import jobs as planning
 from lowlight_cli import manifest, picture
 from lowlight_cli.enhancer import Enhancer, Settings
-from lowlight_cli.errors import LowlightError, OptionError, OutputExists, PictureError
+from lowlight_cli.errors import LowlightError, OptionError, PictureError
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import RunnerOptions, open_runner
@@ -93,11 +93,12 @@ class Run:
         self.options = options
         self.spec = manifest.find(options.model)
         self.jobs = planning.plan(options.inputs, options.layout)
+        self.late: list[Result] = []
+        """Of files that were finished while a run was stopped; complete once the iterator is closed."""
 
     def open(self) -> Enhancer:
         """The open model."""
-        options = self.options
-        return Enhancer(open_runner(self.spec, options.runner), options.settings, options.runner.scale)
+        return opened(self.options)
 
     def planned(self) -> Iterator[Result]:
         """What would be done, without doing it."""
@@ -105,10 +106,16 @@ class Run:
             yield Result(source=job.source, target=job.target, status="skipped" if job.skip else "planned")
 
     def results(self, enhancer: Enhancer) -> Iterator[Result]:
-        """Do it. Closing the iterator (Ctrl-C) lets files that are being written finish, and starts no more."""
+        """Do it. Closing the iterator lets files that are being written finish (see `late`), and starts no more."""
         make_folder(self.options.layout.out, self.jobs)
         with Pipeline(self, enhancer) as pipeline:
             yield from pipeline.results()
+
+
+def opened(options: EnhanceOptions) -> Enhancer:
+    """The open model."""
+    spec = manifest.find(options.model)
+    return Enhancer(open_runner(spec, options.runner), options.settings, options.runner.scale)
 
 
 def make_folder(out: Path, jobs: Sequence[Job]) -> None:
@@ -129,6 +136,8 @@ class Pipeline:
         self.decoders = ThreadPoolExecutor(threads, "decode")
         self.encoders = ThreadPoolExecutor(threads, "encode")
         self.stopping = threading.Event()
+        self.waiting: deque[tuple[int, Future[Item]]] = deque()
+        """(pixels, picture being written) of all whose result nobody has yet."""
 
     def __enter__(self) -> Pipeline:
         return self
@@ -137,21 +146,28 @@ class Pipeline:
         self.stopping.set()
         self.decoders.shutdown(wait=True, cancel_futures=True)
         self.encoders.shutdown(wait=True, cancel_futures=True)
+        self.run.late = [future.result().result() for _, future in self.waiting if not future.cancelled()]
 
     def results(self) -> Iterator[Result]:
         """Results in the order of the jobs."""
-        waiting: deque[tuple[int, Future[Item]]] = deque()
+        waiting = self.waiting
         for group in self.groups():
             for item in self.enhanced(group):
                 waiting.append((math.prod(item.size), self.encoders.submit(self.write, item)))
             del group, item
             while waiting and (waiting[0][1].done() or is_enough(waiting)):
-                result = waiting.popleft()[1].result().result()
+                result = self.next_written()
                 yield result
                 if result.status == "failed" and self.options.fail_fast:
                     return
-        for _, future in waiting:
-            yield future.result().result()
+        while waiting:
+            yield self.next_written()
+
+    def next_written(self) -> Result:
+        """Wait for the oldest; taken from the queue only when it is there, so that Ctrl-C loses no result."""
+        result = self.waiting[0][1].result().result()
+        self.waiting.popleft()
+        return result
 
     def items(self) -> Iterator[Item]:
         """Decoded pictures in order, decoded ahead."""
@@ -159,7 +175,7 @@ class Pipeline:
         jobs = deque(self.run.jobs)
         while jobs or ahead:
             while jobs and not is_enough(ahead):
-                pixels = picture.pixel_count(jobs[0].source)
+                pixels = pixels_to_read(jobs[0])
                 if ahead and sum(p for p, _ in ahead) + pixels > AHEAD_PIXELS:
                     break
                 ahead.append((pixels, self.decoders.submit(self.read, jobs.popleft())))
@@ -214,9 +230,8 @@ class Pipeline:
                 return [self.enhanced([item])[0] for item in group]
             results, group[0].error = pictures, told(error)
         seconds = (time.perf_counter() - started) / len(group)
-        tile = self.enhancer.tile_for((len(pictures), *pictures[0].pixels.shape[:2]))
         for item, result in zip(group, results, strict=True):
-            item.picture, item.size, item.tile = result, result.pixels.shape[:2], tile
+            item.picture, item.size, item.tile = result, result.pixels.shape[:2], self.enhancer.used
             item.seconds += seconds
         return group
 
@@ -246,6 +261,11 @@ class Pipeline:
             item.notices += (f"{target.suffix} cannot hold: {', '.join(lost)}.",)
 
 
+def pixels_to_read(job: Job) -> int:
+    """Pixels that a job's picture will take; 0 where nothing is decoded. A named pipe must not be opened: it waits."""
+    return 0 if job.skip or job.problem or not job.source.is_file() else picture.pixel_count(job.source)
+
+
 def is_enough(queue: Sequence[tuple[int, Future[Item]]]) -> bool:
     """Whether a queue of (pixels, future) holds all it may."""
     return len(queue) >= AHEAD_FILES or sum(pixels for pixels, _ in queue) > AHEAD_PIXELS
@@ -261,50 +281,6 @@ def told(error: Exception) -> LowlightError:
         remedy = "Free some space." if error.errno == errno.ENOSPC else "Check the path and its permissions."
         return PictureError(f"{error.strerror or error}: {error.filename or ''}", remedy)
     return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
-
-
-def enhance_pipe(data: bytes, options: EnhanceOptions) -> tuple[bytes | None, Result, Enhancer]:
-    """One picture from memory; to memory if `out` is `-`, else to that file (then None instead of bytes)."""
-    started, layout, depth = time.perf_counter(), options.layout, options.settings.depth
-    to_file = str(layout.out) != "-"
-    if to_file:
-        refuse_existing(layout)
-    source = picture.load(data, max_pixels=options.max_pixels)
-    format = pipe_format(layout, source)
-    enhancer = Enhancer(
-        open_runner(manifest.find(options.model), options.runner), options.settings, options.runner.scale
-    )
-    result = enhancer.enhance([source])[0]
-    encoded = picture.encode(result, format, quality=options.quality, depth=depth)
-    if to_file:
-        picture.write(encoded, layout.out)
-    lost = picture.losses(result, format, depth)
-    done = Result(
-        source=Path("-"),
-        target=layout.out,
-        status="done",
-        seconds=time.perf_counter() - started,
-        width=result.width,
-        height=result.height,
-        tile=enhancer.tile_for((1, source.height, source.width)),
-        notices=(*source.notices, *((f"{format} cannot hold: {', '.join(lost)}.",) if lost else ())),
-    )
-    return None if to_file else encoded, done, enhancer
-
-
-def refuse_existing(layout: Layout) -> None:
-    """A pipe writes to a new file, unless told otherwise."""
-    if layout.out.is_dir():
-        raise OptionError(f"{layout.out} is a folder; a pipe has no name.", "Name the file to write, or -.")
-    if layout.out.exists() and layout.existing != "overwrite":
-        raise OutputExists(f"{layout.out} exists already.", "Nothing was done. Use --overwrite.")
-
-
-def pipe_format(layout: Layout, source: Picture) -> str:
-    """The format asked for, else the one of the file's suffix, else the source's."""
-    if layout.format != "keep":
-        return layout.format
-    return picture.SUFFIXES.get(layout.out.suffix.lower(), source.format)
 
 
 def as_json(result: Result, enhancer: Enhancer | None, options: EnhanceOptions) -> dict[str, Any]:

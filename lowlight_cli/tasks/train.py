@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lowlight_cli import models
-from lowlight_cli.data.crops import Crops, mean_luma, tensor
+from lowlight_cli.data.crops import Crops, Drawing, mean_luma, tensor
 from lowlight_cli.data.pairs import Pair, darkened, load_pairs, split_by_scene
 from lowlight_cli.errors import OptionError
 from lowlight_cli.nn.brightness import luma_mean
@@ -57,15 +57,15 @@ def run(options: TrainOptions) -> Iterator[Progress]:
     training, validation, made, made_validation = data(options)
     torch.manual_seed(settings.seed)
     recipe: Recipe = module.recipe(settings)
-    draw = Crops(
-        training,
-        made,
-        share=settings.synth,
+    drawing = Drawing(
         crop=settings.crop,
         batch=settings.batch,
         seed=settings.seed,
-        side=THUMBNAIL,
+        thumbnail=THUMBNAIL,
+        made=settings.synth,
+        shuffle=settings.shuffle,
     )
+    draw = Crops(training, made, drawing)
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=options.precision)
     yield from train(
         recipe,
@@ -103,7 +103,7 @@ def data(options: TrainOptions) -> tuple[list[Pair], list[Pair], list[Pair], lis
 def score(
     recipe: Recipe, network: nn.Module, real: Sequence[Pair], made: Sequence[Pair], accelerator: Accelerator
 ) -> dict[str, float]:
-    """Mean PSNR in dB over validation pictures: at ground-truth mean (it chooses the best), plain, and on made pairs."""
+    """Mean PSNR in dB over validation pictures: at ground-truth mean (chooses the best), plain, on made pairs."""
     network.eval()
     aligned, plain, synth = [], [], []
     with torch.inference_mode(), accelerator.autocast():

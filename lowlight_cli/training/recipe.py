@@ -32,6 +32,8 @@ class Settings:
     """Decay of the moving average of weights that is deployed; 0: none."""
     synth: float = 0.0
     """Share of pictures drawn from darkened photos instead of real pairs."""
+    shuffle: float = 0.0
+    """Share of pictures whose colour channels change places."""
     loss: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Weights of the terms of the loss, by name."""
     seed: int = 0

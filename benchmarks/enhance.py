@@ -1,0 +1,221 @@
+"""Measure `lowlight enhance` on the CPU: start-up, latency, throughput and peak memory of both back ends.
+
+    python benchmarks/enhance.py --out benchmarks/results/enhance.json
+
+writes that file and a page beside it. What is compared is measured in turn within one run, A B A B, and ratios are
+taken within each round, because the speed of a shared machine drifts. This process imports nothing heavy: Linux
+counts the memory of the process that starts a child into the child's peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import enhance_page
+import machine
+
+from lowlight_cli import manifest, weights
+from lowlight_cli.errors import LowlightError
+
+HERE = Path(__file__).resolve().parent
+WORKER = HERE / "enhance_worker.py"
+MODELS, BACKENDS = ("neid", "aux-retinex"), ("onnx", "torch")
+SIZES = ((600, 400), (1920, 1080))
+YARDSTICKS = {
+    "import onnxruntime, numpy, cv2": ["-c", "import onnxruntime, numpy, cv2"],
+    "import click": ["-c", "import click"],
+    "lowlight --help": ["-m", "lowlight_cli", "--help"],
+}
+PRODUCT = 3000
+"""Side of the square matrices of the product that stands for what the cores can do."""
+PAUSE = 0.2
+"""Seconds between two measurements: threads of the one before stop spinning."""
+
+Series = dict[str, list[float]]
+
+
+def main() -> None:
+    """Measure, then write the JSON and the page."""
+    if not hasattr(os, "wait4"):
+        sys.exit(f"{sys.platform} has no wait4, which tells a process's peak memory: run this on Linux or macOS.")
+    options = parse()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    found, skipped = available()
+    settings = {name: getattr(options, name) for name in ("rounds", "quick", "huge", "files", "sizes")}
+    result = {"about": machine.about(settings) | {"product_gflop": 2 * PRODUCT**3 / 1e9}, "skipped": skipped}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        say("pictures")
+        child([str(WORKER), "pictures", name, str(options.files), "huge" if options.huge else ""])
+        result["processes"] = measure_processes(folder, found, options)
+        result |= measure_workers(folder, found, options)
+    result["ratios"] = ratios(result, found)
+    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    page = options.out.with_suffix(".md")
+    page.write_text(enhance_page.page(result), encoding="utf-8")
+    say(f"{options.out} and {page} are written")
+
+
+def parse() -> argparse.Namespace:
+    """The command line, with the rounds and files that `--quick` sets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "enhance.json", help="JSON file to write")
+    parser.add_argument("--rounds", type=int, help="measurements of each thing (7; 2 with --quick)")
+    parser.add_argument("--quick", action="store_true", help="see that it works: few rounds, few files, small pictures")
+    parser.add_argument("--huge", action="store_true", help="also 12000x8000, once per model and back end")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (2 if options.quick else 7)
+    options.files = 4 if options.quick else 24
+    options.sizes = SIZES[:1] if options.quick else SIZES
+    return options
+
+
+def available() -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """Pairs of model and back end, and the models whose weights are not on this disk with the reason."""
+    skipped = {}
+    for model in MODELS:
+        try:
+            weights.find(manifest.find(model), "torch", offline=True)
+        except LowlightError as error:
+            skipped[model] = error.message
+    return [(model, backend) for model in MODELS if model not in skipped for backend in BACKENDS], skipped
+
+
+def measure_processes(folder: Path, found: Iterable[tuple[str, str]], options: argparse.Namespace) -> dict[str, Any]:
+    """Wall seconds and peak memory of whole processes."""
+    commands = dict(YARDSTICKS)
+    inputs = {f"{width}x{height}": f"{width}x{height}.jpg" for width, height in options.sizes}
+    for name, source in {**inputs, f"folder of {options.files}": "many"}.items():
+        for model, backend in found:
+            commands[f"enhance {name} {model} {backend}"] = enhance(folder, source, model, backend)
+    seconds, memory = rounds({name: lambda words=words: child(words) for name, words in commands.items()}, options)
+    if options.huge:
+        for model, backend in found:
+            words = enhance(folder, "12000x8000.jpg", model, backend)
+            once = {f"enhance 12000x8000 {model} {backend}": lambda words=words: child(words)}
+            for series, more in zip((seconds, memory), rounds(once, argparse.Namespace(rounds=1)), strict=True):
+                series |= more
+    return {name: {"seconds": summary(seconds[name]), "peak_bytes": summary(memory[name])} for name in seconds}
+
+
+def enhance(folder: Path, source: str, model: str, backend: str) -> list[str]:
+    """Arguments of Python for one `lowlight enhance`."""
+    out = folder / "out" / f"{model} {backend}"
+    flags = ["--model", model, "--backend", backend, "--device", "cpu", "--offline", "--overwrite", "-q"]
+    return ["-m", "lowlight_cli", "enhance", str(folder / source), "--out", str(out), *flags]
+
+
+def rounds(work: Mapping[str, Callable[[], tuple[float, float]]], options: argparse.Namespace) -> tuple[Series, Series]:
+    """Do everything once per round, in turn; two values of each."""
+    first: Series = {name: [] for name in work}
+    second: Series = {name: [] for name in work}
+    for number in range(options.rounds):
+        for name, measure in work.items():
+            say(f"round {number + 1} of {options.rounds}: {name}")
+            time.sleep(PAUSE)
+            for series, value in zip((first, second), measure(), strict=True):
+                series[name].append(value)
+    return first, second
+
+
+def child(words: list[str]) -> tuple[float, float]:
+    """Wall seconds and peak resident bytes of one Python process; one that fails is an error."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"python {' '.join(words)} ended with exit code {process.returncode}; see its message above.")
+    return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+class Worker:
+    """A process that stays open and measures when asked."""
+
+    def __init__(self, *words: str) -> None:
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([sys.executable, str(WORKER), *words], stdin=pipe, stdout=pipe, text=True)
+
+    def ask(self, *request: object) -> float:
+        """Its answer to a request."""
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        return json.loads(answer) if answer else sys.exit(f"A worker ended at {request}; see its message above.")
+
+    def close(self) -> None:
+        """Let it end."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure_workers(folder: Path, found: list[tuple[str, str]], options: argparse.Namespace) -> dict[str, Any]:
+    """Latency and throughput of open models, and the rate of a matrix product, all in the same rounds."""
+    workers = {f"{model} {backend}": Worker("model", model, backend) for model, backend in found}
+    product = Worker("product")
+    try:
+        asked: dict[str, tuple[Worker, tuple[object, ...]]] = {"product": (product, ("product", PRODUCT))}
+        for what in ("runner", "call"):
+            for size in options.sizes:
+                for name, worker in workers.items():
+                    asked[f"{what} {size[0]}x{size[1]} {name}"] = worker, (what, *size)
+        for name, worker in workers.items():
+            asked[f"folder {name}"] = worker, ("folder", str(folder / "many"))
+        for worker, request in asked.values():  # first calls allocate and choose algorithms
+            worker.ask(*request)
+        seconds, _ = rounds({name: lambda a=a: (a[0].ask(*a[1]), 0.0) for name, a in asked.items()}, options)
+        work = {
+            f"{model} {width}x{height}": workers[f"{model} torch"].ask("gflop", width, height)
+            for model in dict(found)
+            for width, height in options.sizes
+        }
+    finally:
+        for worker in (*workers.values(), product):
+            worker.close()
+    return {"seconds": {name: summary(values) for name, values in seconds.items()}, "gflop": work}
+
+
+def ratios(result: Mapping[str, Any], found: list[tuple[str, str]]) -> dict[str, Any]:
+    """Quotients within each round: back ends, start-up by its yardstick, achieved rate by the product's."""
+    processes = {name: values["seconds"] for name, values in result["processes"].items()}
+    seconds = result["seconds"]
+    pairs = {"lowlight --help / import click": (processes["lowlight --help"], processes["import click"])}
+    for model, backend in found:
+        start = processes[f"enhance 600x400 {model} {backend}"]
+        pairs[f"enhance 600x400 {model} {backend} / import"] = start, processes["import onnxruntime, numpy, cv2"]
+    for table in (processes, seconds):
+        for name, values in table.items():
+            if name.endswith(" onnx"):
+                pairs[f"{name} / torch"] = values, table[name.removesuffix("onnx") + "torch"]
+    quotients = {name: [x / y for x, y in zip(a["all"], b["all"], strict=True)] for name, (a, b) in pairs.items()}
+    for name, gflop in result["gflop"].items():
+        model, size = name.split()
+        for backend in BACKENDS:
+            rates = zip(seconds[f"runner {size} {model} {backend}"]["all"], seconds["product"]["all"], strict=True)
+            share = [gflop / own / (result["about"]["product_gflop"] / product) for own, product in rates]
+            quotients[f"rate {size} {model} {backend} / product"] = share
+    return {name: summary(values) for name, values in quotients.items()}
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    """Median, smallest, largest and all values."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "all": values}
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

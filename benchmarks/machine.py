@@ -1,0 +1,61 @@
+"""What a result must say of the machine that made it. Names no machine and no path. Standard library only."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("lowlight", "numpy", "pillow", "opencv-python-headless", "onnxruntime-gpu", "onnxruntime", "torch")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def about(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Processor, cores, versions, commit, date, and the settings of the run with the environment's."""
+    used = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    environment = {name: os.environ[name] for name in THREADS if name in os.environ}
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": git("rev-parse", "HEAD"),
+        "changed_files": len(git("status", "--porcelain").splitlines()),
+        "cpu": cpu(),
+        "cores": {"used": used, "of": os.cpu_count()},
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {"python": platform.python_version(), **versions()},
+        "settings": {**settings, "environment": environment},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that are installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def cpu() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def git(*words: str) -> str:
+    """What git says of this checkout; empty outside one."""
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()

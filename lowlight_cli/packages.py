@@ -1,0 +1,61 @@
+"""The packages that own the import names lowlight needs, and pip commands to mend them. Standard library only."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from importlib import metadata
+
+OWNERS = {
+    "numpy": ("numpy",),
+    "PIL": ("pillow",),
+    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    "safetensors": ("safetensors",),
+    "huggingface_hub": ("huggingface-hub",),
+    "onnxruntime": (
+        *("onnxruntime-gpu", "onnxruntime", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-rocm"),
+        *("onnxruntime-migraphx", "onnxruntime-qnn", "onnxruntime-silicon"),
+    ),
+    "torch": ("torch",),
+}
+"""The packages that may own an import name. Two at once overwrite each other's files."""
+
+
+def installed(name: str) -> dict[str, str]:
+    """The packages that own an import name, with their versions."""
+    found = {}
+    for package in OWNERS[name]:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def requirement(package: str) -> str:
+    """A package with the versions that lowlight wants of it, as pip takes it; the bare name where none are stated."""
+    try:
+        stated = metadata.requires("lowlight") or []
+    except metadata.PackageNotFoundError:
+        stated = []
+    texts = (text.partition(";")[0].strip() for text in stated if "extra ==" not in text)
+    return next((text for text in texts if re.match(r"[\w.-]+", text)[0].lower() == package), package)
+
+
+def wanted(name: str) -> str:
+    """The package of an import name that lowlight depends on, on this machine."""
+    x86 = (sys.platform, platform.machine()) in {("linux", "x86_64"), ("win32", "AMD64")}
+    return "onnxruntime" if name == "onnxruntime" and not x86 else OWNERS[name][0]
+
+
+def install(package: str) -> str:
+    """The command that installs a package."""
+    return f'python -m pip install "{requirement(package)}"'
+
+
+def reinstall(name: str) -> str:
+    """The commands after which one sound package owns an import name."""
+    found = installed(name)
+    first = f"python -m pip uninstall -y {' '.join(found)}, then " if found else ""
+    return first + install(wanted(name))

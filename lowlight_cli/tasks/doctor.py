@@ -1,0 +1,295 @@
+"""Look at this installation, one finding after the other. Never uses the network.
+
+A check that breaks is itself a finding, and the others still run: so nothing outside the standard library is
+imported before the check that needs it. `problem` means that something which was installed or asked for cannot work;
+`note` is worth knowing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from lowlight_cli import __version__, hub, manifest, memory, runners, weights
+from lowlight_cli.errors import LowlightError, ModelUnavailable
+from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.packages import OWNERS, install, installed, reinstall, wanted
+
+MODEL = "neid"
+"""What the tiny inference runs."""
+REPORT = "This may be a fault of lowlight: report it with the output of `lowlight doctor --json`."
+LITTLE_MEMORY, LITTLE_DISK = 1 << 30, 1 << 30
+
+NEEDED = {"numpy": "ndarray", "PIL.Image": "new", "cv2": "resize", "onnxruntime": "InferenceSession", "torch": "nn"}
+"""The modules that do the work, in the order of import, and something in each that an empty shell lacks."""
+
+PLAIN = (
+    *("HF_HUB_OFFLINE", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"),
+    *("LOWLIGHT_HOME", "LOWLIGHT_HUB_REPO", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"),
+)
+ADDRESSES = ("HF_ENDPOINT", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What one check found. `remedy` says what to do about a problem."""
+
+    area: str
+    level: Literal["ok", "note", "problem"]
+    text: str
+    remedy: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class DoctorOptions:
+    """`offline`: judge as for a machine without network, on which files yet to be fetched are a problem."""
+
+    offline: bool = False
+
+
+Findings = Iterator[Finding]
+
+
+def examine(options: DoctorOptions) -> Findings:
+    """Every finding of every check, as they come."""
+    for area, check in CHECKS:
+        try:
+            yield from check(area, options)
+        except LowlightError as error:
+            yield Finding(area, "problem", error.message, error.hint)
+        except Exception as error:  # noqa: BLE001 - the boundary of one check
+            yield Finding(area, "problem", f"This check broke: {type(error).__name__}: {first_line(error)}", REPORT)
+
+
+def check_versions(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+    """The machine, and every package that lowlight needs."""
+    system = f"{platform.system()} {platform.release()} on {platform.machine()}"
+    yield Finding(area, "ok", f"lowlight {__version__}, Python {platform.python_version()}, {system}")
+    free = memory.available()
+    remedy = "Close other programs, or use a small --tile." if free < LITTLE_MEMORY else ""
+    text = f"{cores()} of {os.cpu_count()} CPU cores, {free / 1e9:.1f} GB of memory available"
+    yield Finding(area, "note" if remedy else "ok", text, remedy)
+    for name in OWNERS:
+        if found := installed(name):
+            yield Finding(area, "ok", ", ".join(" ".join(pair) for pair in found.items()))
+        else:
+            yield Finding(area, "problem", f"{wanted(name)} is not installed.", install(wanted(name)))
+
+
+def check_packages(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+    """Packages that own one import name must not lie side by side."""
+    clashes = {name: found for name in OWNERS if len(found := installed(name)) > 1}
+    for name, found in clashes.items():
+        text = f"{' and '.join(found)} are installed side by side; both own `{name}` and overwrite each other."
+        yield Finding(area, "problem", text, reinstall(name))
+    if not clashes:
+        yield Finding(area, "ok", "no two packages own the same import name")
+
+
+def check_backends(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+    """Import what does the work, here and now."""
+    for name, attribute in NEEDED.items():
+        package, loaded, started = name.partition(".")[0], name in sys.modules, time.perf_counter()
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - a broken package may raise anything
+            text = f"{name} does not load: {type(error).__name__}: {first_line(error)}"
+            yield Finding(area, "problem", text, reinstall(package))
+            continue
+        if not hasattr(module, attribute):
+            text = f"{name} loads but is an empty shell: another package took its files away."
+            yield Finding(area, "problem", text, reinstall(package))
+            continue
+        version = getattr(sys.modules[package], "__version__", "")
+        took = "was loaded already" if loaded else f"loads in {time.perf_counter() - started:.2f} s"
+        yield Finding(area, "ok", f"{package} {version} {took}")
+
+
+def check_devices(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+    """What the driver has, and what each back end can reach of it."""
+    count = runners.cuda_devices()
+    hidden = not count and any(Path("/proc/driver/nvidia/gpus").glob("*"))
+    remedy = "In a container, start it with its GPUs; else check CUDA_VISIBLE_DEVICES and `nvidia-smi`."
+    text = "there is an NVIDIA GPU, but its driver gives no device" if hidden else f"{count} CUDA devices by the driver"
+    yield Finding(area, "note" if hidden else "ok", text, remedy if hidden else "")
+    torch, onnxruntime = loadable("torch"), loadable("onnxruntime")
+    if torch:
+        yield from torch_devices(area, torch, count)
+    if onnxruntime:
+        yield from onnx_devices(area, onnxruntime, count)
+    ours = str(torch.version.cuda or "") if torch else ""
+    theirs = str(getattr(onnxruntime, "cuda_version", "") or "")
+    if ours and theirs and ours.split(".")[0] != theirs.split(".")[0]:
+        text = f"PyTorch is built for CUDA {ours}, ONNX Runtime for CUDA {theirs}: it may not find its libraries."
+        remedy = "Only `--backend onnx --device cuda` suffers: install versions of one CUDA, or use --backend torch."
+        yield Finding(area, "note" if count else "ok", text, remedy if count else "")
+
+
+def torch_devices(area: str, torch: ModuleType, count: int) -> Findings:
+    """PyTorch's CUDA and MPS."""
+    build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        yield Finding(area, "ok", f"PyTorch, {build}, reaches {names}")
+    elif count:
+        remedy = "Install a PyTorch for the driver's CUDA version (pytorch.org, Get Started), or use --device cpu."
+        yield Finding(area, "problem", f"PyTorch, {build}, does not reach the {count} CUDA devices.", remedy)
+    else:
+        yield Finding(area, "ok", f"PyTorch, {build}, uses the CPU")
+    if torch.backends.mps.is_available():
+        yield Finding(area, "note", "PyTorch reaches MPS, which `auto` does not take.", "Use --device mps.")
+
+
+def onnx_devices(area: str, onnxruntime: ModuleType, count: int) -> Findings:
+    """What ONNX Runtime was built with; whether that loads shows in the inference."""
+    names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    text = f"ONNX Runtime was built with {', '.join(names)}"
+    if cuda := getattr(onnxruntime, "cuda_version", ""):
+        text += f", for CUDA {cuda}"
+    unused = count and "CUDA" not in names
+    remedy = f"For --backend onnx --device cuda: {reinstall('onnxruntime')}"
+    yield Finding(area, "note" if unused else "ok", text, remedy if unused else "")
+
+
+def check_weights(area: str, options: DoctorOptions) -> Findings:
+    """Hash every file of every row that is on this disk, and name those that are not."""
+    for spec in manifest.models().values():
+        try:
+            yield from row_weights(area, spec, options.offline or hub.is_offline())
+        except ModelUnavailable as error:
+            yield Finding(area, "problem", f"{spec.name}: {error.message}", error.hint)
+
+
+def row_weights(area: str, spec: ModelSpec, offline: bool) -> Findings:
+    """The files of one row."""
+    checked = [*weights.verify(spec)]
+    for file, copy, problem in checked:
+        if problem:
+            try:
+                weights.check(copy.path, file)
+            except ModelUnavailable as error:
+                yield Finding(area, "problem", f"{spec.name}: {error.message}", error.hint)
+    good = {file.role: copy.place for file, copy, problem in checked if not problem}
+    if good:
+        places = " and ".join(sorted(set(good.values())))
+        yield Finding(area, "ok", f"{spec.name}: {len(good)} of {len(spec.files)} files verified, {places}")
+    if not spec.files:
+        yield Finding(area, "note", f"{spec.name}: no weights are published yet", "Use --weights FILE of your own.")
+    touched = {file.role for file, _, _ in checked}
+    for file in (file for file in spec.files if file.role not in touched):
+        text = f"{spec.name}: {file.path} ({file.bytes / 1e6:.1f} MB) is not on this disk"
+        yield Finding(area, "problem" if offline else "note", text, hub.remedy(spec, file))
+
+
+def check_folders(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+    """Where weights lie, whether more can be written there, and how much space is left."""
+    yield Finding(area, "ok", f"bundled weights: {manifest.PACKAGE / 'bundled'}")
+    yield folder(area, "imported and exported weights", weights.home(), ("LOWLIGHT_HOME",))
+    yield folder(area, "Hub cache", hub.cache(), ("HF_HUB_CACHE", "HF_HOME"))
+
+
+def folder(area: str, what: str, path: Path, variables: tuple[str, ...]) -> Finding:
+    """One folder. Unwritable is a problem only where it was chosen: bundled weights need no folder."""
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    text = f"{what}: {path}{'' if path.exists() else ' (not made yet)'}"
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            free = shutil.disk_usage(existing).free
+    except OSError as error:
+        level = "problem" if any(map(os.environ.get, variables)) else "note"
+        remedy = f"Set {variables[0]} to a folder that can be written; until then nothing can be fetched or imported."
+        return Finding(area, level, f"{text}, cannot be written: {error.strerror or error}", remedy)
+    remedy = "" if free > LITTLE_DISK else f"Free some space, or set {variables[0]} to a folder on another disk."
+    return Finding(area, "note" if remedy else "ok", f"{text}, writable, {free / 1e9:.1f} GB free", remedy)
+
+
+def check_environment(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+    """The variables that change what lowlight does. No secret is shown."""
+    env = os.environ
+    for name in filter(env.get, PLAIN):
+        yield Finding(area, "ok", f"{name}={env[name]}")
+    for name in filter(env.get, ADDRESSES):
+        yield address(area, name, env[name])
+    for name in filter(env.get, SECRETS):
+        yield Finding(area, "ok", f"{name} is set")
+    if hub.is_offline():
+        yield Finding(area, "note", "HF_HUB_OFFLINE: nothing is fetched.", "Unset it to let lowlight fetch weights.")
+    threads = env.get("OMP_NUM_THREADS", "")
+    if threads.isdecimal() and 0 < int(threads) < cores():
+        text = f"OMP_NUM_THREADS={threads} leaves cores idle: PyTorch and OpenCV may use {cores()}"
+        yield Finding(area, "note", text, "Unset it, unless other work shares this machine.")
+    yield Finding(area, "ok", "the Hub was not contacted; `lowlight models pull` does that where it must")
+
+
+def address(area: str, name: str, value: str) -> Finding:
+    """A server from the environment, without user, password and query."""
+    shown = re.sub(r"^(\w+://)?.*@", r"\1***@", re.sub(r"\?.*", "?***", value, flags=re.DOTALL), flags=re.DOTALL)
+    if name == "HF_ENDPOINT" and not re.match("https?://", value):
+        return Finding(area, "problem", f"{name}={shown} has no http:// or https://.", "Give it with its scheme.")
+    return Finding(area, "ok", f"{name}={shown}")
+
+
+def check_inference(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+    """One tiny picture through each back end on each device that it should reach."""
+    spec = manifest.find(MODEL)
+    for device in ("cpu", *(["cuda"] if runners.cuda_devices() else [])):
+        for backend in ("onnx", "torch"):
+            try:
+                from lowlight_cli.tasks.selftest import selftest
+
+                text = f"{MODEL}: {selftest(spec, backend=backend, device=device, offline=True)}"
+            except Exception as error:  # noqa: BLE001 - a broken back end may raise anything
+                yield failed_inference(area, backend, device, error)
+            else:
+                yield Finding(area, "ok", text)
+
+
+def failed_inference(area: str, backend: str, device: str, error: Exception) -> Finding:
+    """A problem, but for ONNX Runtime on CUDA: `auto` takes CUDA through PyTorch, so nothing breaks by itself."""
+    level = "note" if (backend, device) == ("onnx", "cuda") else "problem"
+    message = error.message if isinstance(error, LowlightError) else f"{type(error).__name__}: {error}"
+    remedy = "See the other findings; meanwhile try another --backend or --device."
+    return Finding(area, level, f"{MODEL}: {backend} on {device} failed: {message}", remedy)
+
+
+def loadable(name: str) -> ModuleType | None:
+    """A sound module, or None: `check_backends` says why."""
+    try:
+        module = importlib.import_module(name)
+    except Exception:  # noqa: BLE001 - a broken package may raise anything
+        return None
+    return module if hasattr(module, NEEDED[name]) else None
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, shortly."""
+    return next(iter(str(error).strip().splitlines()), "")
+
+
+CHECKS: tuple[tuple[str, Callable[[str, DoctorOptions], Findings]], ...] = (
+    ("versions", check_versions),
+    ("packages", check_packages),
+    ("back ends", check_backends),
+    ("devices", check_devices),
+    ("weights", check_weights),
+    ("folders", check_folders),
+    ("environment", check_environment),
+    ("inference", check_inference),
+)

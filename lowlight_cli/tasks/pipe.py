@@ -1,0 +1,67 @@
+"""Enhance one picture from memory: what `lowlight enhance -` does."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from lowlight_cli import jobs as planning
+from lowlight_cli import picture
+from lowlight_cli.enhancer import Enhancer
+from lowlight_cli.errors import OptionError, OutputExists
+from lowlight_cli.jobs import Job, Layout
+from lowlight_cli.picture import Picture
+from lowlight_cli.tasks.enhance import EnhanceOptions, Item, Result, make_folder, opened, told
+
+
+def planned(options: EnhanceOptions) -> Result:
+    """What would be done: `planned` or `skipped`. A target that cannot be is an error."""
+    layout = options.layout
+    result = Result(source=Path("-"), target=layout.out, status="planned")
+    if str(layout.out) == "-":
+        return result
+    if layout.out.is_dir():
+        raise OptionError(f"{layout.out} is a folder; a pipe has no name.", "Name the file to write, or -.")
+    planning.format_to_write(layout)
+    if not layout.out.exists() or layout.existing == "overwrite":
+        return result
+    if layout.existing == "skip":
+        return Result(source=Path("-"), target=layout.out, status="skipped")
+    raise OutputExists(f"{layout.out} exists already.", "Nothing was done. Use --skip-existing or --overwrite.")
+
+
+def run(data: bytes, options: EnhanceOptions) -> tuple[bytes | None, Result, Enhancer]:
+    """The picture for stdout (None where it went to a file, or failed), its result, and what made it."""
+    enhancer = opened(options)
+    item = Item(Job(Path("-"), options.layout.out, Path("-")))
+    started, encoded = time.perf_counter(), None
+    try:
+        encoded = enhanced(item, data, enhancer, options)
+    except Exception as error:  # noqa: BLE001 - the boundary of one file
+        item.error = told(error)
+    item.seconds = time.perf_counter() - started
+    return encoded, item.result(), enhancer
+
+
+def enhanced(item: Item, data: bytes, enhancer: Enhancer, options: EnhanceOptions) -> bytes | None:
+    """Decode, run, encode and, where a file is named, write. What is worth telling goes into `item`."""
+    layout, depth = options.layout, options.settings.depth
+    source = picture.load(data, max_pixels=options.max_pixels)
+    result = enhancer.enhance([source])[0]
+    item.size, item.tile = (result.height, result.width), enhancer.used
+    format = format_of(layout, source)
+    encoded = picture.encode(result, format, quality=options.quality, depth=depth)
+    lost = picture.losses(result, format, depth)
+    item.notices = (*source.notices, *((f"{format} cannot hold: {', '.join(lost)}.",) if lost else ()))
+    if str(layout.out) == "-":
+        return encoded
+    make_folder(layout.out.parent, [item.job])
+    picture.write(encoded, layout.out)
+    return None
+
+
+def format_of(layout: Layout, source: Picture) -> str:
+    """The format asked for by name or suffix, else the source's."""
+    if str(layout.out) != "-":
+        return planning.format_to_write(layout)
+    return source.format if layout.format == "keep" else layout.format

@@ -1,0 +1,77 @@
+"""What every test gets: a fresh machine without network. And a model that costs nothing."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hub_server import isolate, row
+from PIL import Image
+
+from lowlight_cli import enhancer
+from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.runners import RunnerOptions
+from lowlight_cli.runners.fake import FakeRunner
+from lowlight_cli.tasks import enhance as task
+
+
+@pytest.fixture(autouse=True)
+def isolation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Empty homes, no settings of the machine's, no socket to anywhere else, signals as they were."""
+    isolate(monkeypatch, tmp_path)
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, only_loopback(getattr(socket.socket, name)))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def only_loopback(connect: Callable[..., Any]) -> Callable[..., Any]:
+    def connect_here(self: socket.socket, address: Any) -> Any:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test would connect to {address}")
+        return connect(self, address)
+
+    return connect_here
+
+
+@pytest.fixture
+def spec() -> ModelSpec:
+    """A row that asks for multiples of 4 and a halo of 8."""
+    return row(name="fake", scales=(1, 2))
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch, spec: ModelSpec) -> list[FakeRunner]:
+    """Every model that is opened is a fake one, which doubles the values; the list holds them."""
+    opened: list[FakeRunner] = []
+
+    def open_fake(_: ModelSpec, options: RunnerOptions) -> FakeRunner:
+        opened.append(FakeRunner(spec, options.scale))
+        return opened[-1]
+
+    for module in (enhancer, task):
+        monkeypatch.setattr(module, "open_runner", open_fake)
+    return opened
+
+
+@pytest.fixture
+def photo() -> Callable[..., Path]:
+    """Makes a small dark picture file, noise under `top` unless `value` is given, folders included."""
+
+    def make(path: Path, height: int = 6, width: int = 8, *, value: int | None = None, top: int = 60) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(height * width)
+        pixels = rng.integers(0, top, (height, width, 3), np.uint8)
+        if value is not None:
+            pixels[:] = value
+        Image.fromarray(pixels).save(path)
+        return path
+
+    return make

@@ -1,0 +1,259 @@
+"""The library: whatever a user has goes in, an array comes out, and memory decides on tiles."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import picture_files
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import lowlight_cli as lowlight
+from lowlight_cli import memory, picture
+from lowlight_cli.enhancer import BACK_OFFS, SMALLEST_TILE, Enhancer, Settings
+from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
+from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.runners.fake import FakeRunner
+from lowlight_cli.thumbnail import BAND, thumbnail
+
+
+def enhancer(spec: ModelSpec, *, scale: int = 1, fail_above: int = 1 << 60, **settings: object) -> Enhancer:
+    return Enhancer(FakeRunner(spec, scale, fail_above), Settings(**settings), scale)
+
+
+def dark(*shape: int, kind: type = np.uint8) -> NDArray:
+    return np.random.default_rng(0).integers(0, np.iinfo(kind).max // 2, shape, kind, endpoint=True)
+
+
+def test_a_path_an_image_and_an_array_give_the_same(
+    spec: ModelSpec, photo: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = photo(tmp_path / "Grüße 🌃.png")
+    pixels = np.asarray(Image.open(path))
+    model = enhancer(spec)
+    for source in (path, str(path), Image.open(path), pixels):
+        bright = model(source)
+        assert bright.dtype == np.uint8
+        np.testing.assert_array_equal(bright, 2 * pixels)
+
+
+def test_the_public_functions_open_a_model_and_list_them(fakes: list[FakeRunner]) -> None:
+    model = lowlight.open_model("neid", scale=2, tile=0)
+    assert model(dark(3, 5, 3)).shape == (6, 10, 3)
+    assert "neid" in lowlight.models()
+    model.close()
+    assert len(fakes) == 1
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (7, 9, 1), (7, 9, 3), (7, 9, 4), (1, 1), (1, 1, 3), (1, 1, 4), (1, 6, 3)])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_integers_keep_their_kind_and_shape(spec: ModelSpec, shape: tuple[int, ...], kind: type) -> None:
+    pixels = dark(*shape, kind=kind)
+    bright = enhancer(spec)(pixels)
+    expected = pixels[..., 0] if shape[2:] == (1,) else pixels.copy()
+    assert bright.dtype == kind
+    assert bright.shape == expected.shape
+    colours = np.s_[..., :3] if expected.ndim == 3 else np.s_[...]
+    np.testing.assert_array_equal(bright[colours], 2 * expected[colours])
+
+
+def test_alpha_is_kept_as_it_is(spec: ModelSpec) -> None:
+    pixels = dark(7, 9, 4)
+    np.testing.assert_array_equal(enhancer(spec)(pixels)[..., 3], pixels[..., 3])
+    pixels[..., 3] = 200
+    big = enhancer(spec, scale=2)(pixels)
+    assert big.shape == (14, 18, 4)
+    assert np.unique(big[..., 3]).tolist() == [200]
+    deep = enhancer(spec, depth=16)(pixels)
+    assert np.unique(deep[..., 3]).tolist() == [200 * 257]
+
+
+def test_floats_give_16_bits(spec: ModelSpec) -> None:
+    values = np.linspace(0, 0.4, 3000, dtype=np.float32).reshape(50, 20, 3)
+    bright = enhancer(spec)(values)
+    assert bright.dtype == np.uint16
+    assert np.abs(bright - 2 * values * 65535).max() <= 1.01
+
+
+def test_16_bits_in_are_16_bits_out_with_more_than_256_levels(spec: ModelSpec, tmp_path: Path) -> None:
+    ramp = np.arange(3000, dtype=np.uint16).reshape(50, 20, 3) % 1000
+    path = tmp_path / "deep.png"
+    path.write_bytes(picture_files.png16(ramp))
+    model = enhancer(spec)
+    bright = model(path)
+    assert np.unique(bright).size > 256
+    np.testing.assert_array_equal(bright, 2 * ramp)
+    [saved] = model.enhance([picture.load(path)])
+    picture.save(saved, tmp_path / "out.png")
+    np.testing.assert_array_equal(picture.load(tmp_path / "out.png").pixels, 2 * ramp)
+
+
+def test_depth_16_keeps_what_the_network_gives_beyond_8_bits(spec: ModelSpec) -> None:
+    pixels = dark(40, 40, 3)
+    half = enhancer(spec, depth=16, strength=0.3)(pixels)
+    assert half.dtype == np.uint16
+    assert (half % 257 != 0).any()
+    assert enhancer(spec, depth=8)(dark(4, 4, 3, kind=np.uint16)).dtype == np.uint8
+
+
+def test_what_lies_beside_the_pixels_is_kept(spec: ModelSpec) -> None:
+    source = picture.Picture(pixels=dark(4, 4, 3), icc=b"i", exif=b"e", xmp=b"x", dpi=(72.0, 72.0), format="webp")
+    [result] = enhancer(spec).enhance([source])
+    for name in ("icc", "exif", "xmp", "dpi", "format", "gray"):
+        assert getattr(result, name) == getattr(source, name)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 5000, 3), (5000, 3, 3)])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_odd_pictures_go_through_whole_and_in_tiles(spec: ModelSpec, shape: tuple[int, ...], scale: int) -> None:
+    spec = dataclasses.replace(spec, thumbnail=16)
+    pixels = dark(*shape)
+    expected = (2 * pixels).repeat(scale, axis=0).repeat(scale, axis=1)
+    for tile in (None, 0, 64):
+        np.testing.assert_array_equal(enhancer(spec, scale=scale, tile=tile)(pixels), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 5000, 3), (33, 57, 3)])
+def test_the_bundled_network_takes_odd_pictures(shape: tuple[int, ...]) -> None:
+    model = lowlight.open_model("neid", backend="onnx", device="cpu", threads=1)
+    bright = model(dark(*shape) // 8)
+    assert bright.shape == shape
+    assert bright.mean() > dark(*shape).mean() / 8
+
+
+def test_out_of_memory_halves_the_tile_and_remembers(spec: ModelSpec) -> None:
+    pixels = dark(600, 400, 3)
+    model = enhancer(spec, fail_above=200 * 200)
+    np.testing.assert_array_equal(model(pixels), 2 * pixels)
+    tried = [shape[2:] for shape in model.runner.batches]
+    assert tried[0] == (600, 400)
+    assert model.tile == model.used == 150
+    tried.clear()
+    model.runner.batches.clear()
+    np.testing.assert_array_equal(model(pixels), 2 * pixels)
+    assert max(height * width for *_, height, width in model.runner.batches) <= 200 * 200
+
+
+def test_numpys_own_memory_error_halves_the_tile_too(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = enhancer(spec)
+    run = FakeRunner.__call__
+
+    def greedy(self: FakeRunner, batch: NDArray, vectors: NDArray) -> NDArray:
+        if batch.shape[2] > 200:
+            raise MemoryError
+        return run(self, batch, vectors)
+
+    monkeypatch.setattr(FakeRunner, "__call__", greedy)
+    assert model(dark(300, 30, 3)).shape == (300, 30, 3)
+
+
+def test_back_off_is_bounded(spec: ModelSpec) -> None:
+    model = enhancer(spec, fail_above=0)
+    with pytest.raises(OutOfMemory):
+        model(dark(SMALLEST_TILE << (BACK_OFFS + 2), 8, 3))
+    assert len(model.runner.batches) == BACK_OFFS + 1
+    small = enhancer(spec, fail_above=0)
+    with pytest.raises(OutOfMemory):
+        small(dark(SMALLEST_TILE, 8, 3))
+    assert len(small.runner.batches) == 1
+
+
+def test_tile_0_never_tiles(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    model = enhancer(spec, tile=0, fail_above=600 * 400 - 1)
+    with pytest.raises(OutOfMemory):
+        model(dark(600, 400, 3))
+    assert [shape[2:] for shape in model.runner.batches] == [(600, 400)]
+
+
+def test_auto_cuts_tiles_that_fit_into_the_free_memory(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 20_000_000
+    monkeypatch.setattr(memory, "available", lambda: free)
+    model = enhancer(spec)
+    model(dark(700, 900, 3))
+    assert len(model.runner.batches) > 1
+    assert all(h * w * spec.bytes_per_pixel <= free / 2 for *_, h, w in model.runner.batches)
+    assert model.used == model.tile_for((1, 700, 900))
+    assert enhancer(spec).tile_for((1, 100, 100)) == 0
+    assert enhancer(spec, scale=2).tile_for((4, 150, 150)) > 0
+
+
+def test_no_memory_at_all_still_gives_a_smallest_tile(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 0)
+    assert enhancer(spec).tile_for((1, 700, 900)) == SMALLEST_TILE
+
+
+def test_an_output_that_is_not_finite_is_an_error(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeRunner, "__call__", lambda _, batch, *__: batch * np.nan)
+    with pytest.raises(PictureError, match="NaN"):
+        enhancer(spec)(dark(4, 4, 3))
+
+
+def test_exposure_is_refused_for_a_network_that_takes_none(spec: ModelSpec) -> None:
+    with pytest.raises(OptionError, match=r"fake takes no --exposure") as caught:
+        enhancer(spec, exposure=0.4)
+    assert "neid" in caught.value.hint
+    able = dataclasses.replace(spec, exposure=True)
+    assert enhancer(able, exposure=0.4)(dark(4, 4, 3)).shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize("settings", [{"strength": 1.1}, {"strength": -0.1}, {"exposure": 0.0}, {"tile": -1}])
+def test_settings_out_of_range_are_refused(settings: dict) -> None:
+    with pytest.raises(OptionError, match="--"):
+        Settings(**settings)
+
+
+def test_a_library_users_wrong_name_or_scale_is_an_error() -> None:
+    with pytest.raises(lowlight.LowlightError, match="neidd"):
+        lowlight.open_model("neidd")
+    with pytest.raises(OptionError, match="--scale 3"):
+        lowlight.open_model("neid", scale=3)
+
+
+def test_a_thumbnail_keeps_what_lies_between_the_levels_of_a_dark_picture() -> None:
+    pixels = np.zeros((700, 800, 3), np.uint8)
+    pixels[::2, ::4] = 1  # 1/8 of a level in the mean
+    small = thumbnail(pixels, 10)
+    assert small.dtype == np.float32
+    np.testing.assert_allclose(small, 0.125 / 255, rtol=0.05)
+    assert 0 < thumbnail(pixels.astype(np.uint16), 10).max() < 1 / 65535
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5000), (BAND + 1, 7), (2 * BAND, 112)])
+def test_a_thumbnail_has_the_mean_of_its_picture_whatever_the_shape(shape: tuple[int, int]) -> None:
+    pixels = np.full((*shape, 3), 51, np.uint8)
+    pixels[..., 2] = 102
+    small = thumbnail(pixels, 112)
+    assert small.shape == (112, 112, 3)
+    np.testing.assert_allclose(small.mean((0, 1), np.float64), [0.2, 0.2, 0.4], rtol=1e-5)
+
+
+def test_the_network_sees_the_thumbnail_and_the_exposure(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def look(_: FakeRunner, thumbnails: NDArray, exposure: float | None) -> NDArray:
+        seen.append((thumbnails.shape, exposure, float(thumbnails.mean())))
+        return np.zeros((len(thumbnails), 0), np.float32)
+
+    monkeypatch.setattr(FakeRunner, "context", look)
+    model = enhancer(dataclasses.replace(spec, thumbnail=16, exposure=True), exposure=0.3)
+    model(np.full((40, 50, 3), 51, np.uint8))
+    assert seen == [((1, 3, 16, 16), 0.3, pytest.approx(0.2))]
+
+
+def test_memory_is_that_of_the_container_where_it_has_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limit, use = tmp_path / "max", tmp_path / "current"
+    monkeypatch.setattr(memory, "CGROUPS", ((str(limit), str(use)),))
+    monkeypatch.setattr(memory, "system", lambda: 8000)
+    assert memory.available() == 8000
+    limit.write_text("5000\n")
+    use.write_text("2000\n")
+    assert memory.available() == 3000
+    use.write_text("7000\n")
+    assert memory.available() == 0
+    limit.write_text("max\n")
+    assert memory.available() == 8000

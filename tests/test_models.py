@@ -1,0 +1,260 @@
+"""What every row of the manifest must hold, whatever its network; and how each network is built."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lowlight_cli import manifest, models, tiles, weights
+from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, OptionError
+from lowlight_cli.models import aux_retinex, neid
+from lowlight_cli.picture import from_array
+from lowlight_cli.runners import RunnerOptions, open_runner
+
+ROWS = sorted(manifest.models())
+BACKENDS = ("onnx", "torch")
+
+
+@pytest.fixture(scope="module")
+def opened():
+    """Open runners, one for each row, back end and scale."""
+    runners = {}
+
+    def get(name, backend, scale=1):
+        key = (name, backend, scale)
+        if key not in runners:
+            runners[key] = open_runner(manifest.find(name), RunnerOptions(backend=backend, scale=scale, threads=2))
+        return runners[key]
+
+    return get
+
+
+def dark(height, width, seed=0):
+    """A dark picture with structure and noise, 8 bits."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    waves = 0.06 + 0.05 * np.sin(x / 17)[..., None] * np.cos(y / 23)[..., None] * np.array([1.0, 0.8, 0.6])
+    return np.clip(np.rint((waves + rng.normal(0, 0.01, (height, width, 3))) * 255), 0, 255).astype(np.uint8)
+
+
+def enhanced(runner, pixels, scale=1, **settings):
+    """Output integers, 16 bits, so that small differences are seen."""
+    enhancer = Enhancer(runner, Settings(depth=16, **settings), scale)
+    return enhancer.enhance([from_array(pixels)])[0].pixels.astype(np.float64) / 65535
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("size", [(1, 1), (17, 23), (64, 65), (3, 200)])
+def test_any_size_gives_the_same_size(opened, name, backend, size):
+    assert enhanced(opened(name, backend), dark(*size)).shape == (*size, 3)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_black_white_and_noise_give_finite_values(opened, name):
+    rng = np.random.default_rng(0)
+    for pixels in (np.zeros((40, 50, 3)), np.full((40, 50, 3), 255), rng.integers(0, 256, (40, 50, 3))):
+        values = enhanced(opened(name, "onnx"), pixels.astype(np.uint8))
+        assert np.isfinite(values).all()
+    assert values.std() > 0.01
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_dark_picture_gets_brighter_and_a_bright_one_stays(opened, name):
+    low = dark(96, 128)
+    assert enhanced(opened(name, "onnx"), low).mean() > 3 * low.mean() / 255
+    bright = np.clip(low.astype(int) * 6 + 60, 0, 255).astype(np.uint8)
+    assert abs(enhanced(opened(name, "onnx"), bright).mean() - bright.mean() / 255) < 0.06
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_both_back_ends_give_the_same_picture(opened, name):
+    for scale in manifest.find(name).scales:
+        a, b = (enhanced(opened(name, backend, scale), dark(130, 170), scale) for backend in BACKENDS)
+        assert a.std() > 0.01
+        assert np.abs(a - b).max() < 1e-3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ROWS)
+def test_tiles_give_what_the_whole_picture_gives(opened, name, backend):
+    for scale in manifest.find(name).scales:
+        pixels = dark(400 // scale, 560 // scale)
+        whole = enhanced(opened(name, backend, scale), pixels, scale, tile=0)
+        tiled = enhanced(opened(name, backend, scale), pixels, scale, tile=96)
+        assert whole.std() > 0.01
+        assert np.abs(whole - tiled).max() < 1.5 / 65535
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_halo_of_the_row_covers_what_the_network_sees(name):
+    spec = manifest.find(name)
+    network = models.load(spec, weights.find(spec, "torch")).eval()
+    side = tiles.round_up(2 * spec.halo + 1, spec.multiple) + spec.multiple
+    pixels = torch.rand(1, 3, side, side, requires_grad=True)
+    vectors = network.context(torch.rand(1, 3, spec.thumbnail, spec.thumbnail), torch.tensor([0.5])).detach()
+    middle = side // 2
+    network.tile(pixels, vectors)[0, :, middle, middle].sum().backward()
+    seen = pixels.grad[0].abs().sum(0).nonzero()
+    assert len(seen) > 1
+    assert int((seen - middle).abs().max()) <= spec.halo
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if manifest.find(name).exposure])
+def test_the_brightness_asked_for_is_reached(opened, name):
+    pixels = dark(96, 128)
+    luma = [enhanced(opened(name, "onnx"), pixels, exposure=e) @ [0.299, 0.587, 0.114] for e in (0.3, 0.6)]
+    assert luma[0].mean() == pytest.approx(0.3, abs=0.05)
+    assert luma[1].mean() == pytest.approx(0.6, abs=0.08)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_row_states_the_number_of_parameters(name):
+    spec = manifest.find(name)
+    network = models.module(spec.arch).build(**spec.params)
+    assert sum(p.numel() for p in network.parameters()) == spec.parameters
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_no_weight_is_denormal(name):
+    spec = manifest.find(name)
+    for key, value in models.load(spec, weights.find(spec, "torch")).state_dict().items():
+        tiny = (value != 0) & (value.abs() < torch.finfo(torch.float32).tiny)
+        assert not tiny.any(), key
+
+
+def test_weights_of_another_network_are_refused_by_name():
+    spec = manifest.find("aux-retinex")
+    with pytest.raises(ModelUnavailable, match="does not fit aux-retinex"):
+        models.load(spec, weights.find(manifest.find("neid"), "torch"))
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "owned"), "w"))
+
+    path = tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ModelUnavailable):
+        models.load(manifest.find("neid"), path)
+    torch.save(Evil(), path)
+    with pytest.raises(ModelUnavailable):
+        models.load(manifest.find("neid"), path)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_own_weights_run_on_both_back_ends(tmp_path):
+    from lowlight_cli.nn.state import save_weights
+
+    torch.manual_seed(0)
+    save_weights(tmp_path / "mine.safetensors", aux_retinex.build())
+    spec = manifest.find("aux-retinex")
+    outputs = []
+    for backend in BACKENDS:
+        runner = open_runner(spec, RunnerOptions(backend=backend, weights=tmp_path / "mine.safetensors"))
+        assert runner.sha256 != spec.file("torch").sha256
+        outputs.append(enhanced(runner, dark(40, 50)))
+    assert np.abs(outputs[0] - outputs[1]).max() < 1e-3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_device_that_is_not_there_is_an_error_and_no_silent_cpu_run(backend):
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    with pytest.raises(DeviceUnavailable, match="cuda:0"):
+        open_runner(manifest.find("aux-retinex"), RunnerOptions(backend=backend, device="cuda"))
+
+
+def test_what_a_model_cannot_do_is_refused():
+    spec = manifest.find("aux-retinex")
+    with pytest.raises(OptionError, match="--scale 2"):
+        open_runner(spec, RunnerOptions(scale=2))
+    with pytest.raises(OptionError, match="fp16"):
+        open_runner(spec, RunnerOptions(precision="fp16"))
+    with pytest.raises(OptionError, match="fp32"):
+        open_runner(spec, RunnerOptions(backend="onnx", precision="bf16"))
+
+
+def test_neid_without_refinement_has_the_cost_of_light_enhancement_and_fusing_alone():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def cost(network):
+        vectors = network.context(torch.rand(1, 3, 112, 112), torch.tensor([0.4]))
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network.tile(torch.rand(1, 3, 256, 256), vectors)
+        return counter.get_total_flops()
+
+    full, plain = neid.build(), neid.build(dr=False, ff=False)
+    features = 2 * 2 * 128 * 128 * 9 * (256 // 16) ** 2
+    assert cost(full) == cost(plain) + features
+    assert cost(full) / (256 * 256) < 60_000
+
+
+def test_neid_fuses_with_shares_between_nothing_and_all():
+    network = neid.build()
+    shares = network.context(torch.rand(2, 3, 112, 112), torch.tensor([0.4, -1.0]))[:, 2:]
+    assert shares.shape == (2, 128)
+    assert ((shares > 0) & (shares < 1)).all()
+    light, detail = torch.ones(1, 4, 2, 2), torch.zeros(1, 4, 2, 2)
+    share = torch.tensor([[0.0, 0.25, 0.5, 1.0]])
+    assert neid.FeatureFusing.fuse(light, detail, share)[0, :, 0, 0].tolist() == [0.0, 0.25, 0.5, 1.0]
+
+
+def test_neid_as_in_the_paper_takes_the_plain_picture():
+    network = neid.build(exposure=False, detail=False, init=0.02)
+    assert network.encoder.levels[0][0].weight.shape[1] == 3
+    assert network.encoder.levels[1][0].weight.std().item() == pytest.approx(0.02, rel=0.1)
+    vectors = network.context(torch.rand(1, 3, 112, 112), torch.tensor([-1.0]))
+    assert network.tile(torch.rand(1, 3, 32, 32), vectors, scale=2).shape == (1, 3, 64, 64)
+
+
+def test_neid_refuses_fusing_without_refinement():
+    with pytest.raises(ValueError, match="dr=False"):
+        neid.build(dr=False)
+
+
+def test_aux_retinex_deploys_one_stage_of_1345_parameters():
+    assert sum(p.numel() for p in aux_retinex.build().parameters()) == 1345
+    assert [branch.dilation for branch in aux_retinex.build().features.branches] == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
+def test_aux_retinex_keeps_hue_and_never_darkens():
+    network = aux_retinex.build()
+    pixels = torch.rand(1, 3, 24, 24) * 0.2 + 0.01
+    output = network(pixels, torch.rand(1, 3, 112, 112) * 0.2, torch.tensor([0.4]))
+    assert (output >= pixels - 1e-6).all()
+    ratio = output / pixels
+    assert torch.allclose(ratio[:, 0], ratio[:, 2], rtol=1e-4)
+
+
+@pytest.mark.parametrize("arch", ["neid", "aux_retinex"])
+def test_a_few_steps_lower_the_loss(arch):
+    from lowlight_cli.training.recipe import Settings as Training
+
+    torch.manual_seed(0)
+    module = models.module(arch)
+    settings = dataclasses.replace(Training(**module.DEFAULTS), lr=2e-3, decay="cosine", steps=1000)
+    recipe = module.recipe(settings)
+    high = torch.rand(2, 3, 64, 64)
+    batch = {
+        "low": high * 0.1,
+        "high": high,
+        "thumbnail": torch.rand(2, 3, 112, 112) * 0.1,
+        "brightness": torch.full((2,), 0.5),
+    }
+
+    def step():
+        terms = recipe.step(batch, lambda loss: loss.backward())
+        return sum(settings.loss[name] * float(value) for name, value in terms.items())
+
+    first = step()
+    for _ in range(30):
+        last = step()
+    assert last < 0.95 * first
