@@ -160,11 +160,11 @@ class Worker:
 
 
 def measure_workers(folder: Path, found: list[tuple[str, str]], options: argparse.Namespace) -> dict[str, Any]:
-    """Latency and throughput of open models, and the rate of a matrix product, all in the same rounds."""
+    """Latency and throughput of open models; just before each run of a network alone, a matrix product."""
     workers = {f"{model} {backend}": Worker("model", model, backend) for model, backend in found}
     product = Worker("product")
     try:
-        asked: dict[str, tuple[Worker, tuple[object, ...]]] = {"product": (product, ("product", PRODUCT))}
+        asked: dict[str, tuple[Worker, tuple[object, ...]]] = {}
         for what in ("runner", "call"):
             for size in options.sizes:
                 for name, worker in workers.items():
@@ -173,7 +173,7 @@ def measure_workers(folder: Path, found: list[tuple[str, str]], options: argpars
             asked[f"folder {name}"] = worker, ("folder", str(folder / "many"))
         for worker, request in asked.values():  # first calls allocate and choose algorithms
             worker.ask(*request)
-        seconds, _ = rounds({name: lambda a=a: (a[0].ask(*a[1]), 0.0) for name, a in asked.items()}, options)
+        seconds, products = rounds({name: lambda a=a: beside(product, *a) for name, a in asked.items()}, options)
         work = {
             f"{model} {width}x{height}": workers[f"{model} torch"].ask("gflop", width, height)
             for model in dict(found)
@@ -182,7 +182,17 @@ def measure_workers(folder: Path, found: list[tuple[str, str]], options: argpars
     finally:
         for worker in (*workers.values(), product):
             worker.close()
-    return {"seconds": {name: summary(values) for name, values in seconds.items()}, "gflop": work}
+    products = {name: summary(values) for name, values in products.items() if any(values)}
+    return {"seconds": {name: summary(values) for name, values in seconds.items()}, "products": products, "gflop": work}
+
+
+def beside(product: Worker, worker: Worker, request: tuple[object, ...]) -> tuple[float, float]:
+    """Seconds of a request and, for a network alone, of the product just before it; else 0."""
+    yardstick = 0.0
+    if request[0] == "runner":
+        yardstick = product.ask("product", PRODUCT)
+        time.sleep(PAUSE)
+    return worker.ask(*request), yardstick
 
 
 def ratios(result: Mapping[str, Any], found: list[tuple[str, str]]) -> dict[str, Any]:
@@ -198,11 +208,12 @@ def ratios(result: Mapping[str, Any], found: list[tuple[str, str]]) -> dict[str,
             if name.endswith(" onnx"):
                 pairs[f"{name} / torch"] = values, table[name.removesuffix("onnx") + "torch"]
     quotients = {name: [x / y for x, y in zip(a["all"], b["all"], strict=True)] for name, (a, b) in pairs.items()}
-    for name, gflop in result["gflop"].items():
-        model, size = name.split()
+    for key, gflop in result["gflop"].items():
+        model, size = key.split()
         for backend in BACKENDS:
-            rates = zip(seconds[f"runner {size} {model} {backend}"]["all"], seconds["product"]["all"], strict=True)
-            share = [gflop / own / (result["about"]["product_gflop"] / product) for own, product in rates]
+            name = f"runner {size} {model} {backend}"
+            times = zip(seconds[name]["all"], result["products"][name]["all"], strict=True)
+            share = [gflop / own / (result["about"]["product_gflop"] / product) for own, product in times]
             quotients[f"rate {size} {model} {backend} / product"] = share
     return {name: summary(values) for name, values in quotients.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,6 +34,8 @@ def intro(result: Mapping[str, Any]) -> str:
     about, settings = result["about"], result["about"]["settings"]
     remarks = [f"- Not measured: {model}. {reason}" for model, reason in result["skipped"].items()]
     remarks += [f"- Set in the environment: {name}={value}" for name, value in settings["environment"].items()]
+    if settings["huge"]:
+        remarks.append("- 12000x8000 was run once per model and back end")
     if settings["quick"]:
         remarks.append("- **A quick run, to see that the script works: its numbers say little**")
     return INTRO.format(
@@ -77,7 +80,8 @@ def startup(result: Mapping[str, Any]) -> str:
 
 def rates(result: Mapping[str, Any]) -> str:
     """How much of the cores' rate the networks get."""
-    product = result["about"]["product_gflop"] / result["seconds"]["product"]["median"]
+    times = [value for values in result["products"].values() for value in values["all"]]
+    product = result["about"]["product_gflop"] / (statistics.median(times) if times else 1)
     rows = []
     for name, share in result["ratios"].items():
         if name.startswith("rate "):
@@ -86,7 +90,8 @@ def rates(result: Mapping[str, Any]) -> str:
     return section(
         "Share of the cores' rate",
         "The network's GFLOP (convolutions and products) per second, divided by the rate of a float32 matrix product "
-        f"in NumPy on the same cores in the same round ({product:.0f} GFLOP/s). Small networks are bound by memory.",
+        f"in NumPy on the same cores just before ({product:.0f} GFLOP/s by the median). A small network is bound by "
+        "memory; a share above 1 means a convolution by fewer operations, or a machine that was disturbed.",
         ("model", "picture", "back end", "GFLOP", "share"),
         rows,
     )

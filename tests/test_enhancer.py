@@ -44,7 +44,7 @@ def test_a_path_an_image_and_an_array_give_the_same(
 def test_the_public_functions_open_a_model_and_list_them(fakes: list[FakeRunner]) -> None:
     model = lowlight.open_model("neid", scale=2, tile=0)
     assert model(dark(3, 5, 3)).shape == (6, 10, 3)
-    assert "neid" in lowlight.models()
+    assert "neid" in lowlight.list_models()
     model.close()
     assert len(fakes) == 1
 

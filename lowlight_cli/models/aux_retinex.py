@@ -10,7 +10,7 @@ Where the paper is silent or we differ, and why:
 * `exposure=True` (the paper: False). A network that sees 7 pixels around each cannot tell a dark picture from a bright
   one, and blows the latter out. One factor on u for the whole picture brings its mean to a target.
 * Illumination is one plane, the largest channel plus u, as in Retinex-Net and LIME: dividing by it keeps hue.
-* u = (1 - L) * sigmoid(H): L stays in [S, 1], so that nothing is clipped and a white pixel stays white.
+* u = (1 - L) * sigmoid(H), bounded from below: L stays in [S, 1], so that nothing is clipped and a white pixel stays white.
 * The loss of the paper has its minimum at L = S, a white picture. An exposure term after Zero-DCE (Guo et al., CVPR
   2020) says how bright it should be, on the mean of a batch: asked of each picture or patch, it makes all shades equal.
 * E^0, which Eq. 5 needs for the first stage, is K of R^0 = S / L^0 = 1: one colour for the whole picture. So the first
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 RATES = (1, 2, 3, 4)
 DARKEST = 0.004
 """Least illumination: the largest gain is 250."""
+LEAST = 0.02
+"""Least u / (1 - L): with a large factor every pixel reaches L = 1, and a bright picture stays as it is."""
 ENOUGH = 0.4
 """Mean luma that dark pictures are brought to when nobody says; brighter ones stay as they are."""
 LOG_FACTOR = (-8.0, 8.0)
@@ -82,7 +84,8 @@ class AuxRetinex(nn.Module):
     def missing(self, pixels: Tensor, shallow: Tensor) -> Tensor:
         """Eq. 2: u (N, 1, H, W), what the largest channel of a stage's input lacks as illumination."""
         value = pixels.amax(dim=1, keepdim=True)
-        return (1 - value) * torch.sigmoid(self.theta(torch.cat([pixels, shallow], dim=1)))
+        share = torch.sigmoid(self.theta(torch.cat([pixels, shallow], dim=1)))
+        return (1 - value) * (LEAST + (1 - LEAST) * share)
 
     def illumination(self, pixels: Tensor, shallow: Tensor) -> Tensor:
         """Eq. 2: L (N, 1, H, W) in [max channel, 1] of a stage's input (N, 3, H, W)."""

@@ -1,0 +1,432 @@
+"""`lowlight enhance` as a shell and a script see it: words in, bytes, lines and an exit code out."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from lowlight_cli import cli, picture
+from lowlight_cli.cli import console as console_module
+from lowlight_cli.cli.enhance import command, exit_code
+from lowlight_cli.errors import (
+    ALL_FAILED,
+    DONE,
+    INTERRUPTED,
+    NO_DEVICE,
+    NO_INPUT,
+    NO_MODEL,
+    SOME_FAILED,
+    USAGE,
+    OutOfMemory,
+)
+from lowlight_cli.runners import cuda_devices
+from lowlight_cli.runners.fake import FakeRunner
+
+Photo = Callable[..., Path]
+Run = Callable[..., SimpleNamespace]
+
+FIELDS = {
+    *("source", "target", "status", "seconds", "width", "height", "tile", "notices", "error", "hint"),
+    *("model", "scale", "weights_sha256", "backend", "device", "precision"),
+}
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """The whole command in this process: `code`, `out` (bytes), `err` (text), `lines` (JSON)."""
+
+    def run(*words: object, stdin: bytes = b"") -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["lowlight", *map(str, words)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfdbinary.readouterr()
+        lines = [json.loads(line) for line in out.splitlines()] if "--json" in words else None
+        return SimpleNamespace(code=ended.value.code or 0, out=out, err=err.decode(), lines=lines)
+
+    return run
+
+
+def test_a_folder_of_pictures_becomes_bright(run: Run, photo: Photo, fakes: list[FakeRunner]) -> None:
+    source = photo(Path("in/sub/Grüße 🌃.png"))
+    done = run("enhance", "in", "--out", "out")
+    assert done.code == DONE
+    assert done.out == b""
+    assert done.err.splitlines()[0] == "neid: fake on cpu, fp32, weights 000000000000, 1 picture"
+    assert done.err.splitlines()[1].startswith("1 done in ")
+    bright = picture.load(Path("out/sub/Grüße 🌃.png")).pixels
+    np.testing.assert_array_equal(bright, 2 * picture.load(source).pixels)
+
+
+@pytest.mark.usefixtures("fakes")
+def test_exit_codes_tell_some_failed_from_all_failed(run: Run, photo: Photo) -> None:
+    Path("in").mkdir()
+    Path("in/a.png").write_bytes(b"")
+    failed = run("enhance", "in", "--out", "out")
+    assert failed.code == ALL_FAILED
+    assert failed.err.splitlines()[1].startswith("FAILED in/a.png: ")
+    photo(Path("in/b.png"))
+    assert run("enhance", "in", "--out", "out").code == SOME_FAILED
+    Path("in/a.png").unlink()
+    assert run("enhance", "in", "--out", "out", "--overwrite").code == DONE
+    assert run("enhance", "in", "--out", "out").code == USAGE
+    assert run("enhance", "in", "--out", "out", "--skip-existing").code == DONE
+
+
+def test_exit_codes_by_counts() -> None:
+    from collections import Counter
+
+    assert exit_code(Counter(done=2, failed=1), 3, False) == SOME_FAILED
+    assert exit_code(Counter(skipped=2, failed=1), 3, False) == SOME_FAILED
+    assert exit_code(Counter(failed=3), 3, False) == ALL_FAILED
+    assert exit_code(Counter(failed=1), 3, False) == SOME_FAILED  # --fail-fast: two were not tried
+    assert exit_code(Counter(failed=3), 3, True) == INTERRUPTED
+    assert exit_code(Counter(), 0, False) == DONE
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty", "*.jpg"])
+def test_no_input_is_exit_code_3(run: Run, name: str) -> None:
+    Path("empty").mkdir()
+    done = run("enhance", name, "--out", "out")
+    assert done.code == NO_INPUT
+    assert done.err.startswith("Error: There ")
+    assert not Path("out").exists()
+
+
+def test_an_unknown_model_suggests_the_nearest_name(run: Run, photo: Photo) -> None:
+    done = run("enhance", photo(Path("a.png")), "--out", "out", "--model", "nied")
+    assert done.code == NO_MODEL
+    assert done.err == "Error: No model is called 'nied'.\n  Did you mean 'neid'?\n"
+
+
+def test_an_unknown_models_error_comes_before_stdin_is_read(run: Run) -> None:
+    assert run("enhance", "-", "--out", "-", "--model", "nied").code == NO_MODEL
+
+
+@pytest.mark.skipif(cuda_devices() > 0, reason="there is a CUDA device here")
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+def test_cuda_where_there_is_none_is_exit_code_5(run: Run, photo: Photo, backend: str) -> None:
+    done = run("enhance", photo(Path("a.png")), "--out", "out", "--device", "cuda", "--backend", backend)
+    assert done.code == NO_DEVICE
+    assert "--device cuda:0 cannot be had" in done.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("fakes")
+def test_ctrl_c_is_exit_code_130_with_a_count(run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        photo(Path(f"in/{name}.png"), 6, 8 + ord(name))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeRunner, "__call__", interrupt)
+    done = run("enhance", "in", "--out", "out", "-q")
+    assert done.code == INTERRUPTED
+    assert done.err.startswith("Interrupted: 3 not tried in ")
+    assert not list(Path("out").iterdir())
+    monkeypatch.setattr("lowlight_cli.tasks.enhance.open_runner", interrupt)
+    assert run("enhance", "in", "--out", "out").code == INTERRUPTED
+
+
+@pytest.mark.usefixtures("fakes")
+def test_json_is_one_line_per_file_with_all_fields_and_a_summary(run: Run, photo: Photo) -> None:
+    photo(Path("in/Grüße 🌃.png"), 6, 8)
+    Path("in/b.png").write_bytes(b"")
+    photo(Path("in/c.png"))
+    photo(Path("out/c.png"))
+    done = run("enhance", "in", "--out", "out", "--json", "--skip-existing", "-v")
+    *lines, last = done.lines
+    assert [{*line} for line in lines] == [FIELDS] * 3
+    by_status = {line["status"]: line for line in lines}
+    good = by_status["done"]
+    expected = {"source": "in/Grüße 🌃.png", "target": "out/Grüße 🌃.png", "width": 8, "height": 6, "tile": 0}
+    expected |= {"model": "neid", "scale": 1, "weights_sha256": "0" * 64, "backend": "fake", "device": "cpu"}
+    expected |= {"precision": "fp32", "error": None, "hint": None, "notices": []}
+    assert {name: good[name] for name in expected} == expected
+    assert good["seconds"] > 0
+    assert by_status["failed"]["error"]
+    assert by_status["failed"]["width"] is None
+    assert by_status["skipped"]["error"] is None
+    seconds = last["summary"].pop("seconds")
+    assert last == {"summary": dict(done=1, failed=1, skipped=1, planned=0, not_tried=0, exit_code=done.code)}
+    assert seconds >= 0
+    assert done.code == SOME_FAILED
+    assert "neid: fake on cpu" in done.err
+
+
+@pytest.mark.usefixtures("fakes")
+def test_json_holds_names_that_are_no_text(run: Run, photo: Photo) -> None:
+    name = os.fsdecode(b"bad\xff.png")
+    photo(Path("in/a.png")).rename(Path("in") / name)
+    done = run("enhance", "in", "--out", "out", "--json", "-v")
+    assert done.code == DONE
+    assert done.lines[0]["source"] == f"in/{name}"
+    assert Path("out", name).exists()
+
+
+@pytest.mark.usefixtures("fakes")
+def test_json_in_click_runner_is_on_stdout_and_talk_on_stderr(photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    done = CliRunner().invoke(command, ["in", "--out", "out", "--json"])
+    assert done.exit_code == DONE
+    assert [next(iter(json.loads(line))) for line in done.stdout.splitlines()] == ["source", "summary"]
+    assert "1 done" in done.stderr
+
+
+@pytest.mark.usefixtures("fakes")
+def test_quiet_says_nothing_but_errors(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    assert run("enhance", "in", "--out", "out", "-q").err == ""
+    Path("in/b.png").write_bytes(b"")
+    done = run("enhance", "in", "--out", "out2", "-q")
+    assert [line.split(":")[0] for line in done.err.splitlines()] == ["FAILED in/b.png", done.err.splitlines()[1]]
+    assert done.err.splitlines()[1].startswith("1 done, 1 failed in ")
+
+
+@pytest.mark.usefixtures("fakes")
+def test_verbose_says_one_line_for_every_file(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"), 60, 80)
+    err = run("enhance", "in", "--out", "out", "-v", "--tile", 64).err
+    assert "done in/a.png -> out/a.png 80x60, tiles of 64, " in err
+
+
+def test_dry_run_writes_nothing_and_opens_no_model(run: Run, photo: Photo, fakes: list[FakeRunner]) -> None:
+    path = photo(Path("in/a.png"))
+    done = run("enhance", "in", "--out", "out", "--dry-run", "--json")
+    assert done.code == DONE
+    assert [line.get("status") for line in done.lines] == ["planned", None]
+    assert "planned in/a.png -> out/a.png" in done.err
+    piped = run("enhance", "-", "--out", "b.png", "--dry-run", "--json", stdin=path.read_bytes())
+    assert (piped.code, [line.get("status") for line in piped.lines]) == (DONE, ["planned", None])
+    assert run("enhance", "-", "--out", "-", "--dry-run", stdin=path.read_bytes()).out == b""
+    assert [child.name for child in Path().iterdir() if not child.name.startswith(".")] == ["in"]
+    assert fakes == []
+
+
+@pytest.mark.usefixtures("fakes")
+def test_an_empty_shard_is_no_error(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    codes = [run("enhance", "in", "--out", f"out{part}", "--shard", f"{part}/3").code for part in (1, 2, 3)]
+    assert codes == [DONE] * 3
+    assert len(list(Path().glob("out*/a.png"))) == 1
+
+
+@pytest.mark.usefixtures("fakes")
+class TestPipe:
+    def test_it_goes_to_stdout_in_the_format_of_the_input(self, run: Run, photo: Photo) -> None:
+        path = photo(Path("a.png"))
+        done = run("enhance", "-", "--out", "-", stdin=path.read_bytes())
+        assert done.code == DONE
+        np.testing.assert_array_equal(picture.load(done.out).pixels, 2 * picture.load(path).pixels)
+        assert picture.load(done.out).format == "png"
+        assert "1 done" in done.err
+
+    def test_it_goes_to_stdout_in_the_format_asked_for(self, run: Run, photo: Photo) -> None:
+        done = run("enhance", "-", "--out", "-", "--format", "webp", stdin=photo(Path("a.png")).read_bytes())
+        assert picture.load(done.out).format == "webp"
+
+    def test_it_goes_to_a_file_and_makes_its_folder(self, run: Run, photo: Photo) -> None:
+        done = run("enhance", "-", "--out", "new/b.jpg", "--json", stdin=photo(Path("a.png")).read_bytes())
+        assert done.code == DONE
+        assert picture.load(Path("new/b.jpg")).format == "jpg"
+        line, last = done.lines
+        assert {*line} == FIELDS
+        assert (line["source"], line["target"], line["width"], line["height"]) == ("-", "new/b.jpg", 8, 6)
+        assert last["summary"]["done"] == 1
+
+    def test_json_and_a_picture_do_not_share_stdout(self, run: Run) -> None:
+        done = run("enhance", "-", "--out", "-", "--json")
+        assert done.code == USAGE
+        assert "stdout cannot hold both" in done.err
+
+    @pytest.mark.parametrize("data", [b"", b"no picture"])
+    def test_bad_bytes_are_all_failed(self, run: Run, data: bytes) -> None:
+        done = run("enhance", "-", "--out", "b.png", "--json", stdin=data)
+        assert done.code == ALL_FAILED
+        assert (done.lines[0]["status"], done.lines[1]["summary"]["failed"]) == ("failed", 1)
+        assert done.err.splitlines()[-2].startswith("FAILED -: ")
+        assert not Path("b.png").exists()
+        assert run("enhance", "-", "--out", "-", stdin=data).out == b""
+
+    def test_an_existing_file_is_kept_unless_told_otherwise(self, run: Run, photo: Photo) -> None:
+        data, old = photo(Path("a.png")).read_bytes(), photo(Path("b.png"), 3, 3).read_bytes()
+        assert run("enhance", "-", "--out", "b.png", stdin=data).code == USAGE
+        skipped = run("enhance", "-", "--out", "b.png", "--skip-existing", "--json", stdin=data)
+        assert (skipped.code, skipped.lines[0]["status"]) == (DONE, "skipped")
+        assert Path("b.png").read_bytes() == old
+        assert run("enhance", "-", "--out", "b.png", "--overwrite", stdin=data).code == DONE
+        assert Path("b.png").read_bytes() != old
+
+    @pytest.mark.parametrize("words", [("b.gif",), ("b",), ("b.png", "--format", "jpg"), (".",)])
+    def test_a_file_that_cannot_be_written_is_refused(self, run: Run, photo: Photo, words: tuple[str, ...]) -> None:
+        done = run("enhance", "-", "--out", *words, stdin=photo(Path("a.png")).read_bytes())
+        assert done.code == USAGE
+        assert not Path("b.gif").exists()
+
+    @pytest.mark.parametrize("words", [("-", "a.png", "--out", "b"), ("a.png", "--out", "-"), ("-", "-", "--out", "-")])
+    def test_it_takes_one_picture(self, run: Run, photo: Photo, words: tuple[str, ...]) -> None:
+        photo(Path("a.png"))
+        done = run("enhance", *words)
+        assert done.code == USAGE
+        assert "A pipe takes one picture" in done.err
+
+    def test_memory_that_runs_out_is_a_failed_picture(
+        self, run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise OutOfMemory("There is not enough memory.", "Use a smaller --tile.")
+
+        monkeypatch.setattr(FakeRunner, "__call__", fail)
+        done = run("enhance", "-", "--out", "b.png", stdin=photo(Path("a.png")).read_bytes())
+        assert done.code == ALL_FAILED
+        assert "not enough memory. Use a smaller --tile" in done.err
+
+
+@pytest.mark.usefixtures("fakes")
+def test_scale_2_doubles_the_size(run: Run, photo: Photo) -> None:
+    done = run("enhance", photo(Path("a.png"), 6, 8), "--out", "out", "--scale", 2, "--json")
+    assert (done.lines[0]["width"], done.lines[0]["height"], done.lines[0]["scale"]) == (16, 12, 2)
+    assert picture.load(Path("out/a.png")).pixels.shape == (12, 16, 3)
+
+
+def test_the_bundled_network_brightens_doubles_and_leaves_alone(run: Run, photo: Photo) -> None:
+    dark = picture.load(photo(Path("in/a.png"), 24, 40)).pixels
+    words = ("enhance", "in", "--backend", "onnx", "--device", "cpu", "--threads", 1, "--json", "--offline", "--out")
+    plain = run(*words, "plain")
+    assert plain.code == DONE
+    assert (plain.lines[0]["backend"], plain.lines[0]["device"]) == ("onnx", "cpu")
+    assert len(plain.lines[0]["weights_sha256"]) == 64
+    assert picture.load(Path("plain/a.png")).pixels.mean() > 1.5 * dark.mean()
+    assert run(*words, "big", "--scale", 2).code == DONE
+    assert picture.load(Path("big/a.png")).pixels.shape == (48, 80, 3)
+    assert run(*words, "same", "--strength", 0).code == DONE
+    np.testing.assert_array_equal(picture.load(Path("same/a.png")).pixels, dark)
+    means = []
+    for exposure in (0.2, 0.6):
+        assert run(*words, f"e{exposure}", "--exposure", exposure).code == DONE
+        means.append(picture.load(Path(f"e{exposure}/a.png")).pixels.mean() / 255)
+    assert means[1] - means[0] > 0.15
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--overwrite", "--skip-existing"), "contradict"),
+        (("--strength", 2), "--strength"),
+        (("--exposure", 0), "between 0.02 and 0.98"),
+        (("--exposure", "nan"), "between 0.02 and 0.98"),
+        (("--tile", -1), "at least 0"),
+        (("--tile", "big"), "neither 'auto' nor a number"),
+        (("--batch-size", 0), "at least 1"),
+        (("--shard", "0/4"), "not a part"),
+        (("--shard", "5/4"), "not a part"),
+        (("--device", "gpu"), "none of auto, cpu"),
+        (("--scale", 3), "--scale"),
+        (("--suffix", "a/b"), "--suffix"),
+        (("--qualty", 90), "Did you mean --quality?"),
+        (("--precision", "fp16"), "does not run in fp16"),
+        (("--weights", "missing.pt", "--device", "cpu"), "missing.pt"),
+    ],
+)
+def test_wrong_options_are_told_with_the_value_and_what_is_allowed(
+    run: Run, photo: Photo, words: tuple[Any, ...], text: str
+) -> None:
+    photo(Path("in/a.png"))
+    done = run("enhance", "in", "--out", "out", *words)
+    assert done.code == (NO_MODEL if "--weights" in words else USAGE)
+    assert text in done.err
+    assert not Path("out").exists()
+
+
+def test_a_misspelt_command_gets_a_suggestion(run: Run) -> None:
+    done = run("enhanse", "in")
+    assert done.code == USAGE
+    assert "No such command 'enhanse'. Did you mean 'enhance'?" in done.err
+
+
+def test_no_arguments_show_the_help(run: Run) -> None:
+    done = run()
+    assert done.code == USAGE
+    assert "lowlight enhance photos/ --out bright/" in done.err
+
+
+def test_the_groups_help_repeats_the_first_line_of_each_commands_help() -> None:
+    for name, line in cli.COMMANDS.items():
+        command = importlib.import_module(f"lowlight_cli.cli.{name}").command
+        assert command.help.strip().splitlines()[0] == line, name
+
+
+def test_every_command_lists_its_exit_codes_or_an_example() -> None:
+    help_text = command.help
+    for code in (DONE, SOME_FAILED, USAGE, NO_INPUT, NO_MODEL, NO_DEVICE, ALL_FAILED, INTERRUPTED):
+        assert f"{code} " in help_text.partition("Exit codes:")[2]
+
+
+def test_without_a_terminal_progress_is_plain_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console_module, "PLAIN_EVERY", -1.0)
+    with console_module.Console(3) as console:
+        for _ in range(3):
+            console.advance()
+    err = capsys.readouterr().err
+    assert [line.split(",")[0] for line in err.splitlines()] == ["1 of 3", "2 of 3"]
+
+
+def test_on_a_terminal_there_is_a_bar_and_lines_above_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    with console_module.Console(2) as console:
+        console.say("[bold]a[1].jpg")
+        console.advance()
+    captured = capsys.readouterr()
+    assert "[bold]a[1].jpg" in captured.err
+    assert "1/2" in captured.err
+    assert captured.out == ""
+
+
+def test_a_full_disk_behind_stdout_is_an_error_without_traceback(run: Run, photo: Photo) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    path = photo(Path("a.png"))
+    words = [sys.executable, "-m", "lowlight_cli", "enhance", str(path), "--out", "out", "--dry-run", "--json"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == SOME_FAILED
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_real_process_pipes_a_picture_through_the_bundled_network(photo: Photo) -> None:
+    path = photo(Path("🌃.png"), 24, 40)
+    words = [sys.executable, "-m", "lowlight_cli", "enhance", "-", "--out", "-", "--device", "cpu", "--threads", "1"]
+    done = subprocess.run(words, input=path.read_bytes(), capture_output=True, check=False)
+    assert done.returncode == DONE, done.stderr
+    assert picture.load(done.stdout).pixels.mean() > picture.load(path).pixels.mean()
+
+
+def test_a_real_process_gives_the_exit_code_of_the_error() -> None:
+    words = [sys.executable, "-m", "lowlight_cli", "enhance", "nowhere", "--out", "out"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (NO_INPUT, "")
+    assert done.stderr == "Error: There is no file or folder nowhere.\n  Check the name; quote patterns.\n"
