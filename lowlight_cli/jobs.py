@@ -242,7 +242,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 def in_shard(relative: Path, shard: tuple[int, int]) -> bool:
     """Whether a path belongs to part I of N: decided by its name alone, so that every path is in just one part."""
     part, parts = shard
-    digest = hashlib.sha256(relative.as_posix().encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256(relative.as_posix().encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") % parts == part - 1
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hub_server import isolate, row
+from hypothesis import settings
 from PIL import Image
 
 from lowlight_cli import enhancer
@@ -18,6 +19,10 @@ from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.runners.fake import FakeRunner
 from lowlight_cli.tasks import enhance as task
+
+# How long an example takes tells how busy the machine is.
+settings.register_profile("lowlight", deadline=None)
+settings.load_profile("lowlight")
 
 
 @pytest.fixture(autouse=True)

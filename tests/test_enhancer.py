@@ -68,8 +68,9 @@ def test_alpha_is_kept_as_it_is(spec: ModelSpec) -> None:
     big = enhancer(spec, scale=2)(pixels)
     assert big.shape == (14, 18, 4)
     assert np.unique(big[..., 3]).tolist() == [200]
-    deep = enhancer(spec, depth=16)(pixels)
-    assert np.unique(deep[..., 3]).tolist() == [200 * 257]
+    [deep] = enhancer(spec, depth=16).enhance([picture.from_array(pixels)])
+    assert deep.alpha.dtype == deep.pixels.dtype == np.uint16
+    assert np.unique(deep.alpha).tolist() == [200 * 257]
 
 
 def test_floats_give_16_bits(spec: ModelSpec) -> None:

@@ -278,3 +278,8 @@ def test_the_hub_repository_is_named_in_one_place(monkeypatch: pytest.MonkeyPatc
     assert manifest.hub_repo() == DOCUMENT["hub_repo"]
     monkeypatch.setenv("LOWLIGHT_HUB_REPO", "me/mine")
     assert manifest.hub_repo() == "me/mine"
+
+
+@pytest.mark.parametrize("path", sorted((manifest.PACKAGE / "bundled").glob("*.onnx")), ids=lambda path: path.name)
+def test_a_bundled_graph_names_no_file_of_the_machine_that_made_it(path):
+    assert b".py" not in path.read_bytes()

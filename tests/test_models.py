@@ -240,7 +240,7 @@ def test_a_few_steps_lower_the_loss(arch):
 
     torch.manual_seed(0)
     module = models.module(arch)
-    settings = dataclasses.replace(Training(**module.DEFAULTS), lr=2e-3, decay="cosine", steps=1000)
+    settings = dataclasses.replace(Training(**module.DEFAULTS), lr=5e-3, decay="cosine", steps=1000)
     recipe = module.recipe(settings)
     high = torch.rand(2, 3, 64, 64)
     batch = {
@@ -255,6 +255,6 @@ def test_a_few_steps_lower_the_loss(arch):
         return sum(settings.loss[name] * float(value) for name, value in terms.items())
 
     first = step()
-    for _ in range(30):
+    for _ in range(60):
         last = step()
-    assert last < 0.95 * first
+    assert last < 0.9 * first

@@ -40,8 +40,10 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fakes: list[FakeRunner
     return fakes
 
 
-def planned(*, existing: str = "refuse", tile: int | None = None, scale: int = 1, **options: object) -> Run:
-    layout = Layout(out=Path("out"), existing=existing)
+def planned(
+    *, out: str = "out", existing: str = "refuse", tile: int | None = None, scale: int = 1, **options: object
+) -> Run:
+    layout = Layout(out=Path(out), existing=existing)
     settings, runner = Settings(tile=tile), RunnerOptions(scale=scale)
     return Run(EnhanceOptions(inputs=("in",), layout=layout, settings=settings, runner=runner, **options))
 
@@ -98,6 +100,10 @@ def test_a_folder_that_cannot_be_read_is_a_failed_result(photo: Photo, monkeypat
     monkeypatch.setattr(picture, "pixel_count", lambda path: 1 if path.is_file() else pytest.fail("opened a folder"))
     results = list(run.results(run.open()))
     assert [(result.status, result.error) for result in results][1] == ("failed", "The folder cannot be read.")
+    assert [(result.status, result.error) for result in run.planned()] == [
+        ("planned", None),
+        ("failed", "The folder cannot be read."),
+    ]
 
 
 def test_a_named_pipe_fails_and_does_not_wait_for_a_writer(photo: Photo) -> None:
@@ -218,8 +224,8 @@ def test_decoders_do_not_run_far_ahead_of_the_network(
     counts = live_pictures(monkeypatch)
     calls(monkeypatch, lambda _: time.sleep(0.004))
     assert statuses(enhanced(batch_size=1)) == "d" * 25
-    # Three ahead, one in the network, one that waits to be its neighbour.
-    assert 3 <= max(counts) <= 5
+    # Three ahead, one of which waits to be the next one's neighbour, and one in the network.
+    assert 3 <= max(counts) <= 4
 
 
 @pytest.mark.parametrize(("name", "limit"), [("AHEAD_FILES", 3), ("AHEAD_PIXELS", 3 * 48)])
@@ -293,9 +299,9 @@ def test_a_folder_that_cannot_be_made_fails_the_file(photo: Photo) -> None:
 def test_an_out_folder_that_cannot_be_made_is_told_once(photo: Photo) -> None:
     photo(Path("in/a.png"))
     photo(Path("in/b.png"))
-    Path("out").symlink_to("/proc/nowhere")
-    with pytest.raises(OptionError, match="out"):
-        enhanced()
+    Path("plain").write_bytes(b"a file")
+    with pytest.raises(OptionError, match="plain/out cannot be made: Not a directory"):
+        enhanced(out="plain/out")
 
 
 @pytest.mark.parametrize(("existing", "status"), [("refuse", "f"), ("skip", "f"), ("overwrite", "d")])
@@ -411,6 +417,6 @@ def test_whoever_stops_reading_the_json_gets_no_traceback(photo: Photo) -> None:
         stderr = process.stderr.read()
     assert process.wait(20) == 1
     assert "Traceback" not in stderr
-    assert "BrokenPipe" not in stderr
+    assert "Error" not in stderr
     assert not [name for name in written() if name.startswith(atomic.PREFIX)]
     assert len(written()) < 20

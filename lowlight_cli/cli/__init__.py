@@ -7,7 +7,6 @@ group's help; a test compares the two. Only this package imports Click; it knows
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
 import click
@@ -66,7 +65,7 @@ def group() -> None:
 def main() -> None:
     """Entry point: turns errors into one message on stderr and an exit code, in this one place."""
     try:
-        sys.exit(group(standalone_mode=False))
+        sys.exit(group(prog_name="lowlight", standalone_mode=False))
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except click.ClickException as error:
@@ -77,11 +76,7 @@ def main() -> None:
         if error.hint:
             click.echo(f"  {error.hint}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read stdout is gone (`| head`): no message, and what is left to flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(SOME_FAILED)
-    except OSError as error:
+    except OSError as error:  # but for a broken pipe (`| head`): Click ends on that with 1 and without a word
         click.echo(f"Error: {error.filename or 'stdout'}: {error.strerror or error}.", err=True)
         click.echo("  Check the path, its permissions and the space on the disk.", err=True)
         sys.exit(SOME_FAILED)

@@ -10,7 +10,8 @@ Where the paper is silent or we differ, and why:
 * `exposure=True` (the paper: False). A network that sees 7 pixels around each cannot tell a dark picture from a bright
   one, and blows the latter out. One factor on u for the whole picture brings its mean to a target.
 * Illumination is one plane, the largest channel plus u, as in Retinex-Net and LIME: dividing by it keeps hue.
-* u = (1 - L) * sigmoid(H), bounded from below: L stays in [S, 1], so that nothing is clipped and a white pixel stays white.
+* u = (1 - L) * sigmoid(H), bounded from below: L stays in [S, 1], so that nothing is clipped and a white pixel stays
+  white.
 * The loss of the paper has its minimum at L = S, a white picture. An exposure term after Zero-DCE (Guo et al., CVPR
   2020) says how bright it should be, on the mean of a batch: asked of each picture or patch, it makes all shades equal.
 * E^0, which Eq. 5 needs for the first stage, is K of R^0 = S / L^0 = 1: one colour for the whole picture. So the first

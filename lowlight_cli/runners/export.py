@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from torch import Tensor, nn
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import load
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 TOLERANCE = 1e-3
 OPSET = 18
@@ -108,7 +112,22 @@ def export(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
             external_data=False,
             verbose=False,
         )
-        program.save(str(path), include_initializers=True, external_data=False)
+    path.write_bytes(without_origin(program.model_proto).SerializeToString())
+
+
+def without_origin(model: ModelProto) -> ModelProto:
+    """The graph without the stack traces, and so the paths, of the machine that exported it."""
+    for item in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
+        del item.metadata_props[:]
+        item.doc_string = ""
+    return model
 
 
 @contextlib.contextmanager

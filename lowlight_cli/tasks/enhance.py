@@ -103,7 +103,8 @@ class Run:
     def planned(self) -> Iterator[Result]:
         """What would be done, without doing it."""
         for job in self.jobs:
-            yield Result(source=job.source, target=job.target, status="skipped" if job.skip else "planned")
+            status = "skipped" if job.skip else "failed" if job.problem else "planned"
+            yield Result(source=job.source, target=job.target, status=status, error=job.problem or None)
 
     def results(self, enhancer: Enhancer) -> Iterator[Result]:
         """Do it. Closing the iterator lets files that are being written finish (see `late`), and starts no more."""
