@@ -51,6 +51,7 @@ _REMEDIES = {
     errno.EPERM: "Check the permissions of the file and of its folder.",
     errno.EROFS: "Choose a folder that is not read-only.",
     errno.ENOSPC: "Free some space, or choose a folder on another disk.",
+    errno.EEXIST: "It was left alone; use --overwrite.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.EISDIR: "Choose the name of a file, not of a folder.",
     errno.ENOTDIR: "A part of the path is a file, not a folder: check it.",
@@ -78,19 +79,25 @@ def _read(path: Path) -> bytes:
 
 
 def save(
-    picture: Picture, path: Path, *, format: str | None = None, quality: int | None = None, depth: Depth = "keep"
+    picture: Picture,
+    path: Path,
+    *,
+    format: str | None = None,
+    quality: int | None = None,
+    depth: Depth = "keep",
+    overwrite: bool = True,
 ) -> None:
     """Write `picture` to `path`, which appears whole or not at all; `format` None goes by the suffix.
 
     Options as for `encode`. What the format cannot hold is left out: ask `losses` before, and tell the user.
     """
-    write(encode(picture, format or _format_of(path), quality=quality, depth=depth), path)
+    write(encode(picture, format or _format_of(path), quality=quality, depth=depth), path, overwrite=overwrite)
 
 
-def write(data: bytes, path: Path) -> None:
-    """Write an encoded picture, whole or not at all."""
+def write(data: bytes, path: Path, *, overwrite: bool = True) -> None:
+    """Write an encoded picture, whole or not at all; without `overwrite`, never over a file that is there."""
     try:
-        atomic.write(path, data)
+        atomic.write(path, data, overwrite=overwrite)
     except (OSError, ValueError) as error:
         raise PictureError(f"Cannot write {path}: {_reason(error)}.", _remedy(error)) from error
 

@@ -254,10 +254,9 @@ class Pipeline:
         """Write the picture, and note what its format cannot hold."""
         target, layout, depth = item.job.target, self.options.layout, self.options.settings.depth
         format = picture.SUFFIXES[target.suffix.lower()]
-        if layout.existing != "overwrite" and target.exists():
-            raise PictureError(f"{target} has appeared while lowlight ran.", "It was left alone; use --overwrite.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(item.picture, target, quality=self.options.quality, depth=depth)
+        overwrite = layout.existing == "overwrite"
+        picture.save(item.picture, target, quality=self.options.quality, depth=depth, overwrite=overwrite)
         if lost := picture.losses(item.picture, format, depth):
             item.notices += (f"{target.suffix} cannot hold: {', '.join(lost)}.",)
 

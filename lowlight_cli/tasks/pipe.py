@@ -56,7 +56,7 @@ def enhanced(item: Item, data: bytes, enhancer: Enhancer, options: EnhanceOption
     if str(layout.out) == "-":
         return encoded
     make_folder(layout.out.parent, [item.job])
-    picture.write(encoded, layout.out)
+    picture.write(encoded, layout.out, overwrite=layout.existing == "overwrite")
     return None
 
 

@@ -1,0 +1,37 @@
+"""Files appear whole or not at all, and never over one that must stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lowlight_cli import atomic
+
+
+def test_an_error_while_writing_leaves_what_was_there_and_no_temporary_file(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), atomic.replacing(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+def test_a_file_that_has_appeared_meanwhile_stays(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refuse(self: Path, target: Path) -> None:
+            raise PermissionError("no links here")
+
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    path = tmp_path / "a"
+    atomic.write(path, b"first", overwrite=False)
+    with pytest.raises(FileExistsError):
+        atomic.write(path, b"second", overwrite=False)
+    assert path.read_bytes() == b"first"
+    atomic.write(path, b"third")
+    assert path.read_bytes() == b"third"
+    assert [*tmp_path.iterdir()] == [path]
