@@ -291,7 +291,7 @@ def test_without_a_cuda_device_differing_builds_are_no_worry(monkeypatch: pytest
 
 
 def test_an_inference_that_fails_is_a_problem_but_for_onnx_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    def selftest(spec: object, *, backend: str, device: str, offline: bool) -> str:  # noqa: ARG001
+    def selftest(spec: object, *, backend: str, device: str, offline: bool) -> str:
         assert offline
         if backend == "onnx":
             raise DeviceUnavailable(f"no {device}.", "")
@@ -308,11 +308,11 @@ def test_an_inference_that_fails_is_a_problem_but_for_onnx_on_cuda(monkeypatch: 
 
 
 def test_a_check_that_breaks_is_a_problem_and_the_next_one_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def known(area: str, options: DoctorOptions) -> doctor.Findings:  # noqa: ARG001
+    def known(area: str, options: DoctorOptions) -> doctor.Findings:
         yield Finding(area, "ok", "so far")
         raise ModelUnavailable("The manifest is old.", "Reinstall.")
 
-    def unknown(area: str, options: DoctorOptions) -> doctor.Findings:  # noqa: ARG001
+    def unknown(area: str, options: DoctorOptions) -> doctor.Findings:
         raise KeyError("sizes\nmore")
 
     last = Finding("last", "ok", "ran")
