@@ -18,7 +18,8 @@ NOTE = "<!-- Made by `python docs/generate.py`; edit the code instead. -->\n\n"
 
 def help_of(command: click.Command, path: str, parent: click.Context | None = None) -> list[tuple[str, str]]:
     """(name, help) of a command and all below it, at a fixed width."""
-    context = click.Context(command, info_name=path, parent=parent, terminal_width=100, max_content_width=100)
+    width = {"terminal_width": 100, "max_content_width": 100}
+    context = command.make_context(path, [], parent=parent, resilient_parsing=True, **width)
     pages = [(path if parent is None else f"{parent.command_path} {path}", command.get_help(context))]
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
@@ -45,7 +46,7 @@ def model_section(spec: manifest.ModelSpec) -> str:
     lines = [
         f"## {spec.name}\n",
         f"{spec.summary}\n",
-        f"- Paper: {paper['authors']}, [{paper['title']}]({paper['url']}), {paper['year']}",
+        f"- Paper: {paper['authors']}, *{paper['title']}*, {paper['venue']}",
         f"- Parameters: {spec.parameters:,}; files: {size:.1f} MB, licence {spec.licence}",
         f"- Scales: {', '.join(f'x{scale}' for scale in spec.scales)}; precisions: {', '.join(spec.precisions)}",
         f"- Target brightness (`--exposure`): {'yes' if spec.exposure else 'no'}; tiling: {spec.tiling}",

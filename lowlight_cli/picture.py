@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 _REMEDIES = {
-    errno.ENOENT: "Check the path; a folder must exist before something is written to it.",
+    errno.ENOENT: "Check the path: the file, or the folder it lies in, is not there.",
     errno.EACCES: "Check the permissions of the file and of its folder.",
     errno.EPERM: "Check the permissions of the file and of its folder.",
     errno.EROFS: "Choose a folder that is not read-only.",

@@ -7,7 +7,9 @@ group's help; a test compares the two. Only this package imports Click; it knows
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -64,6 +66,8 @@ def group() -> None:
 
 def main() -> None:
     """Entry point: turns errors into one message on stderr and an exit code, in this one place."""
+    if sys.stderr is None:  # closed by the caller (2>&-): the work goes on, unheard
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     try:
         sys.exit(group(prog_name="lowlight", standalone_mode=False))
     except click.exceptions.Exit as exit_:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 
 import click
 
 PLAIN_EVERY = 10.0
 """Seconds between plain progress lines."""
+
+
+def shown(path: Path) -> str:
+    """A path as it may be printed: control characters, which could forge lines or colours, are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(path))
 
 
 class Console:
@@ -39,7 +46,8 @@ class Console:
             return
         if self.bar is not None:
             self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
+            return
+        with contextlib.suppress(OSError):  # a full disk under the log is no reason to stop the work
             click.echo(text, err=True)
 
     def advance(self) -> None:

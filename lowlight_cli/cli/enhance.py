@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console
+from lowlight_cli.cli.console import Console, shown
 from lowlight_cli.cli.options import AutoOr, Shard, json_option, runner_options, talk_options
 from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED, OptionError
 
@@ -94,8 +94,12 @@ def command(**flags: Any) -> None:
         raise OptionError("A pipe takes one picture: `lowlight enhance - --out FILE` or `--out -`.", "")
     if piped and str(flags["out"]) == "-" and flags["as_json"]:
         raise OptionError("stdout cannot hold both a picture and JSON.", "Leave out --json, or name a file with --out.")
-    # A batch system's SIGTERM ends a run as Ctrl-C does: nothing half-written stays.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if (piped and sys.stdin is None) or ((flags["as_json"] or str(flags["out"]) == "-") and sys.stdout is None):
+        raise OptionError("stdin or stdout is closed, and a picture or JSON must go through it.", "Do not close it.")
+    # SIGTERM (a batch system) and SIGHUP (a lost line) end a run as Ctrl-C does: nothing half-written stays.
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     sys.exit(pipe(options, flags) if piped else files(options, flags))
 
 
@@ -194,14 +198,14 @@ class Report:
 def show(result: Result, console: Console) -> None:
     """One file: failures and notices always, the rest when verbose."""
     if result.status == "failed":
-        console.say(f"FAILED {result.source}: {result.error} {result.hint or ''}".rstrip(), error=True)
+        console.say(f"FAILED {shown(result.source)}: {result.error} {result.hint or ''}".rstrip(), error=True)
     elif console.verbose or result.status == "planned":
         size = f" {result.width}x{result.height}" if result.width else ""
         tile = f", tiles of {result.tile}" if result.tile else ""
         seconds = f", {result.seconds:.2f} s" if result.status == "done" else ""
-        console.say(f"{result.status} {result.source} -> {result.target}{size}{tile}{seconds}")
+        console.say(f"{result.status} {shown(result.source)} -> {shown(result.target)}{size}{tile}{seconds}")
     for notice in result.notices:
-        console.say(f"note {result.source}: {notice}")
+        console.say(f"note {shown(result.source)}: {notice}")
 
 
 def exit_code(counts: Counter[str], total: int, interrupted: bool) -> int:
@@ -229,7 +233,14 @@ def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:
         if result.status == "planned" and not flags["dry_run"]:
             data, result, enhancer = task.run(sys.stdin.buffer.read(), options)
             if data is not None:
-                sys.stdout.buffer.write(data)
-                sys.stdout.buffer.flush()
+                write_stdout(data)
         report.add(result)
         return report.end()
+
+
+def write_stdout(data: bytes) -> None:
+    """All of it, or an OSError: an unbuffered stdout (python -u) may take less than it is given, without a word."""
+    left = memoryview(data)
+    while left:
+        left = left[sys.stdout.buffer.write(left) or 0 :]
+    sys.stdout.buffer.flush()

@@ -129,9 +129,8 @@ def verify(names: tuple[str, ...], run: bool, offline: bool, as_json: bool) -> N
             words = (item["model"], item.get("role"), item.get("backend"), item.get("path"), item["detail"])
             click.echo("  ".join(("ok " if item["ok"] else "BAD", *filter(None, words))))
     if bad:
-        raise ModelUnavailable(
-            f"{len(bad)} of {len(files) + len(runs)} checks failed.", "`lowlight models pull` replaces cached files."
-        )
+        hint = "Reinstall lowlight for bundled files; `lowlight models pull` replaces cached ones."
+        raise ModelUnavailable(f"{len(bad)} of {len(files) + len(runs)} checks failed.", hint)
     if not files:
         click.echo("No weights on this disk.", err=True)
 

@@ -93,7 +93,10 @@ runner_options = apply(
             help="auto: fp32 on the CPU, bf16 on CUDA where the model allows it.",
         ),
         click.option(
-            "--threads", type=click.IntRange(0), default=0, help="Threads of the network; 0: the back end's choice."
+            "--threads",
+            type=click.IntRange(0, 256),
+            default=0,
+            help="Threads of the network; 0: it chooses.",
         ),
         click.option("--offline", is_flag=True, help="Open no socket; weights must be on this disk."),
     ]

@@ -1,7 +1,7 @@
 """NEID: light enhancement and detail refinement on one shared encoder, output twice the size of the input.
 
 Jiang et al., "Bridge the Vision Gap from Field to Command: A Deep Learning Network Enhancing Illumination
-and Details", 2021 (arXiv:2101.08039). Parts: shared U-Net encoder, LE decoder (light enhancement), DR decoder
+and Details", 2021 (preprint). Parts: shared U-Net encoder, LE decoder (light enhancement), DR decoder
 (detail refinement, training only), FF (feature fusing: channel attention on LE and DR features, steered by DR).
 
 Where we differ from the paper, and why:

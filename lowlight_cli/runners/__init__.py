@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +20,9 @@ from lowlight_cli.manifest import ModelSpec, WeightFile
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+# ONNX Runtime would tell its makers of runs, and keep a device id in the home folder. Read when it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 BACKENDS = ("auto", "torch", "onnx")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")

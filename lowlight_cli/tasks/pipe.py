@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -23,11 +25,22 @@ def planned(options: EnhanceOptions) -> Result:
     if layout.out.is_dir():
         raise OptionError(f"{layout.out} is a folder; a pipe has no name.", "Name the file to write, or -.")
     planning.format_to_write(layout)
+    if (there := planning.identity(layout.out)) and there == stdin_identity():
+        raise OutputExists(f"{layout.out} is the input, and inputs are never written over.", "Choose another --out.")
     if not layout.out.exists() or layout.existing == "overwrite":
         return result
     if layout.existing == "skip":
         return Result(source=Path("-"), target=layout.out, status="skipped")
     raise OutputExists(f"{layout.out} exists already.", "Nothing was done. Use --skip-existing or --overwrite.")
+
+
+def stdin_identity() -> tuple[int, int] | None:
+    """Device and number of the file behind stdin, None where there is none."""
+    try:
+        status = os.fstat(sys.stdin.fileno())
+    except (OSError, ValueError, AttributeError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def run(data: bytes, options: EnhanceOptions) -> tuple[bytes | None, Result, Enhancer]:
