@@ -15,7 +15,7 @@ from lowlight_cli.cli import group
 from lowlight_cli.data.crops import Crops, Drawing
 from lowlight_cli.data.darken import darken, draw, night
 from lowlight_cli.data.pairs import Pair, darkened, load_pairs, split_by_scene
-from lowlight_cli.errors import LowlightError, NoInput, OptionError, PictureError
+from lowlight_cli.errors import LowlightError, NoInput, OptionError, OutputExists, PictureError
 from lowlight_cli.nn.losses import color_loss, hue_saturation, ssim_loss
 from lowlight_cli.nn.resample import double, halve
 from lowlight_cli.nn.state import load_weights
@@ -206,3 +206,41 @@ def test_the_colour_loss_is_zero_for_equal_pictures_and_has_finite_gradients_on_
     assert torch.isfinite(grey.grad).all()
     picture_ = torch.rand(1, 3, 8, 8)
     assert float(color_loss(picture_, picture_)) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_resumed_run_keeps_its_settings_and_needs_a_checkpoint(lol, tmp_path):
+    for _ in run(options(lol, tmp_path / "a", overrides={"steps": 2, "lr": 5e-4})):
+        pass
+    plain = TrainOptions(arch="neid", data=lol, out=tmp_path / "a", held_out=1, resume=True)
+    assert [*run(plain)] == []
+    kept = json.loads((tmp_path / "a" / "settings.json").read_text())
+    assert (kept["steps"], kept["lr"]) == (2, 5e-4)
+    with pytest.raises(OptionError, match="no checkpoint"):
+        next(run(options(lol, tmp_path / "b", resume=True)))
+
+
+def test_a_run_that_cannot_start_leaves_no_folder_behind(lol, tmp_path):
+    for wrong in ({"data": lol / "nope"}, {"held_out": 600}, {"scenes": lol / "low" / "0.png"}):
+        with pytest.raises(LowlightError):
+            next(run(options(lol, tmp_path / "a", **wrong)))
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_setting_of_the_wrong_kind_is_refused():
+    with pytest.raises(OptionError, match="'abc' is no value for steps"):
+        Settings().override({"steps": "abc"})
+    assert Settings().override({"lr": 1}).lr == 1
+
+
+def test_export_writes_all_files_or_none_and_never_over_others(tmp_path):
+    from lowlight_cli import manifest, weights
+    from lowlight_cli.tasks.export import run as export
+
+    spec = manifest.find("aux-retinex")
+    source = weights.find(spec, "torch")
+    files = export(spec, source, tmp_path, "mine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(file["path"] for file in files)
+    assert {file["role"] for file in files} == {"torch", "onnx-context", "onnx-x1"}
+    assert load_weights(tmp_path / "mine.safetensors").keys() == load_weights(source).keys()
+    with pytest.raises(OutputExists, match="mine"):
+        export(spec, source, tmp_path, "mine")

@@ -26,7 +26,7 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=click.Path())
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder, file, or - for stdout.")
 @click.option("-m", "--model", default="neid", show_default=True, help="Name of a model; see `lowlight models list`.")
 @runner_options

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lowlight_cli import picture
 from lowlight_cli.data.darken import darken, draw, night
-from lowlight_cli.errors import NoInput, PictureError
+from lowlight_cli.errors import NoInput, OptionError, PictureError
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ def split_by_scene(
     listed = [{str(stem) for stem in scene} for scene in scenes]
     known = set().union(*listed) if listed else set()
     listed += [{pair.name} for pair in pairs if pair.name not in known]
+    if held_out >= len(listed):
+        raise OptionError(f"{held_out} scenes cannot be held out of {len(listed)}.", "Use a smaller --held-out.")
     chosen = random.Random(seed).sample(listed, held_out)
     names = set().union(*chosen) if chosen else set()
     return [p for p in pairs if p.name not in names], [p for p in pairs if p.name in names]

@@ -166,7 +166,9 @@ class NEID(nn.Module):
         """
         if self.head is not None:
             # The head learns from its own error alone, not through the curve.
-            exposure = torch.where(exposure < 0, self.head(thumbnail), exposure).detach()
+            # Nobody who leaves the choice to it wants a darker picture.
+            guess = torch.maximum(self.head(thumbnail), luma_mean(thumbnail))
+            exposure = torch.where(exposure < 0, guess, exposure).detach()
             gain = solve_gain(thumbnail, exposure)
         else:
             gain = torch.ones_like(exposure)

@@ -19,7 +19,7 @@ from lowlight_cli.data.pairs import Pair, darkened, load_pairs, split_by_scene
 from lowlight_cli.errors import OptionError
 from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.thumbnail import thumbnail
-from lowlight_cli.training.loop import Limits, Progress, train
+from lowlight_cli.training.loop import LAST, Limits, Progress, train
 from lowlight_cli.training.recipe import Recipe, Settings
 
 THUMBNAIL = 112
@@ -52,9 +52,9 @@ def run(options: TrainOptions) -> Iterator[Progress]:
         torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     module = models.module(options.arch)
-    settings = Settings(**module.DEFAULTS).override(options.overrides)
-    prepare_folder(options, settings)
+    settings = Settings(**module.DEFAULTS).override({**earlier(options), **options.overrides})
     training, validation, made, made_validation = data(options)
+    prepare_folder(options, settings)
     torch.manual_seed(settings.seed)
     recipe: Recipe = module.recipe(settings)
     drawing = Drawing(
@@ -79,10 +79,23 @@ def run(options: TrainOptions) -> Iterator[Progress]:
     )
 
 
+def earlier(options: TrainOptions) -> dict[str, Any]:
+    """The settings of the run that is resumed; none for a new one, which must not write over an old one."""
+    kept = options.out / "settings.json"
+    if not options.resume:
+        if kept.exists():
+            raise OptionError(f"{options.out} holds a run already.", "Use --resume, or another --out.")
+        return {}
+    if not (options.out / LAST).exists() or not kept.exists():
+        raise OptionError(f"{options.out} holds no checkpoint to resume from.", "Leave out --resume.")
+    settings = json.loads(kept.read_text(encoding="utf-8"))
+    if settings.pop("arch") != options.arch:
+        raise OptionError(f"{options.out} holds a run of another network than {options.arch}.", "Use its --model.")
+    return settings
+
+
 def prepare_folder(options: TrainOptions, settings: Settings) -> None:
-    """Make the run's folder and keep its settings there; an old run is not written over."""
-    if (options.out / "settings.json").exists() and not options.resume:
-        raise OptionError(f"{options.out} holds a run already.", "Use --resume, or another --out.")
+    """Make the run's folder and keep its settings there."""
     options.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"arch": options.arch, **vars(settings)}, indent=2)
     (options.out / "settings.json").write_text(text, encoding="utf-8")
@@ -90,7 +103,7 @@ def prepare_folder(options: TrainOptions, settings: Settings) -> None:
 
 def data(options: TrainOptions) -> tuple[list[Pair], list[Pair], list[Pair], list[Pair]]:
     """(real training, real validation, made training, made validation); photos are held out whole, too."""
-    scenes = json.loads(options.scenes.read_text(encoding="utf-8"))["our485_scenes"] if options.scenes else []
+    scenes = read_scenes(options.scenes) if options.scenes else []
     real = load_pairs(options.data / "low", options.data / "high")
     training, validation = split_by_scene(real, scenes, held_out=options.held_out, seed=0)
     if not options.photos:
@@ -98,6 +111,16 @@ def data(options: TrainOptions) -> tuple[list[Pair], list[Pair], list[Pair], lis
     made = darkened(options.photos, copies=options.copies, seed=0)
     kept = 10 * options.copies
     return training, validation, made[:-kept], made[-kept :: options.copies]
+
+
+def read_scenes(path: Path) -> list[list[object]]:
+    """Lists of names that show one scene, from a JSON file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["our485_scenes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OptionError(
+            f"{path} cannot be read as scenes: {error!r}.", 'It holds {"our485_scenes": [[2], [5, 6]]}.'
+        ) from error
 
 
 def score(

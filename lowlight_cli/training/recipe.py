@@ -46,7 +46,17 @@ class Settings:
                 near = difflib.get_close_matches(name, fields, n=1)
                 hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(fields))}."
                 raise OptionError(f"There is no training setting {name!r}.", hint)
+            checked(name, values[name], getattr(self, name))
         return dataclasses.replace(self, **values)
+
+
+def checked(name: str, value: Any, default: Any) -> None:
+    """Refuse a value of another kind than the setting has; whole numbers are numbers."""
+    kinds = (
+        (float, int) if isinstance(default, float) else (Mapping,) if isinstance(default, Mapping) else type(default)
+    )
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise OptionError(f"{value!r} is no value for {name}.", f"For example --set {name}={default!r}")
 
 
 Batch = Mapping[str, Tensor]
