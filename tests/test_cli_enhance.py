@@ -408,7 +408,11 @@ def test_on_a_terminal_there_is_a_bar_and_lines_above_it(
     assert captured.out == ""
 
 
-def test_a_full_disk_behind_stdout_is_an_error_without_traceback(photo: Photo) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_stdout_is_an_error_without_traceback(
+    photo: Photo, monkeypatch: pytest.MonkeyPatch, unbuffered: str
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     path = photo(Path("a.png"))

@@ -6,6 +6,7 @@ group's help; a test compares the two. Only this package imports Click; it knows
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -83,7 +84,14 @@ def main() -> None:
     except OSError as error:  # but for a broken pipe (`| head`): Click ends on that with 1 and without a word
         click.echo(f"Error: {error.filename or 'stdout'}: {error.strerror or error}.", err=True)
         click.echo("  Check the path, its permissions and the space on the disk.", err=True)
+        give_up_stdout()
         sys.exit(SOME_FAILED)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
+
+
+def give_up_stdout() -> None:
+    """What stdout could not take stays in its buffer, and Python's last flush would end with its own exit code."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
