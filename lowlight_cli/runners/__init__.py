@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 # ONNX Runtime would tell its makers of runs, and keep a device id in the home folder. Read when it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-BACKENDS = ("auto", "torch", "onnx")
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+AUTO = -1.0
+"""The exposure that lets the network decide, as graphs and networks take it."""
 
 
 class Runner(Protocol):

@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 from lowlight_cli import weights
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.runners import RunnerOptions, no_device, unless_memory
-
-AUTO = -1.0
-"""The exposure that lets the network decide."""
+from lowlight_cli.runners import AUTO, RunnerOptions, no_device, unless_memory
 
 
 class OnnxRunner:

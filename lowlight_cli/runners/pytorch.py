@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from lowlight_cli import weights
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import load
-from lowlight_cli.runners import RunnerOptions, no_device, unless_memory
+from lowlight_cli.runners import AUTO, RunnerOptions, no_device, unless_memory
 
 TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
-AUTO = -1.0
-"""The exposure that lets the network decide."""
 
 
 class TorchRunner:
