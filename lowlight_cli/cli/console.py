@@ -24,7 +24,7 @@ class Console:
 
     def __init__(self, total: int, *, quiet: bool = False, verbose: bool = False) -> None:
         self.total, self.quiet, self.verbose = total, quiet, verbose
-        self.count, self.failed, self.started, self.last = 0, 0, time.monotonic(), time.monotonic()
+        self.count, self.started, self.last = 0, time.monotonic(), time.monotonic()
         self.bar = None
 
     def __enter__(self) -> Console:

@@ -214,11 +214,6 @@ class NEID(nn.Module):
         return self.tile(pixels, self.context(thumbnail, exposure), scale)
 
 
-def target_brightness(picture: Tensor) -> Tensor:
-    """What `exposure` means: mean luma (N,) of (N, 3, H, W)."""
-    return luma_mean(picture)
-
-
 def build(**params: object) -> NEID:
     """The network of a manifest row's `params`."""
     return NEID(**params)
