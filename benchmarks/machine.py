@@ -1,4 +1,4 @@
-"""What a result must say of the machine that made it. Names no machine and no path. Standard library only."""
+"""What a result must say of the machine that made it. Names no machine and no path."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("lowlight", "numpy", "pillow", "opencv-python-headless", "onnxruntime-gpu", "onnxruntime", "torch")
+from lowlight_cli import __version__, packages
+
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -23,32 +23,12 @@ def about(settings: Mapping[str, Any]) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": git("rev-parse", "HEAD"),
         "changed_files": len(git("status", "--porcelain").splitlines()),
-        "cpu": cpu(),
+        "cpu": packages.processor(),
         "cores": {"used": used, "of": os.cpu_count()},
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": {"python": platform.python_version(), **versions()},
+        "versions": {"lowlight": __version__, **packages.versions()},
         "settings": {**settings, "environment": environment},
     }
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that are installed."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def cpu() -> str:
-    """The processor's name as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def git(*words: str) -> str:

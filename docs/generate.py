@@ -1,4 +1,6 @@
-"""Write docs/cli.md from --help and docs/models.md from the manifest. A test fails when either is stale.
+"""Write docs/cli.md from --help, docs/models.md from the manifest, docs/metrics.md from the tables of metrics and sets.
+
+A test fails when one is stale.
 
 python docs/generate.py
 """
@@ -11,9 +13,23 @@ import click
 
 from lowlight_cli import manifest
 from lowlight_cli.cli import COMMANDS, group
+from lowlight_cli.data.catalog import SETS, DataSet
+from lowlight_cli.metrics import METRICS
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- Made by `python docs/generate.py`; edit the code instead. -->\n\n"
+CLASSICAL = """\
+Baselines to measure networks against: no weights, nothing to fetch, one picture at a time on the CPU, at scale 1 in
+float32. `--model` takes them like any other. Each looks at the whole picture and is never tiled; `--backend`,
+`--device cuda`, `--weights` and `--exposure` mean nothing to them and are refused."""
+
+SETS_TEXT = """\
+## Data sets
+
+`--root` (or `LOWLIGHT_DATA`) names the folder of one set, or one that holds several under their usual names. The
+layouts of the published archives and of the repositories most used with them are known. Low and normal pictures are
+paired by name, strictly; another number of pictures than was published is told. Only LOL can be fetched
+(`--download`): its archive stays in the Hub's cache."""
 
 
 def help_of(command: click.Command, path: str, parent: click.Context | None = None) -> list[tuple[str, str]]:
@@ -36,7 +52,9 @@ def cli_page() -> str:
 
 def models_page() -> str:
     """docs/models.md."""
-    return f"{NOTE}# Models\n\n" + "\n".join(model_section(spec) for spec in manifest.models().values())
+    specs = manifest.models().values()
+    networks = "\n".join(model_section(spec) for spec in specs if not spec.classical)
+    return f"{NOTE}# Models\n\n{networks}\n{classical_section([spec for spec in specs if spec.classical])}"
 
 
 def model_section(spec: manifest.ModelSpec) -> str:
@@ -55,17 +73,63 @@ def model_section(spec: manifest.ModelSpec) -> str:
     ]
     if spec.figures:
         columns = list(spec.figures[0])
-        rows = [columns, ["---"] * len(columns), *([str(figure[c]) for c in columns] for figure in spec.figures)]
-        lines += ["", *("| " + " | ".join(row) + " |" for row in rows)]
+        lines += ["", *table(columns, [[str(figure[c]) for c in columns] for figure in spec.figures])]
     return "\n".join(lines) + "\n"
 
 
+def classical_section(specs: list[manifest.ModelSpec]) -> str:
+    """All classical methods in one table."""
+    figures = list(dict.fromkeys(name for spec in specs for figure in spec.figures for name in figure))
+    rows = [
+        [spec.name, spec.summary, f"{spec.paper['authors']}, *{spec.paper['title']}*, {spec.paper['venue']}"]
+        + [str(spec.figures[0].get(name, "")) if spec.figures else "" for name in figures]
+        for spec in specs
+    ]
+    lines = ["## Classical methods\n", f"{CLASSICAL}\n", *table(["name", "method", "paper", *figures], rows)]
+    return "\n".join(lines) + "\n"
+
+
+def metrics_page() -> str:
+    """docs/metrics.md."""
+    better = {True: "higher", False: "lower", None: "zero"}
+    rows = [
+        [f"`{m.name}`", m.label, m.unit or "-", better[m.higher_is_better], m.definition[:1].upper() + m.definition[1:]]
+        for m in METRICS.values()
+    ]
+    metrics = table(["name", "title", "unit", "better", "definition"], rows)
+    sets = table(["name", "what", "pictures", "truth", "paper"], [set_row(data) for data in SETS.values()])
+    return "\n".join([f"{NOTE}# Metrics and data sets", "", *metrics, "", SETS_TEXT, "", *sets, ""])
+
+
+def set_row(data: DataSet) -> list[str]:
+    """One data set in words."""
+    counts = ", ".join(
+        f"{split}: {' or '.join(map(str, about.counts))}" for split, about in data.splits.items() if about.counts
+    )
+    return [
+        f"`{data.name}`",
+        f"{data.title}. {data.note}".strip(),
+        counts or "-",
+        "yes" if data.truth else "no",
+        data.paper,
+    ]
+
+
+def table(columns: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table."""
+    return [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        for row in (columns, ["---"] * len(columns), *rows)
+    ]
+
+
 def main() -> None:
-    """Write both."""
+    """Write all."""
+    (HERE / "metrics.md").write_text(metrics_page(), encoding="utf-8")
     (HERE / "cli.md").write_text(cli_page(), encoding="utf-8")
     (HERE / "models.md").write_text(models_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
     main()
-    print(f"wrote cli.md and models.md for {', '.join(COMMANDS)}")
+    print(f"wrote cli.md, models.md and metrics.md for {', '.join(COMMANDS)}")

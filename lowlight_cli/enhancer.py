@@ -64,6 +64,11 @@ class Enhancer:
         if settings.exposure is not None and not spec.exposure:
             able = [name for name, row in manifest.models().items() if row.exposure]
             raise OptionError(f"{spec.name} takes no --exposure.", f"Models that do: {', '.join(able)}.")
+        if settings.tile and spec.tiling == "whole":
+            raise OptionError(
+                f"{spec.name} takes no --tile {settings.tile}: each of its pixels depends on the whole picture.",
+                "Use --tile auto or 0.",
+            )
 
     def __call__(self, source: Path | str | Image | NDArray[Any]) -> NDArray[Any]:
         """The enhanced picture of a path, a Pillow image or an array, as (H, W[, 3 or 4]) integers.
@@ -109,13 +114,16 @@ class Enhancer:
                 return
             except (OutOfMemory, MemoryError):
                 smaller = (tile or max(height, width)) // 2
-                if attempt == BACK_OFFS or smaller < SMALLEST_TILE or self.settings.tile == 0:
+                never = self.settings.tile == 0 or spec.tiling == "whole"
+                if attempt == BACK_OFFS or smaller < SMALLEST_TILE or never:
                     raise
                 self.tile = smaller
 
     def tile_for(self, shape: tuple[int, ...]) -> int:
         """Side of the tiles' cores for a batch (N, H, W, 3); 0: the whole picture at once."""
         count, height, width = shape[:3]
+        if self.runner.spec.tiling == "whole":
+            return 0
         if self.tile is not None:
             return 0 if self.tile >= max(height, width) else self.tile
         spec = self.runner.spec

@@ -102,7 +102,14 @@ def source(file: WeightFile) -> tuple[str, str]:
 def cached_path(file: WeightFile) -> Path | None:
     """Where the cache would have a file; None for one that is not published."""
     repo, revision = source(file)
-    return cache() / f"models--{repo.replace('/', '--')}" / "snapshots" / revision / file.path if revision else None
+    kind, name = typed(repo)
+    return cache() / f"{kind}s--{name.replace('/', '--')}" / "snapshots" / revision / file.path if revision else None
+
+
+def typed(repo: str) -> tuple[str, str]:
+    """`model` or `dataset`, and owner/name; the Hub itself writes a data set as `datasets/owner/name`."""
+    name = repo.removeprefix("datasets/")
+    return "model" if name == repo else "dataset", name
 
 
 def remedy(spec: ModelSpec, file: WeightFile) -> str:
@@ -119,17 +126,22 @@ def remedy(spec: ModelSpec, file: WeightFile) -> str:
 
 def download(spec: ModelSpec, file: WeightFile, *, force: bool = False, progress: bool = False) -> Path:
     """Fetch a file into the Hub cache, its bytes unchecked but for the size; every failure is a ModelUnavailable."""
-    repo, revision = source(file)
-    if not revision:
+    if not source(file)[1]:
         raise ModelUnavailable(f"The {file.role} file of {spec.name!r} is not on this disk.", remedy(spec, file))
-    what = f"{file.path} of {spec.name!r} cannot be fetched from {repo} at revision {revision}"
+    return fetch(file, f"{file.path} of {spec.name!r}", remedy(spec, file), force=force, progress=progress)
+
+
+def fetch(file: WeightFile, what: str, hint: str, *, force: bool = False, progress: bool = False) -> Path:
+    """As `download`, for any file on the Hub; `what` and `hint` are for the error."""
+    repo, revision = source(file)
+    what = f"{what} cannot be fetched from {repo} at revision {revision}"
     failures, started = set_up(), time.monotonic()
     for pause in (*PAUSES, None):
         try:
             return _fetch(file, force, progress)
         except failures as error:
             if pause is None or not _passing(error, time.monotonic() - started):
-                raise unavailable(what, error, remedy(spec, file)) from error
+                raise unavailable(what, error, hint) from error
             time.sleep(pause)
     raise AssertionError("the last try returns or raises")
 
@@ -140,13 +152,15 @@ def _fetch(file: WeightFile, force: bool, progress: bool) -> Path:
     from huggingface_hub import constants
 
     repo, revision = source(file)
-    url = huggingface_hub.hf_hub_url(repo, file.path, revision=revision, endpoint=endpoint())
+    kind, name = typed(repo)
+    url = huggingface_hub.hf_hub_url(name, file.path, repo_type=kind, revision=revision, endpoint=endpoint())
     size = huggingface_hub.get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT).size
     if size not in (None, file.bytes):
         raise OSError(f"the server has {size} bytes where {file.bytes} are expected")
     path = huggingface_hub.hf_hub_download(
-        repo,
+        name,
         file.path,
+        repo_type=kind,
         revision=revision,
         endpoint=endpoint(),
         cache_dir=cache(),

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ from lowlight_cli.picture import SUFFIXES
 NAMED = 5
 """How many files a message names."""
 
-UNWRITTEN = {".gif", ".heic", ".heif", ".jp2", ".pdf", ".svg", ".dng", ".raw", ".exr"}
+RAW = {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"}
+UNWRITTEN = {".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg", ".exr", *RAW}
 """Suffixes that a user takes for those of pictures: --out night.gif means a file, --out v1.2 a folder."""
 
 
@@ -162,6 +164,18 @@ def walk(folder: Path, prefix: Path, out: Path) -> Iterator[Found]:
     for error in unreadable:
         path = Path(error.filename)
         yield Found(path, prefix / path.relative_to(folder), f"The folder cannot be read: {error.strerror}.")
+
+
+def passed_over(inputs: Sequence[str]) -> Counter[str]:
+    """Pictures of kinds that are not read, below the folders among the inputs, by suffix: nobody named them, but a
+    user may think that they were done."""
+    counts: Counter[str] = Counter()
+    for folder in filter(os.path.isdir, inputs):
+        for _, folders, files in os.walk(folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            suffixes = (Path(name).suffix.lower() for name in files if not name.startswith("."))
+            counts.update(suffix for suffix in suffixes if suffix in UNWRITTEN)
+    return counts
 
 
 def matching(pattern: str, out: Path) -> Iterator[Found]:

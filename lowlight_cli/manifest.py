@@ -1,7 +1,7 @@
 """The table of models: one row of `weights_manifest.json` is one `ModelSpec`. Standard library only.
 
 Rows hold facts that both back ends need; networks hold mathematics. A second set of weights for a known
-network is one more row; `docs/add-a-model.md` tells the rest.
+network is one more row; `docs/add-a-model.md` tells the rest. Classical methods are rows without files.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class ModelSpec:
 
     name: str
     arch: str
+    """A file of `lowlight_cli.models`, or `classical.<file>`: one of `lowlight_cli.classical`."""
     summary: str
     paper: Mapping[str, str]
     licence: str
@@ -54,10 +55,11 @@ class ModelSpec:
     """H and W of the network's input must be multiples of this; runners pad and crop."""
     halo: int
     """Pixels (of the picture) around a tile that can influence it."""
-    tiling: Literal["exact", "guided"]
-    """`exact`: only the halo matters. `guided`: vectors computed once from a thumbnail steer every tile."""
+    tiling: Literal["exact", "guided", "whole"]
+    """`exact`: only the halo matters. `guided`: vectors computed once from a thumbnail steer every tile. `whole`: every
+    pixel may depend on every other, and nothing is ever tiled."""
     thumbnail: int
-    """Longest side of the thumbnail a `guided` network looks at, in pixels; 0 for `exact` ones."""
+    """Longest side of the thumbnail a `guided` network looks at, in pixels; 0 for others."""
     scales: tuple[int, ...]
     exposure: bool
     """True where the network takes a target brightness."""
@@ -69,12 +71,19 @@ class ModelSpec:
     training: Mapping[str, Any]
     figures: tuple[Mapping[str, Any], ...]
 
+    @property
+    def classical(self) -> bool:
+        """Whether this is no network but a classical method: no weights, no choice of back end, on the CPU."""
+        return self.arch.startswith("classical.")
+
     def file(self, role: str) -> WeightFile | None:
         """The file of that role, or None."""
         return next((file for file in self.files if file.role == role), None)
 
     def graphs(self) -> tuple[str, ...]:
         """Names of the graphs of the ONNX form: `context` for guided networks, `x1` / `x2` per scale."""
+        if self.classical:
+            return ()
         return (*(("context",) if self.tiling == "guided" else ()), *(f"x{scale}" for scale in self.scales))
 
 

@@ -1,4 +1,7 @@
-"""The packages that own the import names lowlight needs, and pip commands to mend them. Standard library only."""
+"""The packages that own the import names lowlight needs, their versions, and pip commands to mend them.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import platform
 import re
 import sys
 from importlib import metadata
+from pathlib import Path
 
 OWNERS = {
     "numpy": ("numpy",),
@@ -59,3 +63,24 @@ def reinstall(name: str) -> str:
     found = installed(name)
     first = f"python -m pip uninstall -y {' '.join(found)}, then " if found else ""
     return first + install(wanted(name))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package on the path from file to figure, as far as they are installed."""
+    names = [package for name in OWNERS for package in OWNERS[name]] + ["scipy", "torchmetrics"]
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def processor() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

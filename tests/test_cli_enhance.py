@@ -167,13 +167,33 @@ def test_json_is_one_line_per_file_with_all_fields_and_a_summary(run: Run, photo
     assert by_status["failed"]["width"] is None
     assert by_status["skipped"]["error"] is None
     counts = {"done": 1, "failed": 1, "skipped": 1, "planned": 0, "not_tried": 0, "exit_code": SOME_FAILED}
+    counts |= {"passed_over": {}}
     assert last == {"summary": counts | {"seconds": last["summary"]["seconds"]}}
-    assert [*last["summary"]] == ["done", "failed", "skipped", "planned", "not_tried", "seconds", "exit_code"]
+    names = ["done", "failed", "skipped", "planned", "not_tried", "passed_over", "seconds", "exit_code"]
+    assert [*last["summary"]] == names
     assert done.code == SOME_FAILED
     assert "neid: fake on cpu" in done.err
 
 
 @pytest.mark.usefixtures("fakes")
+def test_pictures_of_kinds_that_are_not_read_are_counted(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    for name in ("in/b.HEIC", "in/c/d.heic", "in/e.nef", "in/notes.txt", "in/.hidden.gif"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"x")
+    done = run("enhance", "in", "--out", "out", "--json")
+    assert done.code == DONE
+    assert done.lines[-1]["summary"]["passed_over"] == {".heic": 2, ".nef": 1}
+    assert "passed over, as these kinds are not read: 2 .heic, 1 .nef" in done.err
+
+
+def test_the_shell_completes_names_of_models() -> None:
+    from lowlight_cli.cli.options import model_names
+
+    assert "neid" in model_names(None, None, "ne")
+    assert "neid" not in model_names(None, None, "cl")
+
+
 def test_json_holds_names_that_are_no_text(run: Run, photo: Photo) -> None:
     name = os.fsdecode(b"bad\xff.png")
     photo(Path("in/a.png")).rename(Path("in") / name)

@@ -24,6 +24,7 @@ BUNDLED = row(weight_file("torch", GOOD, path="b.safetensors", bundled=True), na
 REMOTE = row(
     weight_file("torch", GOOD, path="r.safetensors"), weight_file("onnx-x1", GRAPH, path="r.onnx"), name="remote-one"
 )
+CLASSICAL = row(name="classical-one", arch="classical.gamma", parameters=0, tiling="whole", multiple=1, halo=0)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -212,6 +213,46 @@ def test_rm_deletes_imported_files_and_leaves_bundled_ones(run: Run) -> None:
     assert (code, json.loads(out)) == (DONE, {"removed": []})
     assert "Nothing to delete" in err
     assert weights.bundled_path(BUNDLED.files[0]).exists()
+
+
+# Classical methods
+
+
+@pytest.fixture
+def with_classical(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "models", lambda: {spec.name: spec for spec in (BUNDLED, CLASSICAL)})
+
+
+@pytest.mark.usefixtures("with_classical")
+def test_the_list_shows_that_a_method_is_classical_and_needs_no_weights(run: Run) -> None:
+    assert run("list")[1].splitlines() == [
+        "NAME           ARCH             PARAMETERS  MB   WEIGHTS     GENERATIVE  SUMMARY",
+        "bundled-one    tiny             0.01 M      0.0  bundled     yes         For tests.",
+        "classical-one  classical.gamma  -           -    not needed  no          For tests.",
+    ]
+    shown = json.loads(run("show", "classical-one", "--json")[1])
+    assert (shown["arch"], shown["files"], shown["weights"]) == ("classical.gamma", [], "not needed")
+
+
+@pytest.mark.usefixtures("with_classical")
+def test_a_classical_method_has_nothing_to_fetch_and_no_path(run: Run) -> None:
+    code, out, err = run("pull", "classical-one", "--json")
+    assert (code, json.loads(out)) == (DONE, {"classical-one": {}})
+    assert err == "classical-one: nothing to fetch, it is a classical method\n"
+    assert json.loads(run("pull", "--all", "--json")[1]).keys() == {"bundled-one", "classical-one"}
+    code, out, err = run("path", "classical-one")
+    assert (code, out) == (NO_MODEL, "")
+    assert "classical-one has no weights: it is a classical method." in err
+    assert run("rm", "classical-one")[0] == DONE
+
+
+@pytest.mark.usefixtures("with_classical")
+def test_a_classical_method_is_verified_by_running_it_once(run: Run) -> None:
+    assert run("verify", "classical-one") == (DONE, "", "No files of weights to check.\n")
+    code, out, _ = run("verify", "classical-one", "--run")
+    assert code == DONE
+    assert out.startswith("ok   classical-one  auto  classical on cpu, fp32: opened in ")
+    assert len(out.splitlines()) == 1
 
 
 # Publishing

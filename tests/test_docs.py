@@ -38,6 +38,10 @@ def test_the_page_of_models_is_what_the_manifest_says():
     assert (ROOT / "docs" / "models.md").read_text(encoding="utf-8") == generator().models_page()
 
 
+def test_the_page_of_metrics_is_what_the_tables_say():
+    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == generator().metrics_page()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(name):
     command = group.get_command(group.make_context("lowlight", [], resilient_parsing=True), name)

@@ -111,7 +111,7 @@ def test_a_back_end_that_cannot_be_imported_is_a_problem_and_the_rest_is_still_c
     )
     assert "python -m pip install" in broken.remedy
     runs = {finding.text.split()[1]: finding.level for finding in findings if finding.area == "inference"}
-    assert runs == {"onnx": "problem", "torch": "ok"}
+    assert runs == {"onnx": "problem", "torch": "ok", "methods": "ok"}  # "classical methods that run: ..."
 
 
 def test_a_missing_back_end_is_a_problem_that_pip_mends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,11 +300,37 @@ def test_an_inference_that_fails_is_a_problem_but_for_onnx_on_cuda(monkeypatch: 
     from lowlight_cli.tasks import selftest as module
 
     monkeypatch.setattr(module, "selftest", selftest)
+    monkeypatch.setattr(module, "classical_methods", lambda: ([], []))
     monkeypatch.setattr(runners, "cuda_devices", lambda: 1)
-    found = look(doctor.check_inference)
+    found = [finding for finding in look(doctor.check_inference) if finding.level != "ok"]
     assert [finding.level for finding in found] == ["problem", "problem", "note", "problem"]
     assert found[2].text == "neid: onnx on cuda failed: no cuda."
     assert found[3].text == "neid: torch on cuda failed: RuntimeError: boom"
+
+
+def test_classical_methods_are_run_and_what_they_lack_is_worth_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lowlight_cli.tasks import selftest as module
+
+    def selftest(spec: manifest.ModelSpec, **where: object) -> str:
+        if spec.name == "lacking":
+            raise ModelUnavailable("lacking needs SciPy.", "pip install it")
+        return "ran"
+
+    names = ("network", "sound", "lacking")
+    rows = {name: row(name=name, arch="tiny" if name == "network" else "classical.gamma") for name in names}
+    monkeypatch.setattr(manifest, "models", lambda: rows)
+    monkeypatch.setattr(manifest, "find", lambda _: rows["network"])
+    monkeypatch.setattr(module, "selftest", selftest)
+    last = look(doctor.check_inference)[-2:]
+    assert last[0] == Finding("area", "ok", "classical methods that run: sound")
+    assert last[1] == Finding("area", "note", "lacking needs SciPy.", "pip install it")
+
+
+def test_no_weights_are_missed_of_a_classical_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "models", lambda: {"gamma": row(name="gamma", arch="classical.gamma")})
+    assert look(doctor.check_weights) == []
+    monkeypatch.setattr(manifest, "models", lambda: {"network": row(name="network")})
+    assert worst(look(doctor.check_weights)).text == "network: no weights are published yet"
 
 
 def test_a_check_that_breaks_is_a_problem_and_the_next_one_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

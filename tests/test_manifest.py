@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from lowlight_cli import manifest, weights
+from lowlight_cli import assets, manifest, weights
 from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.manifest import ModelSpec, WeightFile
 
@@ -52,15 +52,15 @@ ROW_SCHEMA = {
     "additionalProperties": False,
     "required": sorted({field.name for field in dataclasses.fields(ModelSpec)} - {"name"}),
     "properties": {
-        "arch": {"type": "string", "pattern": "^[a-z][a-z0-9_]*" + END},
+        "arch": {"type": "string", "pattern": r"^(classical\.)?[a-z][a-z0-9_]*" + END},
         "summary": {**TEXT, "maxLength": 120},
         "paper": {"type": "object", "minProperties": 1, "additionalProperties": TEXT},
         "licence": TEXT,
         "params": {"type": "object"},
-        "parameters": POSITIVE,
+        "parameters": COUNT,
         "multiple": POSITIVE,
         "halo": COUNT,
-        "tiling": {"enum": ["exact", "guided"]},
+        "tiling": {"enum": ["exact", "guided", "whole"]},
         "thumbnail": COUNT,
         "scales": {"type": "array", "minItems": 1, "uniqueItems": True, "items": POSITIVE},
         "exposure": {"type": "boolean"},
@@ -72,17 +72,51 @@ ROW_SCHEMA = {
         },
         "bytes_per_pixel": POSITIVE,
         "generative": {"type": "boolean"},
-        "files": {
-            "type": "array",
-            "items": FILE_SCHEMA,
-            "contains": {"properties": {"role": {"const": "torch"}}},
-        },
+        "files": {"type": "array", "items": FILE_SCHEMA},
         "training": {"type": "object"},
         "figures": {"type": "array", "items": {"type": "object", "minProperties": 1}},
     },
-    "if": {"properties": {"tiling": {"const": "guided"}}},
-    "then": {"properties": {"thumbnail": {"minimum": 1}}},
-    "else": {"properties": {"thumbnail": {"const": 0}}},
+    "allOf": [
+        {
+            "if": {"properties": {"tiling": {"const": "guided"}}},
+            "then": {"properties": {"thumbnail": {"minimum": 1}}},
+            "else": {"properties": {"thumbnail": {"const": 0}}},
+        },
+        {
+            "if": {"properties": {"arch": {"pattern": r"^classical\."}}},
+            "then": {
+                "properties": {
+                    "parameters": {"const": 0},
+                    "multiple": {"const": 1},
+                    "halo": {"const": 0},
+                    "tiling": {"const": "whole"},
+                    "scales": {"const": [1]},
+                    "exposure": {"const": False},
+                    "precisions": {"const": ["fp32"]},
+                    "generative": {"const": False},
+                    "files": {"const": []},
+                    "training": {"const": {}},
+                }
+            },
+            "else": {
+                "properties": {
+                    "parameters": POSITIVE,
+                    "files": {"contains": {"properties": {"role": {"const": "torch"}}}},
+                }
+            },
+        },
+    ],
+}
+
+ASSET_SCHEMA = {
+    **FILE_SCHEMA,
+    "required": ["what", "licence", "path", "bytes", "sha256"],
+    "properties": {
+        **{name: rule for name, rule in FILE_SCHEMA["properties"].items() if name != "role"},
+        "what": {**TEXT, "maxLength": 120},
+        "licence": TEXT,
+        "path": {"type": "string", "pattern": r"^(?!.*(?:^|/)\.)[\w.-]+(?:/[\w.-]+)*\.(?:safetensors|mat|npz)" + END},
+    },
 }
 
 SCHEMA = {
@@ -92,6 +126,7 @@ SCHEMA = {
     "properties": {
         "schema_version": {"const": manifest.SCHEMA_VERSION},
         "hub_repo": {"type": "string", "pattern": r"^[\w.-]+/[\w.-]+" + END},
+        "assets": {"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": ASSET_SCHEMA},
         "models": {"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": ROW_SCHEMA},
     },
 }
@@ -129,7 +164,27 @@ EXAMPLE: dict[str, Any] = {
             ],
             "training": {},
             "figures": [{"set": "example", "psnr": 20.0}],
-        }
+        },
+        "method": {
+            "arch": "classical.method",
+            "summary": "A row without files.",
+            "paper": {"title": "A paper"},
+            "licence": "MIT",
+            "params": {"sigma": 3.0},
+            "parameters": 0,
+            "multiple": 1,
+            "halo": 0,
+            "tiling": "whole",
+            "thumbnail": 0,
+            "scales": [1],
+            "exposure": False,
+            "precisions": ["fp32"],
+            "bytes_per_pixel": 50,
+            "generative": False,
+            "files": [],
+            "training": {},
+            "figures": [],
+        },
     },
 }
 
@@ -167,8 +222,15 @@ def test_every_row_becomes_a_spec() -> None:
     assert list(manifest.models()) == list(DOCUMENT["models"])
     for name, spec in manifest.models().items():
         assert manifest.find(name) is spec
-        assert (manifest.PACKAGE / "models" / f"{spec.arch}.py").is_file(), f"{name}: no module for {spec.arch}"
+        module = spec.arch.replace(".", "/") if spec.classical else f"models/{spec.arch}"
+        assert (manifest.PACKAGE / f"{module}.py").is_file(), f"{name}: no module for {spec.arch}"
         assert {file.role.removeprefix("onnx-") for file in spec.files} <= {"torch", *spec.graphs()}
+
+
+def test_networks_come_before_classical_methods() -> None:
+    kinds = [spec.classical for spec in manifest.models().values()]
+    assert {*kinds} == {False, True}
+    assert kinds == sorted(kinds)
 
 
 def test_bundled_files_are_here_and_small_enough_to_ship() -> None:
@@ -201,6 +263,9 @@ def test_the_example_obeys_the_schema_and_becomes_a_spec() -> None:
     assert spec.graphs() == ("context", "x1", "x2")
     assert spec.file("onnx-x1").revision == "c" * 40
     assert spec.file("onnx-x2") is None
+    method = manifest.spec_from_row("method", EXAMPLE["models"]["method"])
+    assert (spec.classical, method.classical) == (False, True)
+    assert method.graphs() == ()
 
 
 ROW_FAULTS: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -220,6 +285,23 @@ ROW_FAULTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "no scale": lambda row: row.update(scales=[]),
     "no torch file": lambda row: row["files"].pop(0),
     "the same role twice": lambda row: row["files"].append(row["files"][0]),
+    "a network without files": lambda row: row.update(files=[]),
+}
+
+METHOD_FAULTS: dict[str, dict[str, Any]] = {
+    "an arch of another package": {"arch": "training.method"},
+    "an arch that climbs": {"arch": "classical..method"},
+    "parameters": {"parameters": 7},
+    "a multiple": {"multiple": 4},
+    "a halo": {"halo": 8},
+    "tiles": {"tiling": "exact"},
+    "a thumbnail": {"thumbnail": 112},
+    "a second scale": {"scales": [1, 2]},
+    "an exposure": {"exposure": True},
+    "half precision": {"precisions": ["fp32", "fp16"]},
+    "generated content": {"generative": True},
+    "files": {"files": EXAMPLE["models"]["example"]["files"]},
+    "training": {"training": {"seed": 0}},
 }
 
 FILE_FAULTS: dict[str, dict[str, Any]] = {
@@ -249,11 +331,40 @@ def test_a_row_with_a_fault_is_refused(name: str) -> None:
     assert faults(document)
 
 
+@pytest.mark.parametrize("name", METHOD_FAULTS)
+def test_a_classical_row_with_what_only_networks_have_is_refused(name: str) -> None:
+    document = copy.deepcopy(EXAMPLE)
+    document["models"]["method"].update(METHOD_FAULTS[name])
+    assert faults(document)
+
+
 @pytest.mark.parametrize("name", FILE_FAULTS)
 def test_a_file_with_a_fault_is_refused(name: str) -> None:
     document = copy.deepcopy(EXAMPLE)
     document["models"]["example"]["files"][1].update(FILE_FAULTS[name])
     assert faults(document)
+
+
+ASSET = {
+    "what": "a net",
+    "licence": "MIT",
+    "path": "net.safetensors",
+    "bytes": 9,
+    "sha256": "d" * 64,
+    "repo": "owner/nets",
+    "revision": "e" * 40,
+}
+
+
+def test_an_asset_has_a_file_and_an_asset_with_a_fault_is_refused() -> None:
+    assert faults(EXAMPLE | {"assets": {"net": ASSET}}) == []
+    assert assets.asset_from_row("net", ASSET).file.sha256 == "d" * 64
+    for fault in ({"role": "torch"}, {"licence": ""}, {"what": None}, {"sha256": "d" * 16}, {"revision": None}):
+        assert faults(EXAMPLE | {"assets": {"net": ASSET | fault}}), fault
+
+
+def test_every_asset_of_the_manifest_becomes_one() -> None:
+    assert list(assets.assets()) == list(DOCUMENT["assets"])
 
 
 @pytest.mark.parametrize("change", [{"schema_version": 2}, {"hub_repo": "weights"}, {"more": 1}])

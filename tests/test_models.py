@@ -1,4 +1,4 @@
-"""What every row of the manifest must hold, whatever its network; and how each network is built."""
+"""What every row of the manifest with a network must hold, whatever the network; and how each is built."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lowlight_cli.models import aux_retinex, neid
 from lowlight_cli.picture import from_array
 from lowlight_cli.runners import RunnerOptions, open_runner
 
-ROWS = sorted(manifest.models())
+ROWS = sorted(name for name, spec in manifest.models().items() if not spec.classical)
 BACKENDS = ("onnx", "torch")
 
 

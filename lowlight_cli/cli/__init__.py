@@ -20,7 +20,9 @@ from lowlight_cli.errors import INTERRUPTED, SOME_FAILED, LowlightError
 COMMANDS = {
     "enhance": "Brighten and clean pictures.",
     "models": "List, check, fetch and remove models.",
+    "synth": "Make pairs of dark and normal pictures from normal photos.",
     "train": "Train a network of one of the papers.",
+    "benchmark": "Score models and methods on a data set.",
     "export": "Write weights as safetensors and ONNX, checked against each other.",
     "doctor": "Check this installation: versions, back ends, devices, cache.",
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.cli.console import Console, shown
-from lowlight_cli.cli.options import AutoOr, Shard, json_option, runner_options, talk_options
+from lowlight_cli.cli.options import AutoOr, Shard, json_option, model_option, runner_options, talk_options
 from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED, OptionError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=click.Path())
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder, file, or - for stdout.")
-@click.option("-m", "--model", default="neid", show_default=True, help="Name of a model; see `lowlight models list`.")
+@model_option
 @runner_options
 @click.option("--scale", type=click.IntRange(1, 2), default=1, show_default=True, help="2: twice the size as well.")
 @click.option(
@@ -140,9 +140,13 @@ def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
 
     run = Run(options)
     with Console(len(run.jobs), quiet=flags["quiet"], verbose=flags["verbose"]) as console:
+        if run.passed_over:
+            kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(run.passed_over.items()))
+            console.say(f"note: passed over, as these kinds are not read: {kinds}")
         idle = flags["dry_run"] or all(job.skip for job in run.jobs)
         enhancer = None if idle else announce(run, console)
         report = Report(len(run.jobs), console, flags["as_json"], lambda result: as_json(result, enhancer, options))
+        report.passed_over = dict(sorted(run.passed_over.items()))
         interrupted = False
         with contextlib.closing(run.planned() if enhancer is None else run.results(enhancer)) as results:
             try:
@@ -159,8 +163,9 @@ def announce(run: Run, console: Console) -> Enhancer:
     """Open the model, and say once what really runs."""
     enhancer = run.open()
     runner = enhancer.runner
+    weights = f"weights {runner.sha256[:12]}, " if runner.sha256 else ""
     console.say(
-        f"{run.options.model}: {runner.backend} on {runner.device}, {runner.precision}, weights {runner.sha256[:12]}, "
+        f"{run.options.model}: {runner.backend} on {runner.device}, {runner.precision}, {weights}"
         f"{len(run.jobs)} picture{'s' * (len(run.jobs) != 1)}"
     )
     return enhancer
@@ -172,6 +177,7 @@ class Report:
     def __init__(self, total: int, console: Console, as_json: bool, line: Callable[[Result], dict[str, Any]]) -> None:
         self.total, self.console, self.as_json, self.line = total, console, as_json, line
         self.counts: Counter[str] = Counter()
+        self.passed_over: dict[str, int] = {}
         self.started = time.monotonic()
 
     def add(self, result: Result) -> None:
@@ -188,7 +194,8 @@ class Report:
         code = exit_code(counts, self.total, interrupted)
         if self.as_json:
             total = {name: counts[name] for name in ("done", "failed", "skipped", "planned")}
-            print_json({"summary": {**total, "not_tried": left, "seconds": round(seconds, 3), "exit_code": code}})
+            total |= {"not_tried": left, "passed_over": self.passed_over}
+            print_json({"summary": {**total, "seconds": round(seconds, 3), "exit_code": code}})
         parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not tried"] if left else [])
         text = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
         self.console.say(f"Interrupted: {text}" if interrupted else text, error=interrupted or bool(counts["failed"]))

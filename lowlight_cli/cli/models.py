@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lowlight_cli import manifest
+from lowlight_cli import manifest, weights
 from lowlight_cli.errors import LowlightError, ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec
 
@@ -90,16 +90,16 @@ def pull(names: tuple[str, ...], everything: bool, offline: bool, as_json: bool)
     Example:
       lowlight models pull --all
     """
-    from lowlight_cli import weights
-
     if everything == bool(names):
         raise OptionError("Nothing or too much is named.", "Give names of models, or --all.")
-    paths: dict[str, dict[str, str]] = {}
+    paths: dict[str, dict[str, str]] = {spec.name: {} for spec in chosen(names)}
     for spec in chosen(names):
         for file in spec.files:
             path = weights.find(spec, file.role, offline=offline, progress=True)
-            paths.setdefault(spec.name, {})[file.role] = str(path)
+            paths[spec.name][file.role] = str(path)
             click.echo(f"{spec.name}: {file.role} is at {path}", err=True)
+        if spec.classical and names:
+            click.echo(f"{spec.name}: nothing to fetch, it is a classical method", err=True)
     if as_json:
         write_json(paths)
 
@@ -132,7 +132,7 @@ def verify(names: tuple[str, ...], run: bool, offline: bool, as_json: bool) -> N
         hint = "Reinstall lowlight for bundled files; `lowlight models pull` replaces cached ones."
         raise ModelUnavailable(f"{len(bad)} of {len(files) + len(runs)} checks failed.", hint)
     if not files:
-        click.echo("No weights on this disk.", err=True)
+        click.echo("No files of weights to check.", err=True)
 
 
 @command.command("import")
@@ -147,8 +147,6 @@ def import_(file: Path, as_json: bool) -> None:
     Example:
       lowlight models import /media/usb/weights.safetensors
     """
-    from lowlight_cli import weights
-
     spec, found, path = weights.import_file(file)
     click.echo(f"{file} is the {found.role} file of {spec.name}.", err=True)
     if as_json:
@@ -169,9 +167,9 @@ def path(name: str, as_json: bool) -> None:
     Example:
       lowlight models path NAME
     """
-    from lowlight_cli import weights
-
     spec = manifest.find(name)
+    if spec.classical:
+        raise ModelUnavailable(f"{name} has no weights: it is a classical method.", "It runs as it is.")
     paths = {file.role: weights.present(spec, file.role) for file in spec.files}
     here = {role: str(found) for role, found in paths.items() if found}
     if as_json:
@@ -195,8 +193,6 @@ def rm(names: tuple[str, ...], as_json: bool) -> None:
     Example:
       lowlight models rm NAME
     """
-    from lowlight_cli import weights
-
     removed = [str(path) for spec in chosen(names) for path in weights.remove(spec)]
     if as_json:
         write_json({"removed": removed})
@@ -244,8 +240,6 @@ def chosen(names: Iterable[str]) -> list[ModelSpec]:
 
 def describe(spec: ModelSpec) -> dict[str, Any]:
     """A row for people and for JSON: its fields, and for each file where it is. No file is read."""
-    from lowlight_cli import weights
-
     row = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "files"}
     row["megabytes"] = round(sum(file.bytes for file in spec.files) / 1e6, 1)
     row["files"] = []
@@ -253,13 +247,14 @@ def describe(spec: ModelSpec) -> dict[str, Any]:
         found = next(weights.copies(spec, file.role), None)
         state = {"place": found.place if found else "to download", "file": str(found.path) if found else None}
         row["files"].append(dataclasses.asdict(file) | state)
-    row["weights"] = " + ".join(dict.fromkeys(file["place"] for file in row["files"])) or "none"
+    places = dict.fromkeys(file["place"] for file in row["files"])
+    row["weights"] = "not needed" if spec.classical else " + ".join(places) or "none"
     return row
 
 
 def table_row(row: dict[str, Any]) -> tuple[str, ...]:
     """The cells of one model under `HEADINGS`."""
-    size = (f"{row['parameters'] / 1e6:.2f} M", f"{row['megabytes']:.1f}")
+    size = (f"{row['parameters'] / 1e6:.2f} M", f"{row['megabytes']:.1f}") if row["parameters"] else ("-", "-")
     return row["name"], row["arch"], *size, row["weights"], "yes" if row["generative"] else "no", row["summary"]
 
 
@@ -277,8 +272,6 @@ def write_json(document: Any) -> None:
 
 def check_files(spec: ModelSpec) -> list[dict[str, Any]]:
     """Every copy of the row's files on this disk, hashed again."""
-    from lowlight_cli import weights
-
     return [
         {"model": spec.name, "role": file.role, "place": place, "path": str(path), "ok": not problem, "detail": problem}
         for file, (place, path), problem in weights.verify(spec)
@@ -286,11 +279,11 @@ def check_files(spec: ModelSpec) -> list[dict[str, Any]]:
 
 
 def try_out(spec: ModelSpec, offline: bool) -> list[dict[str, Any]]:
-    """One tiny run on each back end."""
+    """One tiny run on each back end, or of a classical method."""
     from lowlight_cli.tasks.selftest import selftest
 
     results = []
-    for backend in ("torch", "onnx"):
+    for backend in ("auto",) if spec.classical else ("torch", "onnx"):
         try:
             ok, detail = True, selftest(spec, backend=backend, offline=offline)
         except LowlightError as error:

@@ -70,6 +70,21 @@ def apply(options: list[Command]) -> Command:
     return decorate
 
 
+def model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """For the shell's completion."""
+    from lowlight_cli import manifest
+
+    return [name for name in manifest.models() if name.startswith(incomplete)]
+
+
+model_option = click.option(
+    "-m",
+    "--model",
+    default="neid",
+    show_default=True,
+    shell_complete=model_names,
+    help="Name of a model; see `lowlight models list`.",
+)
 runner_options = apply(
     [
         click.option(

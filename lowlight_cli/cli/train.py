@@ -20,6 +20,7 @@ from lowlight_cli.errors import OptionError
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--scenes", type=click.Path(path_type=Path), help="JSON that tells which pairs show one scene.")
 @click.option("--photos", type=click.Path(path_type=Path), help="Normal-light photos, darkened into more pairs.")
+@click.option("--init", type=click.Path(path_type=Path), help="Weights to start from.")
 @click.option("--held-out", type=click.IntRange(0), default=20, show_default=True, help="Scenes kept for validation.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; JSON values.")
 @click.option("--max-minutes", type=click.FloatRange(0.01), default=float("inf"), help="Stop cleanly after so long.")
@@ -46,7 +47,7 @@ def command(**flags: Any) -> None:
         minutes=flags["max_minutes"],
         precision="bf16" if flags["precision"] == "bf16" else "no",
         overrides=dict(setting(text) for text in flags["overrides"]),
-        **{name: flags[name] for name in ("out", "data", "scenes", "photos", "held_out", "threads", "resume")},
+        **{name: flags[name] for name in ("out", "data", "scenes", "photos", "init", "held_out", "threads", "resume")},
     )
     for progress in run(options):
         values = {name: round(value, 5) for name, value in progress.values.items()}

@@ -1,97 +1,193 @@
-"""Make a normal photo look as if it had been taken in too little light. Pure functions on (H, W, 3) float32.
+"""Make a normal photo look as if it had been taken in too little light.
 
-Light is added and lost in linear light, noise comes in there, and the result is encoded as sRGB again.
+Three presets. `paper`: the formula of BA-GAN (Eq. 5), gamma, gain and white noise. `camera`: what a sensor does, in
+linear light. `night`: uneven light on top. Each is a frozen record of drawn parameters with a `darken` method: the
+same record gives the same picture. Photos are (H, W, 3) float32 in [0, 1], sRGB-encoded, here and in the results.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lowlight_cli import picture
 from lowlight_cli.color import to_linear, to_srgb
+from lowlight_cli.data import sensor
+from lowlight_cli.data.lights import SHAPES, Light, lamp_color
+from lowlight_cli.errors import OptionError
+
+Pixels = NDArray[np.float32]
+Range = tuple[float, float]
+
+
+class Darkening(Protocol):
+    """The drawn parameters of one darkened picture: a dataclass."""
+
+    def darken(self, photo: Pixels) -> Pixels:
+        """The darkened photo, before rounding to integers."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Darkening:
-    """Drawn parameters of one darkened picture; the same values and seed give the same picture."""
+class Paper:
+    """BA-GAN, Eq. 5: gain * photo ** gamma, and Gaussian noise of that variance, on encoded values."""
 
-    exposure: float
-    """Factor on linear light where the lamp shines least."""
-    lit: float
-    """Factor where it shines most; equal to `exposure` for even light."""
-    shape: str
-    """`even`, `lamps`, `gradient` or `vignette`."""
-    read_noise: float
-    """Standard deviation of the noise of the dark, on linear [0, 1]."""
-    shot_noise: float
-    """Variance of photon noise per unit of linear light."""
-    tint: tuple[float, float, float]
-    """White-balance error: factors on linear R, G, B."""
+    gamma: float
+    gain: float
+    noise: float
     seed: int
 
+    def darken(self, photo: Pixels) -> Pixels:
+        """See `Darkening`."""
+        noise = np.random.default_rng(self.seed).standard_normal(photo.shape, dtype=np.float32)
+        return np.clip(self.gain * photo**self.gamma + np.float32(self.noise**0.5) * noise, 0, 1).astype(np.float32)
 
-def draw(rng: np.random.Generator, *, even: bool = False) -> Darkening:
-    """Parameters of a dark picture: half a stop to 6.5 stops of darkness, uneven in most cases.
 
-    `even`: evenly darkened by at most 3.5 stops.
-    """
-    stops = rng.uniform(0.5, 3.5 if even else 6.5)
-    exposure = float(2.0**-stops)
-    shape = "even" if even else str(rng.choice(["even", "lamps", "gradient", "vignette"], p=[0.4, 0.25, 0.25, 0.1]))
-    lit = exposure if shape == "even" else float(min(1.0, exposure * 2.0 ** rng.uniform(1.0, stops + 0.5)))
-    gain = float(rng.uniform(0.0, 1.0)) ** 2
-    return Darkening(
-        exposure=exposure,
-        lit=lit,
-        shape=shape,
-        read_noise=0.0003 + 0.004 * gain,
-        shot_noise=0.00005 + 0.0015 * gain,
-        tint=tuple(float(t) for t in rng.uniform(0.92, 1.08, 3)),
+@dataclass(frozen=True, kw_only=True)
+class Camera:
+    """An underexposed photo, developed by a camera that does not know better."""
+
+    stops: float
+    """How many times the light was halved, where least of it falls."""
+    noise: float
+    """Variance of photon noise per unit of linear light (white is 1); the read noise follows from it."""
+    balance: tuple[float, float]
+    """White-balance error: factors on red and blue."""
+    gains: tuple[float, float]
+    """What the camera multiplies red and blue by, whose filters pass less light: there the noise is stronger."""
+    crosstalk: float
+    """Of the colour filters, 0 to 0.4."""
+    tone: float
+    """Share of the S-curve in the camera's tone curve."""
+    smoothing: float
+    """Of colour, by the camera's own noise reduction: standard deviation of a Gaussian in pixels."""
+    quality: int
+    """Of the JPEG file the camera writes; 0: none."""
+    seed: int
+    """Of the noise."""
+    light: Light | None = None
+    """Uneven light, in `night`."""
+
+    def darken(self, photo: Pixels) -> Pixels:
+        """See `Darkening`."""
+        scene = sensor.untone(to_linear(photo), self.tone) * self.exposure(photo)
+        gains = np.array([self.gains[0], 1, self.gains[1]], np.float32)
+        matrix = sensor.color_matrix(self.crosstalk)
+        rng, read = np.random.default_rng(self.seed), sensor.read_noise(self.noise)
+        raw = sensor.expose(sensor.mosaic(scene @ matrix.T / gains), self.noise, read, rng)
+        balance = np.array([self.balance[0], 1, self.balance[1]], np.float32)
+        developed = sensor.demosaic(raw) * gains * balance @ np.linalg.inv(matrix).T
+        developed = sensor.smooth_color(developed, self.smoothing)
+        encoded = to_srgb(sensor.tone(developed, self.tone)).astype(np.float32)
+        return as_jpeg(encoded, self.quality) if self.quality else encoded
+
+    def exposure(self, photo: Pixels) -> Pixels | float:
+        """Factor on linear light: a number, or (H, W, 1)."""
+        dark = 2.0**-self.stops
+        return dark if self.light is None else dark * np.exp2(self.light.stops * self.light.share(photo))
+
+
+def as_jpeg(encoded: Pixels, quality: int) -> Pixels:
+    """The picture as a JPEG file of that quality holds it."""
+    data = picture.encode(picture.from_array(picture.to_integers(encoded, 8)), "jpg", quality=quality)
+    return picture.to_float(picture.load(data).pixels)
+
+
+PAPER_RANGES: Mapping[str, Range] = {"gamma": (1.1, 2.0), "gain": (0.0, 1.0), "noise": (0.01, 0.05)}
+CAMERA_RANGES: Mapping[str, Range] = {
+    "stops": (0.5, 6.5),
+    "noise": (1e-4, 8e-3),
+    "balance": (0.92, 1.08),
+    "tone": (0.0, 1.0),
+    "smoothing": (0.0, 3.0),
+    "quality": (70, 98),
+}
+"""`noise` is drawn evenly on a logarithmic scale. Half of all pictures are not smoothed, half not compressed."""
+NIGHT_RANGES: Mapping[str, Range] = {**CAMERA_RANGES, "stops": (1.5, 6.5)}
+
+
+def draw_paper(rng: np.random.Generator, ranges: Mapping[str, Range]) -> Paper:
+    """Parameters of BA-GAN's data."""
+    return Paper(**{name: float(rng.uniform(*ranges[name])) for name in PAPER_RANGES}, seed=int(rng.integers(2**31)))
+
+
+def draw_camera(rng: np.random.Generator, ranges: Mapping[str, Range]) -> Camera:
+    """Parameters of an evenly darkened picture."""
+    smoothed, compressed = rng.random(2) < 0.5
+    return Camera(
+        stops=float(rng.uniform(*ranges["stops"])),
+        noise=float(np.exp(rng.uniform(*np.log(ranges["noise"])))),
+        balance=(float(rng.uniform(*ranges["balance"])), float(rng.uniform(*ranges["balance"]))),
+        gains=(float(rng.uniform(1.4, 2.4)), float(rng.uniform(1.3, 2.2))),
+        crosstalk=float(rng.uniform(0.0, 0.4)),
+        tone=float(rng.uniform(*ranges["tone"])),
+        smoothing=float(rng.uniform(*ranges["smoothing"])) if smoothed else 0.0,
+        quality=round(rng.uniform(*ranges["quality"])) if compressed else 0,
         seed=int(rng.integers(2**31)),
     )
 
 
-def night(photo: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A well-exposed night picture made from a photo: bright where lamps shine, black elsewhere.
+def draw_night(rng: np.random.Generator, ranges: Mapping[str, Range]) -> Camera:
+    """Parameters of a picture under uneven light, at most as bright as the photo where most of it falls."""
+    even = draw_camera(rng, ranges)
+    stops = float(rng.uniform(min(1.0, even.stops), even.stops))
+    return dataclasses.replace(
+        even, light=Light(shape=str(rng.choice(SHAPES)), stops=stops, seed=int(rng.integers(2**31)))
+    )
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How to draw, and from which ranges."""
+
+    draw: Callable[[np.random.Generator, Mapping[str, Range]], Darkening]
+    ranges: Mapping[str, Range]
+
+    def with_ranges(self, ranges: Mapping[str, Range]) -> Preset:
+        """A copy with other ranges; a name that the preset does not have is an OptionError."""
+        if unknown := sorted(ranges.keys() - self.ranges.keys()):
+            raise OptionError(
+                f"This preset draws no {', '.join(unknown)}.", f"It draws {', '.join(self.ranges)} from ranges."
+            )
+        return dataclasses.replace(self, ranges={**self.ranges, **ranges})
+
+
+PRESETS: Mapping[str, Preset] = {
+    "paper": Preset(draw_paper, PAPER_RANGES),
+    "camera": Preset(draw_camera, CAMERA_RANGES),
+    "night": Preset(draw_night, NIGHT_RANGES),
+}
+
+
+def from_record(preset: str, values: Mapping[str, Any]) -> Darkening:
+    """The parameters again from `dataclasses.asdict` of them, as `synth.jsonl` keeps it."""
+    if preset == "paper":
+        return Paper(**values)
+    light = Light(**values["light"]) if values["light"] else None
+    pairs = {name: tuple(values[name]) for name in ("balance", "gains")}
+    return Camera(**{**values, **pairs, "light": light})
+
+
+def relit(photo: Pixels, rng: np.random.Generator) -> Pixels:
+    """The photo under one coloured light, its brightest channel kept: an evening room stays an evening room.
+
+    As both sides of a pair it teaches that the colour of light is not an error.
+    """
+    return to_srgb(to_linear(photo) * np.array(lamp_color(rng), np.float32)).astype(np.float32)
+
+
+def nightfall(photo: Pixels, rng: np.random.Generator) -> Pixels:
+    """A well-exposed night picture made from a photo: bright and coloured where lamps shine, black elsewhere.
 
     As a target it teaches that a black sky is to stay black, however dark the picture's mean.
     """
-    ambient = 2.0 ** -rng.uniform(4.0, 9.0)
-    share = light_map(*photo.shape[:2], "lamps" if rng.random() < 0.7 else "gradient", rng)[..., None]
-    return to_srgb(to_linear(photo) * ambient ** (1 - share)).astype(np.float32)
-
-
-def light_map(height: int, width: int, shape: str, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Where the light falls: (height, width) in [0, 1], smooth."""
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    y, x = y / max(height, 2) - 0.5, x / max(width, 2) - 0.5
-    if shape == "gradient":
-        angle, centre, softness = rng.uniform(0, 2 * np.pi), rng.uniform(-0.25, 0.25), rng.uniform(0.03, 0.25)
-        along = x * np.cos(angle) + y * np.sin(angle) - centre
-        return (1 / (1 + np.exp(-along / softness))).astype(np.float32)
-    if shape == "vignette":
-        return np.exp(-(x**2 + y**2) / rng.uniform(0.05, 0.3)).astype(np.float32)
-    lamps = np.zeros((height, width), np.float32)
-    for _ in range(rng.integers(1, 5)):
-        cx, cy, size = rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5), rng.uniform(0.03, 0.3)
-        lamps = np.maximum(lamps, rng.uniform(0.4, 1.0) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / size**2))
-    return lamps.astype(np.float32)
-
-
-def darken(photo: NDArray[np.float32], how: Darkening) -> NDArray[np.float32]:
-    """The darkened photo, sRGB-encoded in [0, 1], before rounding to integers."""
-    rng = np.random.default_rng(how.seed)
-    height, width = photo.shape[:2]
-    factor: NDArray[np.float32] | float = how.exposure
-    if how.shape != "even":
-        share = light_map(height, width, how.shape, rng)[..., None]
-        factor = how.exposure * (how.lit / how.exposure) ** share
-    linear = to_linear(photo) * factor * np.asarray(how.tint, np.float32)
-    noise = rng.standard_normal(photo.shape, dtype=np.float32)
-    # Demosaicing smears the noise of neighbouring pixels into each other.
-    noise = cv2.GaussianBlur(noise, (3, 3), 0.6)
-    noise *= np.sqrt(how.read_noise**2 + how.shot_noise * np.maximum(linear, 0)) * 1.6
-    return to_srgb(np.clip(linear + noise, 0, 1)).astype(np.float32)
+    shape = "lamps" if rng.random() < 0.7 else "gradient"
+    light = Light(shape=shape, stops=float(rng.uniform(3.0, 7.0)), seed=int(rng.integers(2**31)))
+    share = light.share(photo)
+    ambient = np.array(lamp_color(rng), np.float32) * (1 - share) + np.array(lamp_color(rng), np.float32) * share
+    return to_srgb(to_linear(photo) * np.exp2(light.stops * (share - 1)) * ambient).astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import picture
-from lowlight_cli.data.darken import darken, draw, night
+from lowlight_cli.data.darken import PRESETS, Pixels, nightfall, relit
 from lowlight_cli.errors import NoInput, OptionError, PictureError
 
 
@@ -24,26 +24,28 @@ class Pair:
     high: NDArray[np.uint8]
 
 
-def files_by_stem(folder: Path) -> dict[str, Path]:
-    """Pictures in `folder` by name without suffix; two of one stem are an error."""
+def files_by_stem(folder: Path, prefix: str = "") -> dict[str, Path]:
+    """Pictures in `folder` by name without suffix, and without `prefix`; two of one stem are an error."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in picture.SUFFIXES and not path.name.startswith("."):
-            if path.stem in found:
-                raise PictureError(f"{folder} holds both {found[path.stem].name} and {path.name}.", "Remove one.")
-            found[path.stem] = path
+            stem = path.stem.removeprefix(prefix)
+            if stem in found:
+                raise PictureError(f"{folder} holds both {found[stem].name} and {path.name}.", "Remove one.")
+            found[stem] = path
     return found
 
 
-def matched(low: Path, high: Path) -> list[tuple[str, Path, Path]]:
+def matched(low: Path, high: Path, prefixes: tuple[str, str] = ("", "")) -> list[tuple[str, Path, Path]]:
     """(stem, low, high) of two folders, paired by stem, strictly: an unpaired file is an error."""
     for folder in (low, high):
         if not folder.is_dir():
             raise NoInput(f"There is no folder {folder}.", "Pairs lie in two folders, low/ and high/, by equal names.")
-    lows, highs = files_by_stem(low), files_by_stem(high)
+    lows, highs = files_by_stem(low, prefixes[0]), files_by_stem(high, prefixes[1])
     if alone := sorted(lows.keys() ^ highs.keys()):
+        files = ", ".join(str(lows.get(stem) or highs[stem]) for stem in alone[:5])
         raise PictureError(
-            f"{len(alone)} pictures of {low} and {high} have no partner, among them {', '.join(alone[:5])}.",
+            f"{len(alone)} pictures have no partner, among them {', '.join(alone[:5])} ({files}).",
             "A pair has equal names (suffixes may differ).",
         )
     if not lows:
@@ -80,25 +82,34 @@ def photos(folder: Path) -> Iterable[tuple[str, NDArray[np.uint8]]]:
         yield stem, eight_bit(path)
 
 
-def darkened(folder: Path, *, copies: int, seed: int, untouched: float = 0.2, nights: float = 0.3) -> list[Pair]:
-    """Pairs made from normal photos: `copies` darkened versions of each.
-
-    A share is left `untouched`: a bright picture is to stay. Another share has `nights` as targets.
-    """
+def darkened(folder: Path, *, copies: int, seed: int) -> list[Pair]:
+    """Pairs made from normal photos: `copies` darkened versions of each."""
     pairs = []
     for number, (stem, photo) in enumerate(photos(folder)):
         for copy in range(copies):
-            rng = np.random.default_rng([seed, number, copy])
-            kind = rng.random()
-            high, low = photo, photo
-            if kind >= 1 - nights:
-                target = night(picture.to_float(photo), rng)
-                high = picture.to_integers(target, 8)
-                low = picture.to_integers(darken(target, draw(rng, even=True)), 8)
-            elif kind >= untouched:
-                low = picture.to_integers(darken(picture.to_float(photo), draw(rng)), 8)
-            pairs.append(Pair(f"{stem}-{copy}", low, high))
+            low, high = made_pair(picture.to_float(photo), np.random.default_rng([seed, number, copy]))
+            pairs.append(Pair(f"{stem}-{copy}", picture.to_integers(low, 8), picture.to_integers(high, 8)))
     return pairs
+
+
+UNTOUCHED, NIGHTS, RELIT = 0.15, 0.25, 0.6
+"""Shares of pairs with nothing to do (a bright picture is to stay) and with a night picture as target; share of
+photos that are put under coloured light first."""
+CAREFUL = {"balance": (0.98, 1.02)}
+"""Whoever corrects a white balance that cannot be known turns every evening grey."""
+
+
+def made_pair(photo: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """(low, high) from one normal photo."""
+    kind, high = rng.random(), relit(photo, rng) if rng.random() < RELIT else photo
+    if kind < UNTOUCHED:
+        return high, high
+    if kind < UNTOUCHED + NIGHTS:
+        target = nightfall(photo, rng)
+        preset = PRESETS["camera"].with_ranges({**CAREFUL, "stops": (0.5, 3.5)})
+        return preset.draw(rng, preset.ranges).darken(target), target
+    preset = PRESETS["camera" if rng.random() < 0.4 else "night"].with_ranges(CAREFUL)
+    return preset.draw(rng, preset.ranges).darken(high), high
 
 
 def split_by_scene(

@@ -35,6 +35,22 @@ def ssim(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     return float(np.mean(alike / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))))
 
 
+def psnr_gtmean(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """PSNR in dB of the image brought to the truth's mean luma."""
+    return psnr(at_mean_of(image, truth), truth)
+
+
+def ssim_gtmean(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """SSIM of the image brought to the truth's mean luma."""
+    return ssim(at_mean_of(image, truth), truth)
+
+
+def mae(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Mean absolute difference over all channels, in 8-bit levels (0 to 255)."""
+    check(image, truth)
+    return float(cv2.absdiff(image, truth).mean(dtype=np.float64))
+
+
 def at_mean_of(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The image times one factor that gives it the truth's mean luma, clipped and rounded: `gtmean` figures use it.
 

@@ -16,6 +16,8 @@ Where we differ from the paper, and why:
   hours on two cores gets somewhere.
 * `detail=True` (paper: False). At equal size the picture is halved for the network, and fine detail is lost.
   A mask that the network predicts lets the lost detail of the curve's output through where it is not noise.
+* What is white already stays (with `exposure`): LE adds less and less where the curve's output nears white, and a
+  picture that is bright as a whole keeps its brightness unless the user asks for another.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_cli.nn.brightness import ExposureHead, lift, luma_mean, solve_gain
-from lowlight_cli.nn.losses import color_loss, ssim_loss
+from lowlight_cli.nn.brightness import ExposureHead, lift, solve_gain
+from lowlight_cli.nn.losses import angle_loss, color_loss, ssim_loss
 from lowlight_cli.nn.resample import double, halve
 from lowlight_cli.nn.schedule import rate
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from lowlight_cli.training.recipe import Batch, Settings
 
 LEAK = 0.1
+HEADROOM = 0.2
+"""Distance of a pixel's largest channel to white below which LE may add less."""
 
 
 def double_conv(channels: int, width: int) -> nn.Sequential:
@@ -166,9 +170,7 @@ class NEID(nn.Module):
         """
         if self.head is not None:
             # The head learns from its own error alone, not through the curve.
-            # Nobody who leaves the choice to it wants a darker picture.
-            guess = torch.maximum(self.head(thumbnail), luma_mean(thumbnail))
-            exposure = torch.where(exposure < 0, guess, exposure).detach()
+            exposure = torch.where(exposure < 0, self.head.choose(thumbnail), exposure).detach()
             gain = solve_gain(thumbnail, exposure)
         else:
             gain = torch.ones_like(exposure)
@@ -190,7 +192,8 @@ class NEID(nn.Module):
             fused = FeatureFusing.fuse(fused, detail_features, vectors[:, 2:])
         out = self.le(fused, skips)
         mask = torch.sigmoid(out[:, 12:]) if self.detail else torch.zeros_like(out[:, :1])
-        light = double(base) + F.pixel_shuffle(out[:, :12], 2)
+        room = ((1 - base.amax(dim=1, keepdim=True)) / HEADROOM).clamp(0.0, 1.0)
+        light = double(base) + F.pixel_shuffle(room * out[:, :12], 2)
         refined = F.pixel_shuffle(self.dr(detail_features, skips), 2) if with_detail and self.dr is not None else None
         return light, F.interpolate(mask, scale_factor=2.0, mode="nearest"), refined
 
@@ -224,7 +227,7 @@ DEFAULTS = {
     "batch": 8,
     "crop": 256,
     "decay": "paper",
-    "loss": {"huber": 1.0, "delta": 1.0, "dr": 0.1, "color": 0.1, "ssim": 0.0, "exposure": 1.0},
+    "loss": {"huber": 1.0, "delta": 1.0, "dr": 0.1, "color": 0.1, "angle": 0.0, "ssim": 0.0, "exposure": 1.0},
 }
 """As in the paper; it gives no delta, ours is TensorFlow's default, which the authors used. `exposure` weighs
 the head's error, which exists only with `exposure=True`."""
@@ -271,9 +274,9 @@ class NEIDRecipe:
             # DR super-resolves the low-light picture: as LE sees it, that is brightened if `exposure`.
             truth = network.planes(low, vectors[:, 0])[1] if network.exposure else low
             terms["dr"] = F.mse_loss(refined.float(), truth)
-        terms["color"] = color_loss(light, high)
-        if self.settings.loss["ssim"]:
-            terms["ssim"] = ssim_loss(light, high)
+        for name, loss in (("color", color_loss), ("angle", angle_loss), ("ssim", ssim_loss)):
+            if self.settings.loss.get(name):
+                terms[name] = loss(light, high)
         if network.head is not None:
             terms["exposure"] = F.mse_loss(network.head(batch["thumbnail"]), brightness)
         return terms

@@ -9,6 +9,8 @@ LUMA = (0.299, 0.587, 0.114)
 STEPS = 14
 LOG_GAIN = (-3.0, 9.0)
 """Range of log2(gain): an eighth to 512 times."""
+BRIGHT, DIM = 0.46, 0.34
+"""Mean luma from which on a picture keeps its brightness, and up to which the head alone decides."""
 
 
 def luma(pixels: Tensor) -> Tensor:
@@ -72,3 +74,9 @@ class ExposureHead(nn.Module):
     def forward(self, thumbnail: Tensor) -> Tensor:
         """(N, 3, h, w) -> (N,) in (0, 1)."""
         return torch.sigmoid(self.guess(self.layers(self.statistics(thumbnail))))[:, 0]
+
+    def choose(self, thumbnail: Tensor) -> Tensor:
+        """Target brightness (N,) for a user who leaves it to us: the guess, but never darker than the picture is."""
+        own = luma_mean(thumbnail)
+        more = (self(thumbnail) - own).clamp(min=0.0)
+        return own + more * ((BRIGHT - own) / (BRIGHT - DIM)).clamp(0.0, 1.0)

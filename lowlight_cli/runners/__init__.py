@@ -1,4 +1,4 @@
-"""Runners: one open network on one device, behind numpy arrays. Neither back end knows of the other.
+"""Runners: one open network or classical method on one device, behind numpy arrays. No back end knows of another.
 
 `auto` takes CUDA through torch where there is a CUDA device, else ONNX Runtime on the CPU without importing torch,
 which costs seconds. What was asked for is what runs, or an error: never a silent CPU run.
@@ -35,8 +35,8 @@ class Runner(Protocol):
     backend: str
     device: str
     precision: str
-    sha256: str
-    """Of the file of weights."""
+    sha256: str | None
+    """Of the file of weights; None where there are none."""
 
     def context(self, thumbnails: NDArray[np.float32], exposure: float | None) -> NDArray[np.float32]:
         """Vectors (N, K) that steer every tile, from (N, 3, s, s) in [0, 1]; `exposure` None: the network decides.
@@ -74,6 +74,10 @@ class RunnerOptions:
 def open_runner(spec: ModelSpec, options: RunnerOptions) -> Runner:
     """Find the weights and open them; every option is checked before anything is loaded."""
     check_options(spec, options)
+    if spec.classical:
+        from lowlight_cli.runners.classical import ClassicalRunner
+
+        return ClassicalRunner(spec, options)
     backend = choose_backend(options)
     device = choose_device(options)
     spec = with_weights(spec, options.weights) if options.weights else spec
@@ -96,6 +100,19 @@ def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
         raise OptionError(
             f"{spec.name} does not run in {options.precision}.", f"Allowed: auto, {', '.join(spec.precisions)}."
         )
+    if spec.classical:
+        check_classical(spec, options)
+
+
+def check_classical(spec: ModelSpec, options: RunnerOptions) -> None:
+    """Refuse what only a network has."""
+    allowed = {"backend": ("auto",), "device": ("auto", "cpu"), "weights": (None,)}
+    for name, values in allowed.items():
+        if (value := getattr(options, name)) not in values:
+            raise OptionError(
+                f"{spec.name} takes no --{name} {value}: it is a classical method, without weights and back ends.",
+                f"It runs on the CPU: leave out --{name}.",
+            )
 
 
 def choose_backend(options: RunnerOptions) -> str:

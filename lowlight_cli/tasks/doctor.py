@@ -185,7 +185,7 @@ def row_weights(area: str, spec: ModelSpec, offline: bool) -> Findings:
     if good:
         places = " and ".join(sorted(set(good.values())))
         yield Finding(area, "ok", f"{spec.name}: {len(good)} of {len(spec.files)} files verified, {places}")
-    if not spec.files:
+    if not spec.files and not spec.classical:
         yield Finding(area, "note", f"{spec.name}: no weights are published yet", "Use --weights FILE of your own.")
     touched = {file.role for file, _, _ in checked}
     for file in (file for file in spec.files if file.role not in touched):
@@ -242,7 +242,7 @@ def address(area: str, name: str, value: str) -> Finding:
 
 
 def check_inference(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
-    """One tiny picture through each back end on each device that it should reach."""
+    """One tiny picture through each back end on each device that it should reach, and through classical methods."""
     spec = manifest.find(MODEL)
     for device in ("cpu", *(["cuda"] if runners.cuda_devices() else [])):
         for backend in ("onnx", "torch"):
@@ -254,6 +254,11 @@ def check_inference(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG
                 yield failed_inference(area, backend, device, error)
             else:
                 yield Finding(area, "ok", text)
+    from lowlight_cli.tasks.selftest import classical_methods
+
+    ran, failed = classical_methods()
+    yield Finding(area, "ok", f"classical methods that run: {', '.join(ran) or 'none'}")
+    yield from (Finding(area, "note", error.message, error.hint) for error in failed)
 
 
 def failed_inference(area: str, backend: str, device: str, error: Exception) -> Finding:

@@ -93,6 +93,8 @@ class Run:
         self.options = options
         self.spec = manifest.find(options.model)
         self.jobs = planning.plan(options.inputs, options.layout)
+        self.passed_over = planning.passed_over(options.inputs)
+        """How many pictures of kinds that are not read lie in the folders, by suffix."""
         self.late: list[Result] = []
         """Of files that were finished while a run was stopped; complete once the iterator is closed."""
 

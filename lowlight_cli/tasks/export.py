@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lowlight_cli import atomic, weights
-from lowlight_cli.errors import OutputExists
+from lowlight_cli.errors import OptionError, OutputExists
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import load
 from lowlight_cli.nn.state import save_weights
@@ -16,6 +16,8 @@ from lowlight_cli.runners.export import export_onnx
 
 def run(spec: ModelSpec, source: Path, folder: Path, name: str, *, overwrite: bool = False) -> list[dict[str, Any]]:
     """Write `<name>.safetensors` and `<name>-<graph>.onnx` into `folder`, all or none; gives the row's `files`."""
+    if spec.classical:
+        raise OptionError(f"{spec.name} is a classical method: there is nothing to export.", "Name a network.")
     targets = {"torch": folder / f"{name}.safetensors"}
     targets |= {f"onnx-{graph}": folder / f"{name}-{graph}.onnx" for graph in spec.graphs()}
     if there := [path for path in targets.values() if path.exists() and not overwrite]:

@@ -1,4 +1,4 @@
-"""One tiny inference, to see that a model really runs on a back end."""
+"""One tiny inference, to see that a model really runs: a network on a back end, or a classical method."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import time
 
 import numpy as np
 
+from lowlight_cli import manifest
 from lowlight_cli.enhancer import Enhancer, Settings
-from lowlight_cli.errors import ModelUnavailable
+from lowlight_cli.errors import LowlightError, ModelUnavailable
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners import RunnerOptions, open_runner
 
@@ -25,7 +26,20 @@ def selftest(spec: ModelSpec, *, backend: str = "auto", device: str = "auto", of
     if not mean > float(dark.mean()):
         raise ModelUnavailable(
             f"{spec.name} on {runner.backend} gives a picture of mean {mean:.3f} for one of {dark.mean():.3f}.",
-            "Its weights may be wrong: run `lowlight models verify`.",
+            "Report this." if spec.classical else "Its weights may be wrong: run `lowlight models verify`.",
         )
     where = f"{runner.backend} on {runner.device}, {runner.precision}"
     return f"{where}: opened in {opened - started:.2f} s, ran in {done - opened:.2f} s, mean {mean:.2f}"
+
+
+def classical_methods() -> tuple[list[str], list[LowlightError]]:
+    """Names of the classical methods that run here, and why the others do not."""
+    ran, failed = [], []
+    for spec in filter(lambda spec: spec.classical, manifest.models().values()):
+        try:
+            selftest(spec)
+        except LowlightError as error:
+            failed.append(error)
+        else:
+            ran.append(spec.name)
+    return ran, failed

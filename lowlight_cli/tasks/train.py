@@ -37,6 +37,8 @@ class TrainOptions:
     data: Path
     scenes: Path | None = None
     photos: Path | None = None
+    init: Path | None = None
+    """Weights to start from."""
     copies: int = 6
     held_out: int = 20
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -54,9 +56,11 @@ def run(options: TrainOptions) -> Iterator[Progress]:
     module = models.module(options.arch)
     settings = Settings(**module.DEFAULTS).override({**earlier(options), **options.overrides})
     training, validation, made, made_validation = data(options)
-    prepare_folder(options, settings)
     torch.manual_seed(settings.seed)
     recipe: Recipe = module.recipe(settings)
+    if options.init and not options.resume:
+        models.load_into(recipe.networks[recipe.deploy], options.init, options.arch)
+    prepare_folder(options, settings)
     drawing = Drawing(
         crop=settings.crop,
         batch=settings.batch,

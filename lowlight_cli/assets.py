@@ -1,0 +1,109 @@
+"""Files that belong to no model, such as the net of a metric: rows under `assets` in the manifest.
+
+They lie where weights do: bundled, put into our folder by hand, in the Hub cache, or on the Hub. Every path handed out
+has the size and the sha256 that is pinned; nothing switches that off. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowlight_cli import hub, manifest, weights
+from lowlight_cli.errors import ModelUnavailable
+from lowlight_cli.manifest import WeightFile
+
+ROLE = "asset"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """One row: a file, what it is in words, and its licence."""
+
+    name: str
+    what: str
+    licence: str
+    file: WeightFile
+
+    def remedy(self) -> str:
+        """How a user gets a file that is not there."""
+        repo, revision = hub.source(self.file)
+        if not revision:
+            return "Reinstall lowlight."
+        return (
+            f"Or put a copy of {self.file.path} (sha256 {self.file.sha256}), brought from {repo} at revision "
+            f"{revision}, at {weights.store_path(self.file)}."
+        )
+
+
+def assets() -> Mapping[str, Asset]:
+    """All assets of the manifest by name."""
+    return {name: asset_from_row(name, row) for name, row in manifest.read().get("assets", {}).items()}
+
+
+def asset_from_row(name: str, row: Mapping[str, Any]) -> Asset:
+    """One parsed row; a missing or unknown field is an error."""
+    fields = dict(row)
+    what, licence = fields.pop("what"), fields.pop("licence")
+    return Asset(name=name, what=what, licence=licence, file=WeightFile(role=ROLE, **fields))
+
+
+def find(name: str, *, offline: bool = False, progress: bool = False) -> Path:
+    """The checked path of an asset, downloaded if it must be; `offline` opens no socket."""
+    asset = assets()[name]
+    return obtain(asset.file, asset.what, asset.remedy(), offline=offline, progress=progress)
+
+
+def obtain(file: WeightFile, what: str, hint: str, *, offline: bool = False, progress: bool = False) -> Path:
+    """The checked path of any pinned file; `what` and `hint` are for the ModelUnavailable."""
+    offline = offline or hub.is_offline()
+    found = next((path for path in _places(file) if _is_file(path)), None)
+    absent = f"There is no {what} on this disk{', and offline nothing is fetched' if offline else ''}."
+    fault = _fault(found, file) if found else absent
+    if not fault:
+        return found
+    if offline or (found and found != hub.cached_path(file)) or not hub.source(file)[1]:
+        raise ModelUnavailable(fault, f"Delete it. {hint}" if found else hint)
+    return _fetched(file, what, hint, again=found is not None, progress=progress)
+
+
+def _places(file: WeightFile) -> Iterator[Path]:
+    """Where the file may lie, in the order of search."""
+    if file.bundled:
+        yield weights.bundled_path(file)
+    yield weights.store_path(file)
+    if cached := hub.cached_path(file):
+        yield cached
+
+
+def _is_file(path: Path) -> bool:
+    """`path.is_file()` for which a folder that may not be read is no file."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _fault(path: Path, file: WeightFile) -> str:
+    """What is wrong with the bytes at that path; empty for nothing."""
+    try:
+        weights.check(path, file)
+    except ModelUnavailable as error:
+        return error.message
+    return ""
+
+
+def _fetched(file: WeightFile, what: str, hint: str, *, again: bool, progress: bool) -> Path:
+    """The file from the Hub, over one that is there if `again`; wrong bytes are fetched once more, then deleted."""
+    path = hub.fetch(file, what, hint, force=again, progress=progress)
+    if not again and _fault(path, file):
+        path = hub.fetch(file, what, hint, force=True, progress=progress)
+    fault = _fault(path, file)
+    if not fault:
+        return path
+    for place in (path.resolve(), path):
+        place.unlink(missing_ok=True)
+    repo, revision = hub.source(file)
+    raise ModelUnavailable(fault, f"{repo} at revision {revision} serves wrong bytes; they are deleted. {hint}")

@@ -1,0 +1,102 @@
+"""`lowlight synth`: flags in, pairs out."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lowlight_cli.cli.console import Console, shown
+from lowlight_cli.cli.options import json_option, talk_options
+from lowlight_cli.errors import ALL_FAILED, DONE, SOME_FAILED
+
+NAMES = ("gamma", "gain", "noise", "stops", "balance", "tone", "smoothing", "quality")
+"""Of the ranges that the presets draw from."""
+
+
+class Range(click.ParamType):
+    """LOW:HIGH, or one number for both."""
+
+    name = "LOW:HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """(low, high)."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            low, *high = (float(part) for part in value.split(":"))
+        except ValueError:
+            self.fail(f"{value!r} is not LOW:HIGH, two numbers such as 1.1:2.", param, ctx)
+        if len(high) > 1:
+            self.fail(f"{value!r} has more than two numbers.", param, ctx)
+        return low, high[0] if high else low
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...", type=click.Path())
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for low/ and high/.")
+@click.option(
+    "--preset", type=click.Choice(["paper", "camera", "night"]), default="camera", show_default=True, help="See above."
+)
+@click.option("--count", type=click.IntRange(1), help="Pairs in all.  [default: one of each photo]")
+@click.option("--test", type=click.IntRange(0), default=0, help="Pairs besides, from photos kept for that, in test/.")
+@click.option("--crop", type=click.IntRange(0), default=0, help="Side of a random square of each photo; 0: all of it.")
+@click.option("--gamma", type=Range(), help="paper: exponent.  [default: 1.1:2]")
+@click.option("--gain", type=Range(), help="paper: factor.  [default: 0:1]")
+@click.option("--noise", type=Range(), help="paper: variance [default: 0.01:0.05]; else of photons [1e-4:8e-3].")
+@click.option("--stops", type=Range(), help="camera, night: darkness.  [default: 0.5:6.5; night 1.5:6.5]")
+@click.option("--balance", type=Range(), help="camera, night: white-balance error.  [default: 0.92:1.08]")
+@click.option("--tone", type=Range(), help="camera, night: share of an S-curve.  [default: 0:1]")
+@click.option("--smoothing", type=Range(), help="camera, night: of colour, in half of all; pixels.  [default: 0:3]")
+@click.option("--quality", type=Range(), help="camera, night: of JPEG, in half of all.  [default: 70:98]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--depth", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits per channel.")
+@click.option("--workers", type=click.IntRange(0), default=0, help="Processes; 0: one a core.")
+@click.option("--resume", is_flag=True, help="Go on where an earlier run ended.")
+@json_option
+@talk_options
+def command(**flags: Any) -> None:
+    """Make pairs of dark and normal pictures from normal photos.
+
+    Writes low/ and high/ with equal names, and synth.jsonl with every drawn parameter. Presets: paper (gamma, gain
+    and white noise, as BA-GAN was trained), camera (an underexposed photo: sensor noise, mosaic, white balance,
+    JPEG), night (the same under lamps, against the light, with a vignette).
+
+    \b
+    Examples:
+      lowlight synth photos/ --out pairs/ --preset night --count 1000 --crop 256
+      lowlight synth DIV2K/ --out ba-gan/ --preset paper --crop 100 --count 30744 --test 1080
+    """
+    from lowlight_cli.tasks.synth import Synth, SynthOptions, default_workers
+
+    options = SynthOptions(
+        inputs=flags["photos"],
+        depth=int(flags["depth"]),
+        workers=flags["workers"] or default_workers(),
+        ranges={name: flags[name] for name in NAMES if flags[name] is not None},
+        **{name: flags[name] for name in ("out", "preset", "count", "test", "crop", "seed", "resume")},
+    )
+    run = Synth(options)
+    made, failed, started = 0, 0, time.monotonic()
+    with Console(len(run.tasks), quiet=flags["quiet"], verbose=flags["verbose"]) as console:
+        console.say(f"{options.preset}: {run.total} pairs of {len(run.tasks)} photos")
+        for result in run.results():
+            made, failed = made + result.pairs, failed + (result.error is not None)
+            if flags["as_json"]:
+                click.echo(json.dumps({**vars(result), "source": str(result.source)}))
+            if result.error is not None:
+                console.say(f"FAILED {shown(result.source)}: {result.error} {result.hint or ''}".rstrip(), error=True)
+            console.advance()
+        code = DONE if not failed else ALL_FAILED if failed == len(run.tasks) else SOME_FAILED
+        seconds = time.monotonic() - started
+        if flags["as_json"]:
+            total = {"pairs": made, "failed": failed, "seconds": round(seconds, 3), "exit_code": code}
+            click.echo(json.dumps({"summary": total}))
+        kept = len(run.records) - made
+        there = f", {kept} were there" if kept else ""
+        console.say(f"{made} pairs made{there}, {failed} photos failed in {seconds:.1f} s", error=bool(failed))
+    sys.exit(code)

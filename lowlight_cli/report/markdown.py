@@ -1,0 +1,79 @@
+"""The document as Markdown, for a README or a paper's notes: a table, and beside it what makes it a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lowlight_cli import atomic
+from lowlight_cli.report.document import printable
+from lowlight_cli.report.figures import cells, columns, quantity
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """Heading, command, the table of figures (mean ± standard deviation, the best in bold), speed, warnings."""
+    models = document["models"]
+    lines = [
+        f"**{document['dataset']} {document['split']}**, n = {document['n']}, {document['date'][:10]}, "
+        f"lowlight {document['versions'].get('lowlight', '')}. {document['protocol']}.",
+        "",
+        f"```sh\n{printable(document['command'])}\n```",
+        "",
+        *figures_table(document),
+    ]
+    if any(model["speed"] for model in models):
+        lines += ["", *speed_table(models)]
+    warnings = dict.fromkeys(model["overlap"] for model in models if model["overlap"])
+    notes = [*document["notices"], *(f"{text} ({trained_on(models, text)})" for text in warnings)]
+    lines += ["", *(f"- {note}" for note in notes)] if notes else []
+    return "\n".join(lines) + "\n"
+
+
+def figures_table(document: Mapping[str, Any]) -> list[str]:
+    """One line a model."""
+    found = columns(document)
+    heads = [
+        "model",
+        *(f"{column.title} {column.arrow}" + (f" ({column.unit})" * bool(column.unit)) for column in found),
+    ]
+    rows = zip(*(cells(document, column) for column in found), strict=True)
+    return table(heads, [[f"`{m['model']}`", *map(cell, row)] for m, row in zip(document["models"], rows, strict=True)])
+
+
+def cell(figure: Any) -> str:
+    """Mean ± standard deviation; the best in bold, fewer pictures than the others with their number."""
+    text = f"{figure.mean} ± {figure.std.strip()}" if figure.std else figure.mean
+    text = f"**{text}**" if figure.best else text
+    return f"{text} (n = {figure.n})" if figure.partial and figure.n else text
+
+
+def speed_table(models: list[Mapping[str, Any]]) -> list[str]:
+    """One line a model and back end."""
+    told = [(model["model"], speed) for model in models for speed in model["speed"] or () if "error" not in speed]
+    keys = list(dict.fromkeys(key for _, speed in told for key in speed))
+    heads = []
+    for key in keys:
+        heading, unit, _ = quantity(key, None)
+        heads.append(f"{heading} ({unit})" if unit else heading)
+    return table(
+        ["model", *heads], [[f"`{name}`", *(quantity(k, speed.get(k))[2] for k in keys)] for name, speed in told]
+    )
+
+
+def trained_on(models: list[Mapping[str, Any]], overlap: str) -> str:
+    """The models that a warning is about."""
+    return ", ".join(f"`{model['model']}`" for model in models if model["overlap"] == overlap)
+
+
+def table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a table; bars in names are spelled out."""
+    return [
+        "| " + " | ".join(item.replace("|", "\\|") for item in row) + " |"
+        for row in (heads, ["---"] * len(heads), *rows)
+    ]
+
+
+def write_markdown(document: Mapping[str, Any], path: Path) -> None:
+    """Write summary.md, whole or not at all."""
+    atomic.write(path, markdown(document).encode("utf-8"))

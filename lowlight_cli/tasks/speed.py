@@ -1,0 +1,137 @@
+"""How fast models are: each back end in a process of its own, warmed up, measured in turn.
+
+`python -m lowlight_cli.tasks.speed MODEL OPTIONS` is the worker: a line on stdin asks for one run, a line on stdout
+gives its seconds, so that what is compared runs in turn, A B A B, on a machine that others may disturb.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lowlight_cli import manifest, models
+from lowlight_cli.errors import LowlightError
+from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.runners import RunnerOptions
+
+SIZE = (600, 400)
+"""Width and height of the picture: LOL's."""
+WARM_UP, ROUNDS = 2, 11
+CLASSICAL = "classical"
+"""The one back end of classical methods."""
+
+
+@dataclasses.dataclass
+class Worker:
+    """One model on one back end, in a process of its own."""
+
+    model: str
+    backend: str
+    process: subprocess.Popen[str]
+
+    @classmethod
+    def start(cls, model: str, backend: str, options: RunnerOptions) -> Worker:
+        """Start it; it opens its model by itself."""
+        told = json.dumps(
+            {
+                "backend": "auto" if backend == CLASSICAL else backend,
+                "device": options.device,
+                "threads": options.threads,
+                "offline": options.offline,
+            }
+        )
+        words = [sys.executable, "-m", __name__, model, told]
+        return cls(model, backend, subprocess.Popen(words, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, text=True))
+
+    def ask(self) -> dict[str, Any] | None:
+        """One run; None where the worker has failed."""
+        try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+            return json.loads(self.process.stdout.readline())
+        except (OSError, ValueError):
+            return None
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.communicate()
+
+
+def measure(names: Sequence[str], options: RunnerOptions) -> dict[str, list[dict[str, Any]]]:
+    """By model, for each back end: latency, throughput and peak memory, and what a megapixel costs."""
+    return {name: measure_one(manifest.find(name), options) for name in names}
+
+
+def measure_one(spec: ModelSpec, options: RunnerOptions) -> list[dict[str, Any]]:
+    """A model's back ends in turn; those of other models would only disturb, so they are not open."""
+    workers = [Worker.start(spec.name, backend, options) for backend in backends(spec, options)]
+    try:
+        rounds = [[worker.ask() for worker in workers] for _ in range(WARM_UP + ROUNDS)]
+    finally:
+        for worker in workers:
+            worker.stop()
+    cost = {"gflop_per_megapixel": None if spec.classical else models.gflop_per_megapixel(spec)}
+    return [
+        {"backend": worker.backend, **figures([answers[k] for answers in rounds[WARM_UP:]]), **cost}
+        for k, worker in enumerate(workers)
+    ]
+
+
+def backends(spec: ModelSpec, options: RunnerOptions) -> tuple[str, ...]:
+    """What to measure: the back end asked for, or both."""
+    if spec.classical:
+        return (CLASSICAL,)
+    return ("onnx", "torch") if options.backend == "auto" else (options.backend,)
+
+
+def figures(answers: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+    """Median and 95th percentile of the runs; nothing but an error where one failed."""
+    if not all(answers):
+        return {"error": "it failed; `lowlight models verify --run` says why"}
+    seconds = [answer["seconds"] for answer in answers]
+    median = float(np.median(seconds))
+    return {
+        "size": f"{SIZE[0]}x{SIZE[1]}",
+        "latency_median_ms": round(1e3 * median, 2),
+        "latency_p95_ms": round(1e3 * float(np.quantile(seconds, 0.95)), 2),
+        "throughput_mp/s": round(SIZE[0] * SIZE[1] / 1e6 / median, 3),
+        "peak_memory_mb": answers[-1]["peak_memory_mb"],
+        "runs": len(seconds),
+    }
+
+
+def work(model: str, told: str) -> None:
+    """The worker: one run for each line on stdin."""
+    import lowlight_cli as lowlight
+
+    enhancer = lowlight.open_model(model, **json.loads(told))
+    picture = (np.random.default_rng(0).random((SIZE[1], SIZE[0], 3)) ** 2 * 80).astype(np.uint8)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        enhancer(picture)
+        seconds = time.perf_counter() - started
+        print(json.dumps({"seconds": seconds, "peak_memory_mb": peak_memory()}), flush=True)
+
+
+def peak_memory() -> float | None:
+    """Most memory that this process had resident, in MB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+if __name__ == "__main__":
+    try:
+        work(*sys.argv[1:])
+    except LowlightError:
+        sys.exit(1)
