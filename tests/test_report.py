@@ -272,7 +272,7 @@ def test_a_page_is_written_without_pictures_with_failed_models_and_with_infinite
     assert page.table[1][4:] == ["–"] * 4
     assert "It <broke>." in page.text
     assert "all 2" in page.text
-    assert "0 of 2 pictures are embedded" in page.text
+    assert "There are no files of 2 of the 2 pictures." in page.text
     assert "Infinite, so not drawn: 1." in page.text
     told = json.loads(page.raw["script"][0])
     assert told["values"][0][0][:2] == ["inf", None]

@@ -3,8 +3,8 @@
 t minimises sum (t - v)^2 + sum over neighbours i, j of weight_ij (t_i - t_j)^2 (Farbman et al., Edge-preserving
 decompositions for multi-scale tone and detail manipulation, SIGGRAPH 2008). The authors of LIME, BIMEF and CRM solve
 this by conjugate gradients with an incomplete Cholesky factor down to a tenth of the residual. Here multigrid is the
-preconditioner: it needs no SciPy, six planes of memory, and some 15 steps for a thousandth (or tenth: LIME's pictures
-of the two differ by 0.01 dB).
+preconditioner: it needs no SciPy, little memory, and some 15 steps instead of 900 to a thousandth (LIME's pictures of
+a tenth and of a thousandth differ by 0.01 dB).
 """
 
 from __future__ import annotations

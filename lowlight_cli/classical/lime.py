@@ -36,10 +36,16 @@ def enhance(
 def illumination(pixels: NDArray[np.float32], alpha: float = 0.15, sigma: float = 2.0) -> NDArray[np.float32]:
     """(H, W) in [0.02, 1]."""
     rough = pixels.max(axis=2) + LIFT
+    return smoothed(rough, *weights(rough, alpha, sigma)).clip(LIFT, 1)
+
+
+def weights(
+    rough: NDArray[np.float32], alpha: float = 0.15, sigma: float = 2.0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Between neighbours across and down a map (H, W), as in `least_squares.Grid`."""
     across, down = differences(rough)
     gradient = np.maximum(np.hypot(np.pad(across, ((0, 0), (0, 1))), np.pad(down, ((0, 1), (0, 0)))), GRADIENT)
     side = round(5 * sigma) | 1
     even = cv2.GaussianBlur(rough, (side, side), sigma, borderType=cv2.BORDER_CONSTANT)
-    soft = [np.maximum(abs(change), CHANGE) for change in differences(even)]
-    weights = np.float32(alpha) / (gradient[:, :-1] * soft[0]), np.float32(alpha) / (gradient[:-1] * soft[1])
-    return smoothed(rough, *weights).clip(LIFT, 1)
+    along, below = (np.maximum(abs(change), CHANGE) for change in differences(even))
+    return np.float32(alpha) / (gradient[:, :-1] * along), np.float32(alpha) / (gradient[:-1] * below)

@@ -80,8 +80,9 @@ def lifted() -> NDArray[np.float64]:
     noticeable = np.where(level <= 127, dark, 3 / 128 * (level - 127) + 3)
     curve = np.full(256, LOWEST)
     for place in range(1, 256):
-        below = min(round(curve[place - 1]), 256)
-        curve[place] = curve[place - 1] + STEP * noticeable[below - 1] / noticeable[place]
+        below = round(curve[place - 1])
+        rise = STEP * noticeable[below - 1] / noticeable[place] if below <= 256 else 0
+        curve[place] = curve[place - 1] + rise
     return curve
 
 

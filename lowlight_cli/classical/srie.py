@@ -45,19 +45,33 @@ def decomposed(
     s = np.log(value * np.float32(255))
     r, light = np.zeros_like(s), s
     laplacian = spectrum(s.shape)
-    multipliers = [np.zeros_like(s), np.zeros_like(s)]
-    pull = np.float32(c1 * lam)
+    multipliers = (np.zeros_like(s), np.zeros_like(s))
     for _ in range(turns):
-        reflectance = np.exp(r)
-        weight = np.float32(reflectance.mean())
-        jumps = [reflectance * d + m for d, m in zip(differences(r), multipliers, strict=True)]
-        kept = [shrunk(jump, np.float32(0.5 / lam)) for jump in jumps]
-        wanted = gathered(*(k - m for k, m in zip(kept, multipliers, strict=True)))
-        r = solved(s - light + pull * weight * wanted, pull * weight**2 * laplacian)
-        multipliers = [reflectance * d + m - k for d, m, k in zip(differences(r), multipliers, kept, strict=True)]
-        r = np.minimum(r, 0)
+        r, multipliers = reflected(s - light, r, multipliers, laplacian, np.float32(c1 * lam), np.float32(0.5 / lam))
         light = np.maximum(solved(s - r, np.float32(c2) * np.exp(light).mean() * laplacian), s)
     return np.exp(r), np.exp(light) / np.float32(255)
+
+
+def reflected(
+    target: Plane,
+    r: Plane,
+    multipliers: tuple[Plane, Plane],
+    laplacian: Plane,
+    pull: np.float32,
+    threshold: np.float32,
+) -> tuple[Plane, tuple[Plane, Plane]]:
+    """A step of split Bregman for r near `target`: the next r, at most 0, and the next multipliers."""
+    reflectance = np.exp(r)
+    weight = np.float32(reflectance.mean())
+    across, down = (shrunk(reflectance * d + m, threshold) for d, m in zip(differences(r), multipliers, strict=True))
+    wanted = gathered(across - multipliers[0], down - multipliers[1])
+    r = solved(target + pull * weight * wanted, pull * weight**2 * laplacian)
+    changes = differences(r)
+    left = (
+        multipliers[0] + reflectance * changes[0] - across,
+        multipliers[1] + reflectance * changes[1] - down,
+    )
+    return np.minimum(r, 0), left
 
 
 def solved(values: Plane, penalty: Plane) -> Plane:

@@ -20,6 +20,7 @@ from lowlight_cli.errors import OptionError
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--scenes", type=click.Path(path_type=Path), help="JSON that tells which pairs show one scene.")
 @click.option("--photos", type=click.Path(path_type=Path), help="Normal-light photos, darkened into more pairs.")
+@click.option("--copies", type=click.IntRange(1), default=6, show_default=True, help="Darkened versions of each photo.")
 @click.option("--init", type=click.Path(path_type=Path), help="Weights to start from.")
 @click.option("--held-out", type=click.IntRange(0), default=20, show_default=True, help="Scenes kept for validation.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; JSON values.")
@@ -47,7 +48,10 @@ def command(**flags: Any) -> None:
         minutes=flags["max_minutes"],
         precision="bf16" if flags["precision"] == "bf16" else "no",
         overrides=dict(setting(text) for text in flags["overrides"]),
-        **{name: flags[name] for name in ("out", "data", "scenes", "photos", "init", "held_out", "threads", "resume")},
+        **{
+            name: flags[name]
+            for name in ("out", "data", "scenes", "photos", "copies", "init", "held_out", "threads", "resume")
+        },
     )
     for progress in run(options):
         values = {name: round(value, 5) for name, value in progress.values.items()}

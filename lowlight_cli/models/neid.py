@@ -18,6 +18,7 @@ Where we differ from the paper, and why:
   A mask that the network predicts lets the lost detail of the curve's output through where it is not noise.
 * What is white already stays (with `exposure`): LE adds less and less where the curve's output nears white, and a
   picture that is bright as a whole keeps its brightness unless the user asks for another.
+* The colour loss can be an angle of colours: the paper's, of hue planes, turns dark reds green (`nn.losses`).
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 LEAK = 0.1
 HEADROOM = 0.2
 """Distance of a pixel's largest channel to white below which LE may add less."""
+CEILING = 0.99
+"""What the curve leaves under this stays under it: no highlight is clipped that was not nearly so."""
 
 
 def double_conv(channels: int, width: int) -> nn.Sequential:
@@ -208,9 +211,11 @@ class NEID(nn.Module):
 
     def tile(self, pixels: Tensor, vectors: Tensor, scale: int = 1) -> Tensor:
         """Output in [0, 1]: (N, 3, H * scale, W * scale) for pixels (N, 3, H, W) in [0, 1]; sides multiples of 16."""
-        if scale == 1:
-            return self.same_size(pixels, vectors)[0].clamp(0.0, 1.0)
-        return self.both(pixels, vectors, with_detail=False)[0].clamp(0.0, 1.0)
+        light = self.same_size(pixels, vectors)[0] if scale == 1 else self.both(pixels, vectors, with_detail=False)[0]
+        if self.exposure:
+            lifted = self.planes(pixels, vectors[:, 0])[1]
+            light = torch.minimum(light, (lifted if scale == 1 else double(lifted)).clamp(min=CEILING))
+        return light.clamp(0.0, 1.0)
 
     def forward(self, pixels: Tensor, thumbnail: Tensor, exposure: Tensor, scale: int = 1) -> Tensor:
         """`context`, then `tile`."""
@@ -264,22 +269,23 @@ class NEIDRecipe:
         return {name: term.detach() for name, term in terms.items()}
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The terms of the loss, before their weights."""
+        """The terms of the loss, before their weights; without `huber` only the head is trained."""
         low, high, brightness = batch["low"], batch["high"], batch["brightness"]
+        weights, terms = self.settings.loss, {}
+        if network.head is not None:
+            terms["exposure"] = F.mse_loss(network.head(batch["thumbnail"]), brightness)
+            if not weights["huber"]:
+                return terms
         vectors = network.context(batch["thumbnail"], brightness)
         light, refined = network.same_size(low, vectors, with_detail=True)
         light = light.float()
-        terms = {"huber": F.huber_loss(light, high, delta=self.settings.loss["delta"])}
+        terms["huber"] = F.huber_loss(light, high, delta=weights["delta"])
         if refined is not None:
             # DR super-resolves the low-light picture: as LE sees it, that is brightened if `exposure`.
             truth = network.planes(low, vectors[:, 0])[1] if network.exposure else low
             terms["dr"] = F.mse_loss(refined.float(), truth)
-        for name, loss in (("color", color_loss), ("angle", angle_loss), ("ssim", ssim_loss)):
-            if self.settings.loss.get(name):
-                terms[name] = loss(light, high)
-        if network.head is not None:
-            terms["exposure"] = F.mse_loss(network.head(batch["thumbnail"]), brightness)
-        return terms
+        named = {"color": color_loss, "angle": angle_loss, "ssim": ssim_loss}
+        return terms | {name: loss(light, high) for name, loss in named.items() if weights.get(name)}
 
     @staticmethod
     def enhance(network: NEID, batch: Batch) -> Tensor:

@@ -49,6 +49,8 @@ class Embedded:
     """What of the pictures is in the page: name -> source -> image; sources with one file share one image."""
 
     images: Mapping[str, Mapping[str, Image]]
+    available: int
+    """Pictures that have any file."""
     side: int
     quality: int
     reduced: bool
@@ -85,7 +87,7 @@ def embed(
         while len(images) < len(wanted) == count and at + 1 < len(rungs):  # the sample was too hopeful
             at += 1
             images = work.fill([*wanted], wanted, budget, *rungs[at])
-    return Embedded(images, *rungs[at], work.reduced, tuple(work.problems.values()))
+    return Embedded(images, len(wanted), *rungs[at], work.reduced, tuple(work.problems.values()))
 
 
 def spaced(names: Sequence[str], count: int) -> list[str]:

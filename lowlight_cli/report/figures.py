@@ -135,7 +135,7 @@ def quantity(key: str, value: Any) -> tuple[str, str, str]:
     """Heading, unit and text of a figure of speed: `latency_p95_ms` is "latency p95" in ms."""
     stem, _, unit = key.replace(" ", "_").rpartition("_")
     known = UNITS.get(unit.lower()) if stem else None
-    heading = (stem if known else key).replace("_", " ")
+    heading = (stem if known else key).replace("_", " ").replace("gflop", "GFLOP")
     if isinstance(value, bool | str) or value is None:
         return heading, known or "", NONE if value is None else str(value)
     if isinstance(value, int):
