@@ -19,7 +19,7 @@ from lowlight_cli.data.darken import PRESETS
 HERE = Path(__file__).resolve().parent
 SAMPLES = ("astronaut", "coffee", "chelsea", "rocket")
 SEEDS = {"paper": 5, "camera": 11, "night": 8}
-HEIGHT, GAP = 200, 6
+HEIGHT, GAP = 260, 6
 SMALL = 130
 
 Pixels = NDArray[np.uint8]
@@ -29,6 +29,12 @@ def scaled(pixels: Pixels, height: int) -> Pixels:
     """The picture at that height."""
     width = round(pixels.shape[1] * height / pixels.shape[0])
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def square(pixels: Pixels) -> Pixels:
+    """The middle of a picture that is wider than high."""
+    left = (pixels.shape[1] - pixels.shape[0]) // 2
+    return pixels[:, left : left + pixels.shape[0]]
 
 
 def side_by_side(pictures: list[Pixels], axis: int) -> Pixels:
@@ -48,7 +54,7 @@ def pair() -> Pixels:
     pairs = []
     for name in SAMPLES:
         low = picture.load(HERE / "samples" / f"{name}.jpg").pixels
-        pairs.append(side_by_side([scaled(low, HEIGHT), scaled(neid(low), HEIGHT)], 1))
+        pairs.append(side_by_side([scaled(square(image), HEIGHT) for image in (low, neid(low))], 1))
     rows = [side_by_side(pairs[k : k + 2], 1) for k in range(0, len(pairs), 2)]
     return side_by_side(rows, 0)
 

@@ -33,8 +33,8 @@ class Asset:
         if not revision:
             return "Reinstall lowlight."
         return (
-            f"Or put a copy of {self.file.path} (sha256 {self.file.sha256}), brought from {repo} at revision "
-            f"{revision}, at {weights.store_path(self.file)}."
+            f"A copy of {self.file.path} (sha256 {self.file.sha256}), brought from {repo} at revision {revision}, may "
+            f"be put at {weights.store_path(self.file)}."
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import manifest, memory, picture, tiles
-from lowlight_cli.errors import OptionError, OutOfMemory
+from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import Runner, RunnerOptions, open_runner
 from lowlight_cli.thumbnail import thumbnail
@@ -181,7 +181,13 @@ def as_picture(source: Path | str | Image | NDArray[Any]) -> Picture:
     """Whatever a library user has, as a Picture."""
     if isinstance(source, Path | str):
         return picture.load(Path(source))
-    return picture.from_array(source) if isinstance(source, np.ndarray) else picture.from_pil(source)
+    if isinstance(source, np.ndarray):
+        return picture.from_array(source)
+    from PIL.Image import Image as PillowImage
+
+    if isinstance(source, PillowImage):
+        return picture.from_pil(source)
+    raise PictureError(f"{type(source).__name__} is no picture.", "Give a path, a Pillow image or a NumPy array.")
 
 
 def as_array(result: Picture) -> NDArray[Any]:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import errno
 import json
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +20,16 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 from lowlight_cli import picture
+from lowlight_cli.cli import benchmark as command
 from lowlight_cli.cli import group
 from lowlight_cli.enhancer import Enhancer
-from lowlight_cli.errors import ModelUnavailable, NoInput, OptionError, OutputExists, PictureError
+from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, NoInput, OptionError, OutputExists, PictureError
+from lowlight_cli.metrics import METRICS
 from lowlight_cli.models import gflop_per_megapixel
-from lowlight_cli.tasks import contestants
+from lowlight_cli.runners import RunnerOptions
+from lowlight_cli.tasks import benchmark_metrics, contestants, speed
 from lowlight_cli.tasks.benchmark import Benchmark, BenchmarkOptions
+from lowlight_cli.tasks.benchmark_metrics import spread
 from lowlight_cli.tasks.speed import measure
 
 
@@ -154,7 +165,7 @@ def test_a_picture_of_another_size_is_an_error_of_its_own(lol, tmp_path):
     picture.save(picture.from_array(np.zeros((9, 9, 3), np.uint8)), mine / "9.png")
     entry = run(lol, images=(str(mine),), metrics=("psnr",)).document()["models"][1]
     assert entry["n"] == 2
-    assert "(9, 9)" in entry["failed"][0]["error"]
+    assert "9x9, the input is 64x48. Outputs are scored at" in entry["failed"][0]["error"]
 
 
 def test_sets_without_truth_have_metrics_of_their_own(dicm):
@@ -209,8 +220,6 @@ def test_the_command_writes_all_results_and_says_it_in_json(lol, tmp_path):
 
 
 def test_a_back_end_is_asked_of_networks_alone(lol):
-    from lowlight_cli.runners import RunnerOptions
-
     wanted = RunnerOptions(backend="torch", device="cpu")
     entries = run(lol, models=("aux-retinex", "gamma"), metrics=("psnr",), runner=wanted).document()["models"]
     assert [entry["backend"] for entry in entries] == [None, "torch", "classical"]
@@ -236,10 +245,367 @@ def test_the_cost_of_neid_stays_under_its_bar():
 
 
 def test_speed_is_measured_in_a_process_of_its_own():
-    from lowlight_cli.runners import RunnerOptions
-
     (figures,) = measure(["gamma"], RunnerOptions(device="cpu"))["gamma"]
     assert figures["backend"] == "classical"
     assert 0 < figures["latency_median_ms"] <= figures["latency_p95_ms"]
     assert figures["throughput_mp/s"] == pytest.approx(240 / figures["latency_median_ms"], rel=0.01)
     assert figures["peak_memory_mb"] > 20
+
+
+# Pictures of another tool
+
+
+@pytest.fixture
+def v2(tmp_path):
+    """One pair whose files are called as in LOL-v2-real: the stems of its two pictures differ."""
+    root = tmp_path / "LOL-v2-real"
+    for folder, name, value in (("Low", "low00690", 20), ("Normal", "normal00690", 100)):
+        path = root / "Test" / folder / f"{name}.png"
+        path.parent.mkdir(parents=True)
+        picture.save(picture.from_array(np.full((24, 24, 3), value, np.uint8)), path)
+    return root
+
+
+def flat(path, value, shape=(48, 64, 3)):
+    """A picture of one grey."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(picture.from_array(np.full(shape, value, np.uint8)), path)
+    return path
+
+
+def test_two_files_that_may_be_one_output_are_an_error_and_no_choice(v2, tmp_path):
+    mine = tmp_path / "mine"
+    for stem in ("low00690", "normal00690"):
+        flat(mine / f"{stem}.png", 90, (24, 24, 3))
+    with pytest.raises(PictureError, match=r"low00690\.png and .*normal00690\.png may be the output of 00690"):
+        run(v2, dataset="LOL-v2-real", images=(str(mine),))
+    (mine / "normal00690.png").unlink()
+    figures = run(v2, dataset="LOL-v2-real", images=(str(mine),), metrics=("mae",)).document()["models"][1]["metrics"]
+    assert figures["mae"]["mean"] == 10
+
+
+def test_one_file_is_never_the_output_of_two_pictures(tmp_path):
+    items = [contestants.Item(f"{part}-1", tmp_path / part / "1.png", None) for part in ("Huawei", "Nikon")]
+    flat(tmp_path / "mine" / "1.png", 1)
+    with pytest.raises(PictureError, match=r"both Huawei-1 and Nikon-1"):
+        contestants.Pictures("mine", tmp_path / "mine", items, 1000)
+
+
+def test_names_of_folders_are_taken_as_they_stand(lol, tmp_path):
+    shutil.copytree(lol / "eval15" / "high", tmp_path / "a=b")
+    assert run(lol, images=(str(tmp_path / "a=b"),), metrics=("mae",)).document()["models"][1]["model"] == "a=b"
+    for name in ("truth", "input"):
+        with pytest.raises(OptionError, match=f"{name!r}.*reserved"):
+            run(lol, images=(f"{name}={lol / 'eval15' / 'high'}",))
+    with pytest.raises(OptionError, match="input is always"):
+        run(lol, models=("input",))
+
+
+def test_a_link_to_itself_is_no_folder(lol, tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(NoInput, match="no folder"):
+        run(lol, images=(str(loop),))
+
+
+def test_pictures_without_a_partner_end_before_any_work_with_the_exit_code_of_no_input(lol, tmp_path):
+    (lol / "eval15" / "high" / "9.png").unlink()
+    with pytest.raises(PictureError, match="1 picture has no partner") as caught:
+        run(lol, models=("gamma",))
+    assert caught.value.exit_code == 3
+    (lol / "eval15" / "low" / "9.png").unlink()
+    flat(tmp_path / "mine" / "1.png", 1)
+    with pytest.raises(PictureError, match="no picture for 1 of 2") as caught:
+        run(lol, images=(str(tmp_path / "mine"),))
+    assert caught.value.exit_code == 3
+
+
+# What is kept
+
+
+def kept(results):
+    """The entries of rows.jsonl."""
+    return [json.loads(line) for line in (results / "rows.jsonl").read_text().splitlines()]
+
+
+def test_a_kept_row_goes_with_the_picture_that_it_was_measured_on(lol, tmp_path):
+    for name, value in (("a", 50), ("b", 200)):
+        for stem in ("1", "9", "10"):
+            flat(tmp_path / name / f"{stem}.png", value)
+    once = {"metrics": ("mae",), "results": tmp_path / "r"}
+    first = run(lol, images=(f"mine={tmp_path / 'a'}",), **once)
+    run(lol, images=(f"mine={tmp_path / 'b'}",), resume=True, **once)
+    again = run(lol, images=(f"mine={tmp_path / 'a'}",), resume=True, **once)
+    assert again.rows == first.rows
+    for stem in ("1", "9", "10"):
+        assert (picture.load(again.picture_of("mine", stem)).pixels == 50).all()
+
+
+@pytest.mark.parametrize("what", ["version", "definition", "files"])
+def test_a_row_of_another_version_or_of_a_metric_defined_otherwise_is_not_used(what, lol, tmp_path, monkeypatch):
+    run(lol, images=(f"mine={lol / 'eval15' / 'high'}",), metrics=("mae",), results=tmp_path / "r")
+    if what == "version":
+        monkeypatch.setattr("lowlight_cli.tasks.benchmark.__version__", "99")
+    else:
+        real = benchmark_metrics.open_metric
+        changed = {"files": {"net": "0" * 64}} if what == "files" else {}
+
+        def other(name, **options):
+            opened = dataclasses.replace(real(name, **options), **changed)
+            metric = dataclasses.replace(opened.metric, definition="another") if not changed else opened.metric
+            return dataclasses.replace(opened, metric=metric)
+
+        monkeypatch.setattr(benchmark_metrics, "open_metric", other)
+    run(lol, images=(f"mine={lol / 'eval15' / 'high'}",), metrics=("mae",), results=tmp_path / "r", resume=True)
+    assert len(kept(tmp_path / "r")) == 12
+
+
+EDITS = {
+    "model": {"model": "zzz"},
+    "picture": {"picture": "../../x"},
+    "metrics": {"metrics": None},
+    "a list": {"metrics": []},
+    "text": {"metrics": {"mae": "abc"}},
+    "truth value": {"metrics": {"mae": True}},
+    "huge": {"metrics": {"mae": 10**400}},
+    "error": {"error": "It broke."},
+    "size": {"width": "64"},
+    "seconds": {"seconds": "soon"},
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_a_row_that_somebody_edited_is_computed_again(edit, lol, tmp_path):
+    again = {"models": ("gamma",), "metrics": ("mae",), "results": tmp_path / "r"}
+    first = run(lol, **again)
+    changed = [entry | {"row": entry["row"] | edit} for entry in kept(tmp_path / "r")]
+    (tmp_path / "r" / "rows.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in changed))
+    rows = run(lol, resume=True, **again).rows
+    assert [dataclasses.replace(row, seconds=None) for row in rows] == [
+        dataclasses.replace(row, seconds=None) for row in first.rows
+    ]
+    assert len(kept(tmp_path / "r")) == 12
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe\n", b"[" * 200_000 + b"\n", b"[]\n", b'{"key": []}\n', b'{"key": "torn'])
+def test_lines_that_are_no_rows_cost_no_other_row(line, lol, tmp_path):
+    again = {"models": ("gamma",), "metrics": ("mae",), "results": tmp_path / "r"}
+    first = run(lol, **again)
+    rows = tmp_path / "r" / "rows.jsonl"
+    good = rows.read_bytes().splitlines(keepends=True)
+    rows.write_bytes(b"".join(good[:-1]) + line)
+    second = run(lol, resume=True, **again)
+    assert second.rows[:5] == first.rows[:5]
+    assert json.loads(rows.read_bytes().splitlines()[-1])["row"]["picture"] == "10"  # on a line of its own
+    assert run(lol, resume=True, **again).rows == second.rows
+
+
+def test_kept_rows_are_json_that_every_parser_takes_and_infinite_figures_come_back(lol, tmp_path):
+    again = {"images": (f"mine={lol / 'eval15' / 'high'}",), "metrics": ("psnr",), "results": tmp_path / "r"}
+    first = run(lol, **again)
+    assert "Infinity" not in (tmp_path / "r" / "rows.jsonl").read_text()
+    second = run(lol, resume=True, **again)
+    assert second.rows == first.rows
+    assert len(kept(tmp_path / "r")) == 6
+    assert second.document()["models"][1]["metrics"]["psnr"] == {"mean": float("inf"), "std": None, "n": 3}
+    assert spread([]) is None
+
+
+def test_a_folder_of_somebody_else_is_not_touched(lol, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "summary.json").write_text("mine")
+    with pytest.raises(OutputExists, match=r"holds no rows\.jsonl"):
+        run(lol, models=("gamma",), results=own, resume=True)
+    assert [path.name for path in own.iterdir()] == ["summary.json"]
+    run(lol, models=("gamma",), metrics=("mae",), results=tmp_path / "new", resume=True)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_any_work(lol, tmp_path, monkeypatch):
+    def refuse(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    run(lol, models=("gamma",), metrics=("mae",), results=tmp_path / "r")
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(OptionError, match=r"cannot be used: Read-only"):
+        Benchmark(BenchmarkOptions(dataset="LOL", root=lol, models=("gamma",), results=tmp_path / "r", resume=True))
+
+
+def test_a_full_disk_costs_no_figures_and_is_told_with_its_folder(lol, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lowlight_cli.atomic.write", full)
+    done = invoke("--dataset", "LOL", "--root", lol, "-m", "gamma", "--metric", "mae", "--results", tmp_path / "r")
+    assert isinstance(done.exception, PictureError)
+    assert done.exception.exit_code == 1
+    assert f"{tmp_path / 'r' / 'summary.json'} cannot be written: No space left" in str(done.exception)
+    assert "gamma" in done.stdout
+
+
+def test_the_report_shows_no_picture_of_an_earlier_run_for_one_that_failed(lol, tmp_path):
+    run(lol, models=("gamma",), metrics=("mae",), results=tmp_path / "r")
+    (lol / "eval15" / "low" / "9.png").write_bytes(b"no picture")
+    again = run(lol, models=("gamma",), metrics=("mae",), results=tmp_path / "r", resume=True)
+    assert again.picture_of("gamma", "9") is None
+    assert again.picture_of("gamma", "1").is_file()
+
+
+# Metrics
+
+
+def test_a_metric_that_cannot_be_measured_costs_no_other(lol):
+    for side in ("low", "high"):
+        flat(lol / "eval15" / side / "9.png", 7, (1, 1, 3))
+    benchmark = run(lol, models=("gamma",), metrics=("psnr", "ssim"))
+    entry = benchmark.document()["models"][1]
+    assert (entry["n"], entry["failed"]) == (3, [])
+    assert entry["metrics"]["psnr"]["n"] == 3
+    assert entry["metrics"]["ssim"]["n"] == 2
+    assert "ssim could not be measured everywhere: not on 9." in benchmark.document()["notices"]
+    assert "11" in benchmark.unmeasured["ssim"]
+    alone = run(lol, models=("gamma",), metrics=("ssim",)).document()["models"][1]
+    assert [failure["picture"] for failure in alone["failed"]] == ["9"]
+
+
+def test_all_metrics_are_those_that_can_be_had_and_the_rest_is_told(lol, monkeypatch):
+    real = benchmark_metrics.open_metric
+
+    def some(name, **options):
+        if name in ("lpips", "niqe"):
+            raise ModelUnavailable(f"No file of {name}.", "Fetch it.")
+        return real(name, **options)
+
+    monkeypatch.setattr(benchmark_metrics, "open_metric", some)
+    document = run(lol, models=("gamma",), metrics=("all",), limit=1).document()
+    assert list(document["metrics"]) == [name for name in METRICS if name not in ("lpips", "niqe")]
+    assert "niqe is left out: No file of niqe. `--metric niqe` says how to get it." in document["notices"]
+    with pytest.raises(ModelUnavailable, match="No file of niqe"):
+        run(lol, models=("gamma",), metrics=("all", "niqe"))
+    with pytest.raises(OptionError, match="'foo'"):
+        run(lol, models=("gamma",), metrics=("all", "foo"))
+
+
+@pytest.mark.parametrize("text", [",", "", " , "])
+def test_a_metric_option_without_a_name_is_an_error(text, lol):
+    done = invoke("--dataset", "LOL", "--root", lol, "-m", "gamma", "--metric", text)
+    assert isinstance(done.exception, OptionError)
+    assert "names nothing" in str(done.exception)
+
+
+# What is asked of networks
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"weights": Path("x.pt")}, "--weights"),
+        ({"backend": "torch"}, "--backend"),
+        ({"precision": "bf16"}, "bf16"),
+        ({"device": "cuda"}, "--device"),
+    ],
+)
+def test_what_only_a_network_takes_is_refused_where_there_is_none(options, word, lol):
+    with pytest.raises(OptionError, match=word):
+        run(lol, models=("he",), runner=RunnerOptions(**options))
+    with pytest.raises(OptionError, match=word if word != "bf16" else "--precision"):
+        run(lol, images=(str(lol / "eval15" / "high"),), runner=RunnerOptions(**options))
+
+
+def test_weights_of_ones_own_are_for_one_model_and_claim_no_training_data(lol):
+    with pytest.raises(OptionError, match="--weights fits one model, here are"):
+        run(lol, models=("all",), runner=RunnerOptions(weights=Path("x.pt")))
+    benchmark = Benchmark(
+        BenchmarkOptions(
+            dataset="LOL", root=lol, models=("aux-retinex",), runner=RunnerOptions(weights=Path("x.pt"), offline=True)
+        )
+    )
+    assert len([*benchmark.results()]) == benchmark.total
+    assert benchmark.document()["models"][1]["overlap"] is None
+    assert Benchmark(BenchmarkOptions(dataset="LOL", root=lol, models=("neid",))).document()["models"][1]["overlap"]
+
+
+def test_speed_is_that_of_the_weights_and_the_precision_asked_for(tmp_path):
+    options = RunnerOptions(weights=tmp_path / "x.pt", precision="bf16", device="cpu", threads=1)
+    told = speed.asked("torch", options)
+    assert (told["weights"], told["precision"]) == (str(tmp_path / "x.pt"), "bf16")
+    assert "weights" not in speed.asked(speed.CLASSICAL, options)
+    (figures,) = measure(["aux-retinex"], dataclasses.replace(options, backend="torch"))["aux-retinex"]
+    assert "error" in figures  # there is no such file
+
+
+@pytest.mark.parametrize(("error", "code"), [(ModelUnavailable("Gone."), 4), (DeviceUnavailable("None."), 5)])
+def test_where_no_model_opens_the_exit_code_is_that_of_the_reason(error, code, lol, monkeypatch):
+    real = contestants.open_runner
+
+    def refuse(spec, options):
+        if spec.name == "neid":
+            raise error
+        return real(spec, options)
+
+    monkeypatch.setattr(contestants, "open_runner", refuse)
+    assert invoke("--dataset", "LOL", "--root", lol, "-m", "neid").exit_code == code
+    assert invoke("--dataset", "LOL", "--root", lol, "-m", "neid", "-m", "gamma").exit_code == 1
+
+
+def test_a_picture_over_the_limit_can_be_allowed(lol):
+    words = ("--dataset", "LOL", "--root", lol, "-m", "gamma", "--metric", "mae", "--max-pixels")
+    done = invoke(*words, 100)
+    assert done.exit_code == 6
+    assert "--max-pixels 3072" in done.stderr
+    assert invoke(*words, 3072).exit_code == 0
+
+
+# The table
+
+
+def entry(name, mean, n):
+    figures = {"psnr": {"mean": mean, "std": 1.0, "n": n}}
+    return {"model": name, "kind": "network", "metrics": figures, "overlap": None, "speed": None}
+
+
+def table(*models, names=("psnr",)):
+    """A document that `show` takes."""
+    about = {"title": "PSNR", "unit": "dB", "higher_is_better": True, "definition": ""}
+    for model in models:
+        model["metrics"] = dict.fromkeys(names, model["metrics"]["psnr"])
+    return {"dataset": "LOL", "split": "test", "n": 5, "metrics": dict.fromkeys(names, about), "models": [*models]}
+
+
+def test_the_table_tells_where_a_mean_is_of_fewer_pictures(capsys):
+    command.show(table(entry("all", 20.0, 5), entry("few", 25.0, 3)), as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [("(n = 3)" in line) for line in lines if "few" in line] == [True]
+    assert [("(n" in line) for line in lines if "all" in line] == [False]
+
+
+def test_names_are_no_markup_and_stay_on_one_line_of_the_table(capsys):
+    command.show(table(entry("[red]x", 20.0, 5), entry("one\ntwo", 20.0, 5), entry("\udcff", 9.0, 5)), as_json=False)
+    out = capsys.readouterr().out
+    assert "[red]x" in out
+    assert "one\\ntwo" in out
+    assert "\\udcff" in out
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_its_content(capsys):
+    names = [f"metric{k}" for k in range(25)]
+    command.show(table(entry("a-name-that-is-long", 20.0, 5), names=names), as_json=False)
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title == "LOL test, n = 5, mean ± standard deviation"
+    row = next(line for line in lines if "a-name-that-is-long" in line)
+    assert row.count("20.00 ± 1.00") == 25
+    assert len(lines) == 5
+    command.show(table(entry("a", 20.0, 5)), as_json=False)
+    assert max(map(len, capsys.readouterr().out.splitlines()[1:])) < 40
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a redirection of POSIX, and names that are no text")
+def test_a_closed_stdout_is_told_and_names_that_are_no_text_are_written(dicm, tmp_path):
+    shutil.copy(dicm / "DICM" / "01.png", os.fsencode(dicm / "DICM") + b"/\xff.png")
+    line = f"{sys.executable} -m lowlight_cli benchmark --dataset DICM --root {dicm} -m he -q"
+    for more in ("", " --json"):
+        done = subprocess.run(["sh", "-c", f"{line}{more} >&-"], capture_output=True, text=True, check=False)
+        assert (done.returncode, "stdout is closed" in done.stderr) == (2, True)
+    done = invoke("--dataset", "DICM", "--root", dicm, "-m", "he", "--results", tmp_path / "r")
+    assert done.exit_code == 0, done.exception
+    assert (tmp_path / "r" / "pictures" / "he" / "\udcff.png").is_file()

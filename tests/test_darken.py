@@ -156,6 +156,45 @@ def test_a_range_that_a_preset_does_not_have_is_refused():
     assert draw("camera", stops=(2.0, 2.0)).stops == 2.0
 
 
+@pytest.mark.parametrize(
+    ("preset", "name", "span"),
+    [
+        ("paper", "noise", (0, 1e30)),
+        ("paper", "gamma", (1, 1e300)),
+        ("paper", "gain", (-0.1, 1)),
+        ("camera", "noise", (0, 0.05)),
+        ("camera", "stops", (1, 5000)),
+        ("camera", "stops", (float("nan"), 3)),
+        ("camera", "stops", (2, float("inf"))),
+        ("camera", "balance", (0, 1)),
+        ("night", "tone", (0, 5)),
+        ("night", "smoothing", (0, 1e6)),
+        ("night", "quality", (70, 500)),
+        ("night", "quality", (0, 90)),
+    ],
+)
+def test_a_range_beyond_its_bounds_is_refused_with_them(preset, name, span):
+    least, most = PRESETS[preset].bounds[name]
+    with pytest.raises(OptionError, match=f"--{name} .* is not within {least:g}:{most:g}"):
+        PRESETS[preset].with_ranges({name: span})
+
+
+def test_a_range_that_ends_below_its_begin_is_refused():
+    with pytest.raises(OptionError, match=r"--stops 3:1\.5 ends below"):
+        PRESETS["camera"].with_ranges({"stops": (3, 1.5)})
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("end", [0, 1])
+def test_the_bounds_hold_the_presets_own_ranges_and_give_pictures(preset, end, photo):
+    bounds = PRESETS[preset].bounds
+    assert PRESETS[preset].with_ranges(PRESETS[preset].ranges) == PRESETS[preset]
+    for seed in range(4):
+        dark = draw(preset, seed, **{name: (span[end],) * 2 for name, span in bounds.items()}).darken(photo)
+        assert np.isfinite(dark).all()
+        assert 0 <= dark.min() <= dark.max() <= 1
+
+
 def test_a_night_has_black_and_lit_parts():
     dark = nightfall(np.full((60, 80, 3), 0.7, np.float32), np.random.default_rng(4))
     assert dark.min() < 0.25

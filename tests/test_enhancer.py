@@ -258,3 +258,9 @@ def test_memory_is_that_of_the_container_where_it_has_a_limit(monkeypatch: pytes
     assert memory.available() == 0
     limit.write_text("max\n")
     assert memory.available() == 8000
+
+
+@pytest.mark.parametrize("source", [None, [[1, 2]], b"bytes", 7])
+def test_what_is_no_picture_is_told_by_its_kind(spec: ModelSpec, source: object) -> None:
+    with pytest.raises(PictureError, match=f"{type(source).__name__} is no picture"):
+        enhancer(spec)(source)

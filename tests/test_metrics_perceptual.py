@@ -170,7 +170,7 @@ def test_a_copy_put_by_hand_is_checked_and_comes_first(hub):
     place = weights.store_path(FILE)
     place.parent.mkdir(parents=True)
     place.write_bytes(b"something else")
-    with pytest.raises(ModelUnavailable, match=r"manifest states.*Delete it\. Or put a copy"):
+    with pytest.raises(ModelUnavailable, match=r"manifest states.*Delete it\. A copy of"):
         assets.find("tiny")
     place.write_bytes(GOOD)
     assert assets.find("tiny") == place
@@ -190,3 +190,8 @@ def test_an_asset_of_the_package_that_is_gone_asks_for_a_new_installation(monkey
     monkeypatch.setattr(assets, "assets", lambda: {"lost": Asset(name="lost", what="table", licence="MIT", file=lost)})
     with pytest.raises(ModelUnavailable, match=r"no table on this disk\. Reinstall lowlight"):
         assets.find("lost")
+
+
+def test_a_file_that_is_not_there_offline_is_told_in_whole_sentences(hub):
+    with pytest.raises(ModelUnavailable, match=r"offline nothing is fetched\. A copy of .* may be put at"):
+        assets.find("tiny", offline=True)

@@ -24,6 +24,7 @@ from lowlight_cli.report import Row, check_page, published_figures, write_csv, w
 from lowlight_cli.report.document import plain, printable
 from lowlight_cli.report.embed import embed, spaced
 from lowlight_cli.report.figures import cells, columns, quantity
+from lowlight_cli.report.markdown import markdown, write_markdown
 from lowlight_cli.report.plots import plot
 
 INF, NAN = float("inf"), float("nan")
@@ -509,3 +510,87 @@ def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
         write_page({key: value for key, value in document.items() if key != "n"}, rows, {}, tmp_path / "report.html")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["report.html"]
     assert (tmp_path / "report.html").read_text() == "old"
+
+
+# Markdown
+
+
+def lines_of(text: str) -> list[list[str]]:
+    """Cells of the lines of the tables, bars in names put back."""
+    return [
+        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+
+
+def test_the_markdown_table_is_that_of_the_document_and_the_best_is_bold():
+    document, _ = benchmark({"input": "input", "one": "network", "two": "classical"}, ["1", "2", "3"])
+    for model, psnr, lpips, n in zip(
+        document["models"], (30, 19.756, 21.344), (0.1, 0.456, 0.123), (3,) * 3, strict=True
+    ):
+        model["metrics"]["psnr"] = {"mean": psnr, "std": 3.004, "n": n}
+        model["metrics"]["lpips"] = {"mean": lpips, "std": 0.05, "n": n}
+    heads, rule, *rows = lines_of(markdown(document))
+    assert heads[:3] == ["model", "PSNR ↑ (dB)", "LPIPS ↓"]
+    assert set(rule) == {"---"}
+    assert [row[:3] for row in rows] == [
+        ["`input`", "30.00 ± 3.00", "0.100 ± 0.050"],
+        ["`one`", "19.76 ± 3.00", "0.456 ± 0.050"],
+        ["`two`", "**21.34 ± 3.00**", "**0.123 ± 0.050**"],
+    ]
+    order = [column.name for column in columns(document)]
+    for row, model in zip(rows, document["models"], strict=True):
+        for text, name in zip(row[1:], order, strict=True):
+            mean = float(text.strip("*").partition(" ± ")[0].replace("−", "-"))
+            assert mean == pytest.approx(model["metrics"][name]["mean"], abs=0.0051)
+
+
+def test_markdown_tells_a_smaller_number_and_never_ranks_it_and_prints_no_deviation_of_infinity():
+    document, _ = benchmark({"few": "network", "one": "network", "two": "network"}, ["1", "2", "3"])
+    for model, mean, n in zip(document["models"], (40.0, 20.0, INF), (2, 3, 3), strict=True):
+        model["metrics"]["psnr"] = {"mean": mean, "std": None if mean == INF else 1.0, "n": n}
+    rows = lines_of(markdown(document))[2:]
+    assert [row[1] for row in rows] == ["40.00 ± 1.00 (n = 2)", "20.00 ± 1.00", "**∞**"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a|b", "`a|b`"),
+        ("one\n# two", "`one\\n# two`"),
+        ("a`b", "`` a`b ``"),
+        ("a\u202eb", "`a\\u202eb`"),
+    ],
+)
+def test_a_name_breaks_no_line_and_no_column_of_markdown(name: str, shown: str):
+    document, _ = benchmark({name: "network", "other": "network"}, ["1", "2"])
+    document["models"][0]["overlap"] = "It was trained on\n# these"
+    text = markdown(document)
+    table = lines_of(text)
+    assert {len(row) for row in table} == {len(document["metrics"]) + 1}
+    assert [row[0] for row in table] == ["model", "---", shown, "`other`"]
+    assert not [line for line in text.splitlines() if line.startswith("#")]
+
+
+def test_speed_stands_in_a_table_of_its_own():
+    document, _ = benchmark({"one": "network", "two": "network"}, ["1"])
+    document["models"][0]["speed"] = [
+        {"backend": "onnx", "latency_median_ms": 12.5},
+        {"backend": "torch", "error": "no"},
+    ]
+    assert lines_of(markdown(document))[4:] == [
+        ["model", "backend", "latency median (ms)"],
+        ["---"] * 3,
+        ["`one`", "onnx", "12.50"],
+    ]
+
+
+def test_names_that_are_no_text_are_written_into_markdown(tmp_path: Path):
+    document, _ = benchmark({"a\udcff": "network"}, ["1"])
+    document["command"] = document["notices"][0] = "b\udcfe"
+    document["title"] = document["protocol"] = "c\udcfd"
+    write_markdown(document, tmp_path / "summary.md")
+    text = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    for spelled in ("`a\\udcff`", "b\\udcfe", "c\\udcfd"):
+        assert spelled in text

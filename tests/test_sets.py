@@ -522,3 +522,26 @@ def test_what_has_the_name_of_the_folder_stays(hub: Hub, tmp_path: Path) -> None
 
 def test_other_sets_cannot_be_fetched(tmp_path: Path) -> None:
     assert "only LOL can be" in failure(lambda: fetch.download("LIME", tmp_path), OptionError)
+
+
+def test_digits_that_are_no_numbers_are_letters(tmp_path: Path) -> None:
+    make(tmp_path, *pair("LOL/eval15/low", "LOL/eval15/high", "10.png", "9.png", "²x.png", "².png"))
+    assert sorted(names(sets.find("LOL", tmp_path))) == ["10", "9", "²", "²x"]
+
+
+def test_the_home_of_nobody_is_no_folder() -> None:
+    assert "~nosuchuser-here" in failure(lambda: sets.find("LOL", Path("~nosuchuser-here/data")))
+
+
+def test_names_that_cannot_be_paired_end_with_the_exit_code_of_no_input(tmp_path: Path) -> None:
+    make(tmp_path, "LOL/eval15/low/1.png", "LOL/eval15/low/2.png", "LOL/eval15/high/1.png")
+    with pytest.raises(PictureError, match="1 picture has no partner, among them 2") as caught:
+        sets.find("LOL", tmp_path)
+    assert caught.value.exit_code == 3
+
+
+def test_a_picture_over_the_limit_is_refused_and_can_be_allowed(photo: Photo, tmp_path: Path) -> None:
+    item = sets.Item("1", photo(tmp_path / "1.png"), photo(tmp_path / "2.png"))
+    for one in (item, item._replace(high=None)):
+        assert "--max-pixels 48" in failure(lambda one=one: sets.load(one, max_pixels=47), PictureError)
+        assert sets.load(one, max_pixels=48)[0].shape == (6, 8, 3)

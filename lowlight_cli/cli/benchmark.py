@@ -12,7 +12,7 @@ import click
 
 from lowlight_cli.cli.console import Console, shown
 from lowlight_cli.cli.options import json_option, model_names, runner_options, talk_options
-from lowlight_cli.errors import ALL_FAILED, DONE, SOME_FAILED, OptionError
+from lowlight_cli.errors import ALL_FAILED, DONE, SOME_FAILED, OptionError, PictureError
 
 if TYPE_CHECKING:
     from lowlight_cli.tasks.benchmark import Benchmark, BenchmarkOptions
@@ -35,6 +35,9 @@ SUMMARY, MARKDOWN, PER_IMAGE, PAGE = "summary.json", "summary.md", "per_image.cs
 @click.option("--images", multiple=True, metavar="[NAME=]DIR", help="Score pictures that some other tool made.")
 @click.option("--metric", "metrics", multiple=True, help="Names with commas; all: every one the set allows.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first pictures of the set.")
+@click.option(
+    "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger pictures."
+)
 @click.option("--results", type=click.Path(path_type=Path), help="Folder for summary, rows, pictures and report.")
 @click.option("--resume", is_flag=True, help="Use what an earlier run left in --results.")
 @click.option("--published", is_flag=True, help="Show what the papers state in the report, marked as such.")
@@ -48,16 +51,21 @@ def command(**flags: Any) -> None:
 
     Sets: LOL, LOL-v2-real, LOL-v2-syn, LSRW, Brightening, MIT-Adobe-5K and pairs made by `lowlight synth` (synth);
     LIME, DICM, NPE, MEF and VV have no ground truth. Pictures are paired by name, strictly. The metrics are defined
-    in docs/metrics.md. Exit codes: 0 done, 1 some pictures failed, 6 all failed.
+    in docs/metrics.md.
 
     \b
-    Examples:
+    Example:
       lowlight benchmark --dataset LOL --root data/ --model neid --model clahe --results out/
       lowlight benchmark --dataset DICM --root data/ --model all --metric brightness,clipped,cast
       lowlight benchmark --dataset LOL --images mine=outputs/
+
+    Exit codes: 0 done, 1 some pictures failed or results could not be written, 2 usage, 3 no or unpaired pictures,
+    4 model or metric unavailable, 5 device unavailable, 6 all failed, 130 interrupted.
     """
     from lowlight_cli.tasks.benchmark import Benchmark
 
+    if sys.stdout is None and (flags["as_json"] or not flags["results"]):
+        raise OptionError("stdout is closed, and the figures must go through it.", "Do not close it.")
     if flags["weights"] and len(flags["models"]) != 1:
         raise OptionError("--weights fits one model.", "Name one --model.")
     if not flags["models"] and not flags["images"]:
@@ -74,10 +82,21 @@ def command(**flags: Any) -> None:
     with Console(run.total, quiet=flags["quiet"], verbose=flags["verbose"]) as console:
         failures = go(run, console)
         document = run.document(speeds(run, flags, console))
-        if flags["results"]:
-            write(run, document, flags, console)
+        unwritten = write(run, document, flags, console) if flags["results"] else None
     show(document, as_json=flags["as_json"])
-    sys.exit(DONE if not failures else SOME_FAILED if run.scored else ALL_FAILED)
+    if unwritten or run.unkept:
+        raise PictureError(
+            unwritten or run.unkept, "The figures are those shown; what is under --results is not whole."
+        )
+    sys.exit(exit_code(run, failures))
+
+
+def exit_code(run: Benchmark, failures: int) -> int:
+    """Of the whole run; where no model opened, that of the reason."""
+    if not failures or run.scored:
+        return SOME_FAILED if failures else DONE
+    reasons = [*run.problems.values()]
+    return reasons[0].exit_code if len(reasons) == len(run.contestants) - 1 else ALL_FAILED  # all but the input
 
 
 def read_flags(flags: dict[str, Any]) -> BenchmarkOptions:
@@ -87,13 +106,22 @@ def read_flags(flags: dict[str, Any]) -> BenchmarkOptions:
 
     runner = {name: flags[name] for name in ("backend", "device", "precision", "threads", "offline")}
     return BenchmarkOptions(
-        metrics=tuple(name.strip() for text in flags["metrics"] for name in text.split(",") if name.strip()),
+        metrics=metric_names(flags["metrics"]),
         runner=RunnerOptions(weights=Path(flags["weights"]) if flags["weights"] else None, **runner),
         command=shlex.join(["lowlight", *sys.argv[1:]]),
         **{
-            name: flags[name] for name in ("dataset", "models", "images", "root", "split", "limit", "results", "resume")
+            name: flags[name]
+            for name in ("dataset", "models", "images", "root", "split", "limit", "max_pixels", "results", "resume")
         },
     )
+
+
+def metric_names(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The names between the commas; a --metric without any is an error."""
+    names = [[name.strip() for name in text.split(",") if name.strip()] for text in texts]
+    if [] in names:
+        raise OptionError("A --metric names nothing.", "Name metrics with commas, all, or leave --metric out.")
+    return tuple(name for part in names for name in part)
 
 
 def fetch(flags: dict[str, Any]) -> None:
@@ -107,9 +135,11 @@ def fetch(flags: dict[str, Any]) -> None:
 
 def go(run: Benchmark, console: Console) -> int:
     """Score everything; gives the number of failed rows. What fails is told at once."""
-    data, started = run.found.data, time.monotonic()
-    console.say(f"{data.name} {run.options.split}: {len(run.items)} pictures, {', '.join(run.metrics)}")
-    for notice in run.found.notices:
+    from lowlight_cli.report.document import printable
+
+    data, started, count = run.found.data, time.monotonic(), len(run.items)
+    console.say(f"{data.name} {run.options.split}: {count} picture{'s' * (count != 1)}, {', '.join(run.metrics)}")
+    for notice in run.notices:
         console.say(f"note: {notice}")
     failures, told = 0, set()
     for row in run.results():
@@ -118,7 +148,9 @@ def go(run: Benchmark, console: Console) -> int:
             failures += 1
             if (row.model, row.error) not in told:
                 told.add((row.model, row.error))
-                console.say(f"FAILED {row.model} {shown(Path(row.picture))}: {row.error}", error=True)
+                console.say(f"FAILED {printable(row.model)} {shown(Path(row.picture))}: {row.error}", error=True)
+    for name, reason in run.unmeasured.items():
+        console.say(f"note: {name} could not be measured everywhere: {reason}")
     console.say(f"{len(run.rows)} scored, {failures} failed in {time.monotonic() - started:.0f} s")
     return failures
 
@@ -135,45 +167,67 @@ def speeds(run: Benchmark, flags: dict[str, Any], console: Console) -> dict[str,
     return measure(names, run.options.runner)
 
 
-def write(run: Benchmark, document: dict[str, Any], flags: dict[str, Any], console: Console) -> None:
-    """summary.json, the same as Markdown, per_image.csv and report.html."""
+def write(run: Benchmark, document: dict[str, Any], flags: dict[str, Any], console: Console) -> str | None:
+    """summary.json, the same as Markdown, per_image.csv and report.html; gives what could not be written, and why."""
     from lowlight_cli.report import published_figures, write_csv, write_json, write_page
     from lowlight_cli.report.markdown import write_markdown
 
     folder = flags["results"]
     published = published_figures(document["dataset"]) if flags["published"] else None
-    write_json(document, folder / SUMMARY)
-    write_markdown(document, folder / MARKDOWN)
-    write_csv(run.rows, list(run.metrics), folder / PER_IMAGE, document)
-    write_page(document, run.rows, run.picture_of, folder / PAGE, published)
+    writers = {
+        SUMMARY: lambda path: write_json(document, path),
+        MARKDOWN: lambda path: write_markdown(document, path),
+        PER_IMAGE: lambda path: write_csv(run.rows, list(run.metrics), path, document),
+        PAGE: lambda path: write_page(document, run.rows, run.picture_of, path, published),
+    }
+    for name, writer in writers.items():
+        try:
+            writer(folder / name)
+        except OSError as error:
+            return f"{folder / name} cannot be written: {error.strerror or error}."
     console.say(f"{folder / PAGE}, {MARKDOWN}, {PER_IMAGE} and {SUMMARY} are written")
+    return None
 
 
 def show(document: dict[str, Any], *, as_json: bool) -> None:
     """The document as JSON, or a table, on stdout."""
+    if sys.stdout is None:
+        return
     if as_json:
         from lowlight_cli.report import json_text
 
         click.echo(json_text(document))
         return
+    from lowlight_cli.report.document import printable
+
+    click.echo(f"{document['dataset']} {document['split']}, n = {document['n']}, mean ± standard deviation")
+    print_table(document)
+    for entry in document["models"]:
+        name = printable(entry["model"])
+        if entry["overlap"]:
+            click.echo(f"{name}: {entry['overlap']}")
+        for speed in entry["speed"] or []:
+            click.echo(f"{name} on {speed['backend']}: {speed_text(speed)}")
+
+
+def print_table(document: dict[str, Any]) -> None:
+    """A line for each model: as wide as the terminal, and where there is none as wide as it must be."""
     from rich.console import Console as RichConsole
     from rich.table import Table
+    from rich.text import Text
 
+    from lowlight_cli.report.document import printable
     from lowlight_cli.report.figures import cells, columns
 
-    table = Table(title=f"{document['dataset']} {document['split']}, n = {document['n']}, mean ± standard deviation")
+    table, found = Table(), columns(document)
     table.add_column("model")
-    found = columns(document)
     for column in found:
         table.add_column(f"{column.title} {column.arrow}", justify="right")
-    for name, *row in zip((m["model"] for m in document["models"]), *(cells(document, c) for c in found), strict=True):
-        table.add_row(name, *(f"{cell.mean} ± {cell.std}" if cell.std else cell.mean for cell in row))
-    RichConsole(width=None if sys.stdout.isatty() else 200).print(table)
-    for entry in document["models"]:
-        if entry["overlap"]:
-            click.echo(f"{entry['model']}: {entry['overlap']}")
-        for speed in entry["speed"] or []:
-            click.echo(f"{entry['model']} on {speed['backend']}: {speed_text(speed)}")
+    for model, *row in zip(document["models"], *(cells(document, column) for column in found), strict=True):
+        table.add_row(Text(printable(model["model"])), *(cell.text for cell in row))
+    console = RichConsole(width=None if sys.stdout.isatty() else 100_000)
+    console.width = min(console.width, console.measure(table).maximum) if not sys.stdout.isatty() else console.width
+    console.print(table)
 
 
 def speed_text(speed: dict[str, Any]) -> str:

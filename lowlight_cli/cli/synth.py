@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lowlight_cli.cli.console import Console, shown
 from lowlight_cli.cli.options import json_option, talk_options
-from lowlight_cli.errors import ALL_FAILED, DONE, SOME_FAILED
+from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED
+
+if TYPE_CHECKING:
+    from lowlight_cli.tasks.synth import Result, Synth
 
 NAMES = ("gamma", "gain", "noise", "stops", "balance", "tone", "smoothing", "quality")
 """Of the ranges that the presets draw from."""
@@ -56,6 +61,9 @@ class Range(click.ParamType):
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--depth", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits per channel.")
 @click.option("--workers", type=click.IntRange(0), default=0, help="Processes; 0: one a core.")
+@click.option(
+    "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger photos."
+)
 @click.option("--resume", is_flag=True, help="Go on where an earlier run ended.")
 @json_option
 @talk_options
@@ -67,36 +75,71 @@ def command(**flags: Any) -> None:
     JPEG), night (the same under lamps, against the light, with a vignette).
 
     \b
-    Examples:
+    Example:
       lowlight synth photos/ --out pairs/ --preset night --count 1000 --crop 256
       lowlight synth DIV2K/ --out ba-gan/ --preset paper --crop 100 --count 30744 --test 1080
+
+    Exit codes: 0 done, 1 some photos failed, 2 usage, 3 no input, 6 all failed, 130 interrupted: go on with --resume.
     """
     from lowlight_cli.tasks.synth import Synth, SynthOptions, default_workers
 
+    # As in `enhance`: what a batch system sends ends a run as Ctrl-C does, and nothing half-written stays.
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     options = SynthOptions(
         inputs=flags["photos"],
         depth=int(flags["depth"]),
         workers=flags["workers"] or default_workers(),
         ranges={name: flags[name] for name in NAMES if flags[name] is not None},
-        **{name: flags[name] for name in ("out", "preset", "count", "test", "crop", "seed", "resume")},
+        **{name: flags[name] for name in ("out", "preset", "count", "test", "crop", "seed", "resume", "max_pixels")},
     )
     run = Synth(options)
-    made, failed, started = 0, 0, time.monotonic()
     with Console(len(run.tasks), quiet=flags["quiet"], verbose=flags["verbose"]) as console:
-        console.say(f"{options.preset}: {run.total} pairs of {len(run.tasks)} photos")
-        for result in run.results():
-            made, failed = made + result.pairs, failed + (result.error is not None)
-            if flags["as_json"]:
-                click.echo(json.dumps({**vars(result), "source": str(result.source)}))
-            if result.error is not None:
-                console.say(f"FAILED {shown(result.source)}: {result.error} {result.hint or ''}".rstrip(), error=True)
-            console.advance()
-        code = DONE if not failed else ALL_FAILED if failed == len(run.tasks) else SOME_FAILED
-        seconds = time.monotonic() - started
-        if flags["as_json"]:
-            total = {"pairs": made, "failed": failed, "seconds": round(seconds, 3), "exit_code": code}
-            click.echo(json.dumps({"summary": total}))
-        kept = len(run.records) - made
-        there = f", {kept} were there" if kept else ""
-        console.say(f"{made} pairs made{there}, {failed} photos failed in {seconds:.1f} s", error=bool(failed))
+        code = make(run, console, flags["as_json"])
     sys.exit(code)
+
+
+def make(run: Synth, console: Console, as_json: bool) -> int:
+    """Make the pairs and tell of it; gives the exit code."""
+    if run.passed_over:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(run.passed_over.items()))
+        console.say(f"note: passed over, as these kinds are not read: {kinds}")
+    console.say(f"{run.options.preset}: {counted(run.total, 'pair')} of {counted(len(run.tasks), 'photo')}")
+    kept, failed, interrupted, started = len(run.records), 0, False, time.monotonic()
+    with contextlib.closing(run.results()) as results:
+        try:
+            for result in results:
+                failed += result.error is not None
+                show(result, console, as_json)
+        except KeyboardInterrupt:
+            interrupted = True
+    made, seconds = run.count() - kept, time.monotonic() - started
+    code = INTERRUPTED if interrupted else exit_code(failed, made + kept)
+    if as_json:
+        total = {"pairs": made, "failed": failed, "seconds": round(seconds, 3), "exit_code": code}
+        click.echo(json.dumps({"summary": total}))
+    there = f", {kept} {'was' if kept == 1 else 'were'} there" if kept else ""
+    text = f"{counted(made, 'pair')} made{there}, {counted(failed, 'photo')} failed in {seconds:.1f} s"
+    text = f"Interrupted: {text}; --resume goes on" if interrupted else text
+    console.say(text, error=interrupted or bool(failed))
+    return code
+
+
+def show(result: Result, console: Console, as_json: bool) -> None:
+    """What became of one photo."""
+    if as_json:
+        click.echo(json.dumps({**vars(result), "source": str(result.source)}))
+    if result.error is not None:
+        console.say(f"FAILED {shown(result.source)}: {result.error} {result.hint or ''}".rstrip(), error=True)
+    console.advance()
+
+
+def exit_code(failed: int, pairs: int) -> int:
+    """Of a run after which there are so many pairs."""
+    return DONE if not failed else SOME_FAILED if pairs else ALL_FAILED
+
+
+def counted(count: int, noun: str) -> str:
+    """1 pair, 2 pairs."""
+    return f"{count} {noun}{'s' * (count != 1)}"

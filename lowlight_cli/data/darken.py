@@ -110,6 +110,17 @@ CAMERA_RANGES: Mapping[str, Range] = {
 """`noise` is drawn evenly on a logarithmic scale. Half of all pictures are not smoothed, half not compressed."""
 NIGHT_RANGES: Mapping[str, Range] = {**CAMERA_RANGES, "stops": (1.5, 6.5)}
 
+PAPER_BOUNDS: Mapping[str, Range] = {"gamma": (0.1, 10), "gain": (0, 10), "noise": (0, 1)}
+CAMERA_BOUNDS: Mapping[str, Range] = {
+    "stops": (0, 16),  # after that even 16 bits are black
+    "noise": (1e-9, 1),  # a logarithmic scale has no zero
+    "balance": (0.1, 10),
+    "tone": (0, 1),
+    "smoothing": (0, 50),
+    "quality": (1, 100),
+}
+"""Within them a range means something and no arithmetic overflows."""
+
 
 def draw_paper(rng: np.random.Generator, ranges: Mapping[str, Range]) -> Paper:
     """Parameters of BA-GAN's data."""
@@ -147,20 +158,32 @@ class Preset:
 
     draw: Callable[[np.random.Generator, Mapping[str, Range]], Darkening]
     ranges: Mapping[str, Range]
+    bounds: Mapping[str, Range]
+    """Of what the ranges may be."""
 
     def with_ranges(self, ranges: Mapping[str, Range]) -> Preset:
-        """A copy with other ranges; a name that the preset does not have is an OptionError."""
+        """A copy with other ranges; a name that the preset does not have, or a range beyond its bounds, is an
+        OptionError."""
         if unknown := sorted(ranges.keys() - self.ranges.keys()):
             raise OptionError(
                 f"This preset draws no {', '.join(unknown)}.", f"It draws {', '.join(self.ranges)} from ranges."
             )
+        for name, (low, high) in ranges.items():
+            least, most = self.bounds[name]
+            if low > high:
+                raise OptionError(f"--{name} {low:.15g}:{high:.15g} ends below its begin.", "Give LOW:HIGH.")
+            if not least <= low <= high <= most:
+                raise OptionError(
+                    f"--{name} {low:.15g}:{high:.15g} is not within {least:g}:{most:g}.",
+                    f"The preset's own range is {self.ranges[name][0]:g}:{self.ranges[name][1]:g}.",
+                )
         return dataclasses.replace(self, ranges={**self.ranges, **ranges})
 
 
 PRESETS: Mapping[str, Preset] = {
-    "paper": Preset(draw_paper, PAPER_RANGES),
-    "camera": Preset(draw_camera, CAMERA_RANGES),
-    "night": Preset(draw_night, NIGHT_RANGES),
+    "paper": Preset(draw_paper, PAPER_RANGES, PAPER_BOUNDS),
+    "camera": Preset(draw_camera, CAMERA_RANGES, CAMERA_BOUNDS),
+    "night": Preset(draw_night, NIGHT_RANGES, CAMERA_BOUNDS),
 }
 
 

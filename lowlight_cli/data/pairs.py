@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from lowlight_cli import picture
 from lowlight_cli.data.darken import PRESETS, Pixels, nightfall, relit
-from lowlight_cli.errors import NoInput, OptionError, PictureError
+from lowlight_cli.errors import NO_INPUT, NoInput, OptionError, PictureError
+
+
+class Unpaired(PictureError):
+    """Files that cannot be told apart or have no partner: found before any work, so it ends as NoInput does."""
+
+    exit_code = NO_INPUT
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ def files_by_stem(folder: Path, prefix: str = "") -> dict[str, Path]:
         if path.suffix.lower() in picture.SUFFIXES and not path.name.startswith("."):
             stem = path.stem.removeprefix(prefix)
             if stem in found:
-                raise PictureError(f"{folder} holds both {found[stem].name} and {path.name}.", "Remove one.")
+                raise Unpaired(f"{folder} holds both {found[stem].name} and {path.name}.", "Remove one.")
             found[stem] = path
     return found
 
@@ -44,8 +50,9 @@ def matched(low: Path, high: Path, prefixes: tuple[str, str] = ("", "")) -> list
     lows, highs = files_by_stem(low, prefixes[0]), files_by_stem(high, prefixes[1])
     if alone := sorted(lows.keys() ^ highs.keys()):
         files = ", ".join(str(lows.get(stem) or highs[stem]) for stem in alone[:5])
-        raise PictureError(
-            f"{len(alone)} pictures have no partner, among them {', '.join(alone[:5])} ({files}).",
+        lack = "1 picture has" if len(alone) == 1 else f"{len(alone)} pictures have"
+        raise Unpaired(
+            f"{lack} no partner, among them {', '.join(alone[:5])} ({files}).",
             "A pair has equal names (suffixes may differ).",
         )
     if not lows:
@@ -55,17 +62,17 @@ def matched(low: Path, high: Path, prefixes: tuple[str, str] = ("", "")) -> list
 
 def natural(text: str) -> tuple[int, str]:
     """Sort key that puts 9 before 10."""
-    return (int(text), "") if text.isdigit() else (1 << 60, text)
+    return (int(text), "") if text.isdecimal() else (1 << 60, text)
 
 
-def eight_bit(path: Path) -> NDArray[np.uint8]:
+def eight_bit(path: Path, *, max_pixels: int = picture.MAX_PIXELS) -> NDArray[np.uint8]:
     """Pixels of a file as (H, W, 3) uint8."""
-    return picture.to_integers(picture.to_float(picture.load(path).pixels), 8)
+    return picture.to_integers(picture.to_float(picture.load(path, max_pixels=max_pixels).pixels), 8)
 
 
-def load_pair(stem: str, low: Path, high: Path) -> Pair:
+def load_pair(stem: str, low: Path, high: Path, *, max_pixels: int = picture.MAX_PIXELS) -> Pair:
     """Decode one pair; unequal sizes are an error."""
-    pair = Pair(stem, eight_bit(low), eight_bit(high))
+    pair = Pair(stem, *(eight_bit(path, max_pixels=max_pixels) for path in (low, high)))
     if pair.low.shape != pair.high.shape:
         raise PictureError(f"{low} is {pair.low.shape[:2]}, {high} is {pair.high.shape[:2]}.", "A pair has one size.")
     return pair

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import jobs, weights
+from lowlight_cli import jobs, picture, weights
 from lowlight_cli.data import pairs
 from lowlight_cli.data.catalog import SETS, DataSet, Layout, Split
 from lowlight_cli.errors import NoInput, OptionError
@@ -65,14 +65,19 @@ def _squashed(name: str) -> str:
 
 def data_root(root: Path | None = None) -> Path:
     """The folder of the data sets: `root`, else `LOWLIGHT_DATA`, else where downloads go."""
-    return (root or Path(os.environ.get(VARIABLE) or weights.home() / "data")).expanduser().absolute()
+    named = root or Path(os.environ.get(VARIABLE) or weights.home() / "data")
+    try:
+        return named.expanduser().absolute()
+    except RuntimeError as error:
+        hint = f"Name the folder of the data sets with --root or {VARIABLE}."
+        raise NoInput(f"There is no folder {named}: nobody here has that name.", hint) from error
 
 
 def find(name: str, root: Path | None = None, split: str = "test") -> Found:
     """The pictures of a split under `root`, which may be the set's own folder, one in it, or one that holds many sets.
 
     Nothing there is a NoInput that says where it was looked for. A picture without its partner, or two of one name,
-    is a PictureError.
+    is an Unpaired.
     """
     data, top = lookup(name), data_root(root)
     if data.parts:
@@ -97,11 +102,11 @@ def find(name: str, root: Path | None = None, split: str = "test") -> Found:
     raise _not_found(data, split, top, "".join(alone[:1]))
 
 
-def load(item: Item) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+def load(item: Item, *, max_pixels: int = picture.MAX_PIXELS) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """An item's dark picture and its truth, (H, W, 3); unequal sizes are a PictureError."""
     if item.high is None:
-        return pairs.eight_bit(item.low), None
-    pair = pairs.load_pair(*item)
+        return pairs.eight_bit(item.low, max_pixels=max_pixels), None
+    pair = pairs.load_pair(*item, max_pixels=max_pixels)
     return pair.low, pair.high
 
 

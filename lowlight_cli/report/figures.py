@@ -61,6 +61,12 @@ class Cell:
     """Over fewer pictures than another model's: such a mean is not ranked."""
     best: bool = False
 
+    @property
+    def text(self) -> str:
+        """Mean ± standard deviation, and the number of pictures where others have more."""
+        text = f"{self.mean} ± {self.std.strip()}" if self.std else self.mean
+        return f"{text} (n = {self.n})" if self.partial and self.n else text
+
 
 def columns(document: Mapping[str, Any]) -> list[Column]:
     """All metrics of a document, those at the truth's mean last."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lowlight_cli import atomic
 from lowlight_cli.report.document import printable
-from lowlight_cli.report.figures import cells, columns, quantity
+from lowlight_cli.report.figures import Cell, cells, columns, quantity
 
 
 def markdown(document: Mapping[str, Any]) -> str:
@@ -26,7 +27,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         lines += ["", *speed_table(models)]
     warnings = dict.fromkeys(model["overlap"] for model in models if model["overlap"])
     notes = [*document["notices"], *(f"{text} ({trained_on(models, text)})" for text in warnings)]
-    lines += ["", *(f"- {note}" for note in notes)] if notes else []
+    lines += ["", *(f"- {printable(note)}" for note in notes)] if notes else []
     return "\n".join(lines) + "\n"
 
 
@@ -38,14 +39,19 @@ def figures_table(document: Mapping[str, Any]) -> list[str]:
         *(f"{column.title} {column.arrow}" + (f" ({column.unit})" * bool(column.unit)) for column in found),
     ]
     rows = zip(*(cells(document, column) for column in found), strict=True)
-    return table(heads, [[f"`{m['model']}`", *map(cell, row)] for m, row in zip(document["models"], rows, strict=True)])
+    return table(heads, [[code(m["model"]), *map(cell, row)] for m, row in zip(document["models"], rows, strict=True)])
 
 
-def cell(figure: Any) -> str:
+def cell(figure: Cell) -> str:
     """Mean ± standard deviation; the best in bold, fewer pictures than the others with their number."""
-    text = f"{figure.mean} ± {figure.std.strip()}" if figure.std else figure.mean
-    text = f"**{text}**" if figure.best else text
-    return f"{text} (n = {figure.n})" if figure.partial and figure.n else text
+    return f"**{figure.text}**" if figure.best else figure.text  # the best never lacks pictures
+
+
+def code(name: str) -> str:
+    """A name as code, on one line, behind more backticks than it has in a row."""
+    text = printable(name)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
 
 
 def speed_table(models: list[Mapping[str, Any]]) -> list[str]:
@@ -57,13 +63,13 @@ def speed_table(models: list[Mapping[str, Any]]) -> list[str]:
         heading, unit, _ = quantity(key, None)
         heads.append(f"{heading} ({unit})" if unit else heading)
     return table(
-        ["model", *heads], [[f"`{name}`", *(quantity(k, speed.get(k))[2] for k in keys)] for name, speed in told]
+        ["model", *heads], [[code(name), *(quantity(k, speed.get(k))[2] for k in keys)] for name, speed in told]
     )
 
 
 def trained_on(models: list[Mapping[str, Any]], overlap: str) -> str:
     """The models that a warning is about."""
-    return ", ".join(f"`{model['model']}`" for model in models if model["overlap"] == overlap)
+    return ", ".join(code(model["model"]) for model in models if model["overlap"] == overlap)
 
 
 def table(heads: list[str], rows: list[list[str]]) -> list[str]:
@@ -76,4 +82,4 @@ def table(heads: list[str], rows: list[list[str]]) -> list[str]:
 
 def write_markdown(document: Mapping[str, Any], path: Path) -> None:
     """Write summary.md, whole or not at all."""
-    atomic.write(path, markdown(document).encode("utf-8"))
+    atomic.write(path, markdown(document).encode("utf-8", "backslashreplace"))

@@ -10,7 +10,6 @@ import dataclasses
 import datetime
 import hashlib
 import json
-import math
 import os
 import platform
 import time
@@ -25,13 +24,13 @@ from numpy.typing import NDArray
 
 from lowlight_cli import __version__, packages, picture
 from lowlight_cli.data import sets
-from lowlight_cli.errors import LowlightError, OptionError, OutputExists
-from lowlight_cli.metrics import METRICS, OpenMetric, find, open_metric
+from lowlight_cli.errors import LowlightError, PictureError
 from lowlight_cli.report import Row
 from lowlight_cli.runners import RunnerOptions
-from lowlight_cli.tasks.contestants import INPUT, Contestant, contestants
+from lowlight_cli.tasks.benchmark_metrics import described, digests, gaps, opened, rounded, spread
+from lowlight_cli.tasks.benchmark_rows import KeptRows
+from lowlight_cli.tasks.contestants import INPUT, TRUTH, Contestant, contestants
 
-ROWS = "rows.jsonl"
 AHEAD = 4
 """Pictures that wait to be scored."""
 FIDELITY = ("psnr", "ssim", "psnr_gtmean", "ssim_gtmean", "mae", "ciede2000")
@@ -56,6 +55,8 @@ class BenchmarkOptions:
     split: str = "test"
     metrics: tuple[str, ...] = ()
     limit: int | None = None
+    max_pixels: int = picture.MAX_PIXELS
+    """Larger pictures are refused."""
     results: Path | None = None
     resume: bool = False
     runner: RunnerOptions = dataclasses.field(default_factory=RunnerOptions)
@@ -70,12 +71,22 @@ class Benchmark:
         self.found = sets.find(options.dataset, options.root, options.split)
         self.items = self.found.items[: options.limit]
         names = options.metrics or (FIDELITY if self.found.data.truth else LOOKS)
-        self.metrics = opened(names, truth=self.found.data.truth, offline=options.runner.offline)
-        self.contestants = contestants(options.models, options.images, self.items, options.runner)
+        self.metrics, left_out = opened(names, truth=self.found.data.truth, offline=options.runner.offline)
+        self.notices = (*self.found.notices, *left_out)
+        self.measured = digests(self.metrics)
+        self.contestants = contestants(
+            options.models, options.images, self.items, options.runner, max_pixels=options.max_pixels
+        )
         self.rows: list[Row] = []
-        self.problems: dict[str, str] = {}
+        self.problems: dict[str, LowlightError] = {}
         """Models that did not open at all, and why."""
-        self.kept = kept_rows(options) if options.results else {}
+        self.unmeasured: dict[str, str] = {}
+        """Metrics that could not be had of some picture, and why."""
+        self.unkept = ""
+        """Why a row or its picture could not be written; the figures are not lost by that."""
+        self.pictured: set[tuple[str, str]] = set()
+        """(model, picture) of the outputs that lie there and belong to the rows of this run."""
+        self.kept = KeptRows(options.results, resume=options.resume) if options.results else None
 
     @property
     def total(self) -> int:
@@ -94,7 +105,7 @@ class Benchmark:
                 try:
                     contestant.open()
                 except LowlightError as error:
-                    self.problems[contestant.name] = str(error)
+                    self.problems[contestant.name] = error
                     rows = iter([failed(contestant.name, item.name, error) for item in self.items])
                 else:
                     rows = self.rows_of(contestant, pool)
@@ -116,10 +127,11 @@ class Benchmark:
     def one(self, contestant: Contestant, item: sets.Item, pool: ThreadPoolExecutor) -> Future[Row] | Row:
         """Enhance one picture; its scores follow."""
         try:
-            low, high = sets.load(item)
+            low, high = sets.load(item, max_pixels=self.options.max_pixels)
             key = self.key(contestant, item.name, low, high)
-            if key in self.kept and self.is_complete(contestant, self.kept[key]):
-                return self.kept[key]
+            if self.kept and (row := self.kept.find(key, contestant.name, item.name, self.measured)):
+                self.pictured.add((row.model, row.picture))
+                return row
             started = time.perf_counter()
             output = contestant(item, low)
             seconds = time.perf_counter() - started
@@ -137,46 +149,54 @@ class Benchmark:
         """All metrics of one output; the output and the row are written down."""
         output = images[0]
         try:
-            values = {name: rounded(metric(*images)) for name, metric in self.metrics.items()}
+            values = self.values(images)
             size = (output.shape[1], output.shape[0])
             row = Row(contestant.name, item.name, *size, seconds if contestant.runs else None, values, None)
-            if self.options.results:
-                path = self.picture_path(contestant.name, item.name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                picture.save(picture.from_array(output), path)
-                self.keep(key, row)
         except Exception as error:  # noqa: BLE001 - the boundary of one picture
             return failed(contestant.name, item.name, error)
+        if self.kept:
+            self.keep(self.kept, key, row, output)
         return row
 
-    def keep(self, key: str, row: Row) -> None:
-        """Append the row to what `--resume` reads: one write, so that no line is torn by a second thread."""
-        line = json.dumps({"key": key, "row": dataclasses.asdict(row)}) + "\n"
-        with (self.options.results / ROWS).open("a", encoding="utf-8") as file:
-            file.write(line)
+    def values(self, images: tuple[Pixels, Any, Pixels]) -> dict[str, float | None]:
+        """The metrics; one that cannot be had of this picture is None, unless that is all of them."""
+        found, errors = {}, []
+        for name, metric in self.metrics.items():
+            try:
+                found[name] = rounded(metric(*images))
+            except LowlightError as error:
+                found[name] = None
+                errors.append(error)
+                self.unmeasured.setdefault(name, str(error))
+        if len(errors) == len(found):
+            raise errors[0]
+        return found
+
+    def keep(self, kept: KeptRows, key: str, row: Row, output: Pixels) -> None:
+        """Write down what `--resume` reads."""
+        try:
+            kept.write(key, row, self.measured, output)
+            self.pictured.add((row.model, row.picture))
+        except PictureError as error:
+            self.unkept = str(error)
+        except OSError as error:
+            self.unkept = f"Cannot write to {kept.folder}: {error.strerror or error}. Free some space on its disk."
 
     def key(self, contestant: Contestant, name: str, low: Pixels, high: Pixels | None) -> str:
-        """What a row depends on: the contestant, the pixels, and the set of metrics is checked beside it."""
-        digest = hashlib.sha256(json.dumps([contestant.identity(name), name, self.found.data.name]).encode())
+        """What a row depends on: this version, the contestant, the pixels; the metrics are checked beside it."""
+        shapes = [None if image is None else image.shape for image in (low, high)]
+        told = [__version__, contestant.identity(name), name, self.found.data.name, shapes]
+        digest = hashlib.sha256(json.dumps(told).encode())
         for image in (low, high):
             digest.update(b"" if image is None else np.ascontiguousarray(image).tobytes())
         return digest.hexdigest()
 
-    def is_complete(self, contestant: Contestant, row: Row) -> bool:
-        """Whether a kept row has all metrics, and its output is there."""
-        return self.metrics.keys() <= row.metrics.keys() and self.picture_path(contestant.name, row.picture).is_file()
-
-    def picture_path(self, model: str, name: str) -> Path:
-        """Where an output lies."""
-        return self.options.results / "pictures" / model / f"{name.replace('/', '_')}.png"
-
     def picture_of(self, model: str, name: str) -> Path | None:
-        """For the report: an output, or the words `input` and `truth`."""
+        """For the report: an output of this run, or the words `input` and `truth`."""
         item = next((item for item in self.items if item.name == name), None)
-        if model in ("input", "truth") and item is not None:
-            return item.low if model == "input" else item.high
-        path = self.picture_path(model, name)
-        return path if path.is_file() else None
+        if model in (INPUT, TRUTH) and item is not None:
+            return item.low if model == INPUT else item.high
+        return self.kept.picture(model, name) if self.kept and (model, name) in self.pictured else None
 
     def document(self, speeds: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Everything that a reader needs to trust and repeat the figures."""
@@ -193,7 +213,12 @@ class Benchmark:
             "command": options.command,
             "versions": {"lowlight": __version__, **packages.versions()},
             "machine": machine(),
-            "notices": [*self.found.notices, *limited(self.found, self.items), *([data.note] if data.note else [])],
+            "notices": [
+                *self.notices,
+                *limited(self.found, self.items),
+                *gaps(self.rows, [*self.metrics]),
+                *([data.note] if data.note else []),
+            ],
             "metrics": {name: described(metric) for name, metric in self.metrics.items()},
             "models": [
                 self.summary(contestant, (speeds or {}).get(contestant.name)) for contestant in self.contestants
@@ -216,77 +241,16 @@ class Benchmark:
         }
 
 
-def opened(names: Sequence[str], *, truth: bool, offline: bool) -> dict[str, OpenMetric]:
-    """The metrics, ready; one that this set cannot have is an OptionError."""
-    chosen = list(dict.fromkeys(METRICS if "all" in names else names))
-    if "all" in names:
-        chosen = [name for name in chosen if not find(name).missing(truth=truth, source=True)]
-    for name in chosen:
-        if lacks := find(name).missing(truth=truth, source=True):
-            raise OptionError(f"The metric {name} needs {lacks}, which this set does not have.", "Leave it out.")
-    return {name: open_metric(name, offline=offline) for name in chosen}
-
-
-def kept_rows(options: BenchmarkOptions) -> dict[str, Row]:
-    """Make the folder of results; gives the rows that an earlier run left there, if they may be used."""
-    folder = options.results
-    try:
-        if not options.resume and folder.is_dir() and any(folder.iterdir()):
-            raise OutputExists(f"{folder} is not empty.", "Use --resume to go on there, or another --results.")
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = (folder / ROWS).read_text(encoding="utf-8").splitlines() if (folder / ROWS).exists() else []
-    except OSError as error:
-        raise OptionError(f"{folder} cannot be used: {error.strerror}.", "Choose another --results.") from error
-    rows = {}
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            rows[entry["key"]] = Row(**entry["row"])
-        except (ValueError, KeyError, TypeError):
-            continue  # a line that a killed run left unfinished
-    return rows
-
-
 def failed(model: str, name: str, error: Exception) -> Row:
     """The row of a picture that gave no figures."""
     text = str(error) if isinstance(error, LowlightError) else f"{type(error).__name__}: {error}"
     return Row(model, name, None, None, None, {}, text)
 
 
-def rounded(value: float) -> float | None:
-    """A score as it is kept; None where it could not be measured."""
-    return None if math.isnan(value) else round(float(value), 6)
-
-
-def spread(values: Sequence[float | None]) -> dict[str, Any] | None:
-    """Mean, standard deviation (of these pictures, not of a sample) and number; None without any."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    finite = all(math.isfinite(value) for value in known)
-    return {
-        "mean": float(np.mean(known)),
-        "std": float(np.std(known)) if finite else 0.0,
-        "n": len(known),
-    }
-
-
 def limited(found: sets.Found, items: Sequence[sets.Item]) -> list[str]:
     """A notice where --limit left pictures out."""
     left = len(found.items) - len(items)
     return [f"Only the first {len(items)} of {len(found.items)} pictures were used (--limit)."] if left else []
-
-
-def described(metric: OpenMetric) -> dict[str, Any]:
-    """What a reader must know of a metric."""
-    about = metric.metric
-    return {
-        "title": about.label,
-        "unit": about.unit,
-        "higher_is_better": about.higher_is_better,
-        "definition": about.definition,
-        "files": dict(metric.files),
-    }
 
 
 def machine() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,8 @@ from lowlight_cli.data import pairs
 from lowlight_cli.data.sets import Item
 from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import NoInput, OptionError, PictureError
-from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.runners import RunnerOptions, check_options, open_runner
 
 Pixels = NDArray[np.uint8]
 INPUT, TRUTH = "input", "truth"
@@ -57,7 +59,8 @@ class Model:
         self.spec = manifest.find(name)
         # What is asked of networks, a back end or a device, means nothing to a classical method.
         self.options = RunnerOptions(threads=options.threads) if self.spec.classical else options
-        self.name, self.training = name, self.spec.training
+        # Whoever brings weights knows what they were trained on; the row tells it of its own.
+        self.name, self.training = name, {} if self.options.weights else self.spec.training
         self.enhancer: Enhancer | None = None
         self.ran: dict[str, Any] = {}
 
@@ -103,27 +106,35 @@ class Pictures:
 
     runs = False
 
-    def __init__(self, name: str, folder: Path, items: Sequence[Item]) -> None:
-        self.name, self.folder, self.training = name, folder, {}
+    def __init__(self, name: str, folder: Path, items: Sequence[Item], max_pixels: int) -> None:
+        self.name, self.folder, self.training, self.max_pixels = name, folder, {}, max_pixels
         if not folder.is_dir():
             raise NoInput(f"There is no folder {folder}.", "--images takes PATH or NAME=PATH.")
         files = pairs.files_by_stem(folder)
-        names = {item: {item.name, item.low.stem, item.high.stem if item.high else item.name} for item in items}
-        self.files = {item.name: next((files[n] for n in names[item] if n in files), None) for item in items}
-        if lost := [name for name, path in self.files.items() if path is None]:
-            raise PictureError(
+        found = {item.name: output_of(item, files) for item in items}
+        if lost := [name for name, path in found.items() if path is None]:
+            raise pairs.Unpaired(
                 f"{folder} has no picture for {len(lost)} of {len(items)}, among them {', '.join(lost[:5])}.",
                 "Each output bears the name of its input; the suffix may differ.",
             )
+        owners: dict[Path, str] = {}
+        for item, path in found.items():
+            if (other := owners.setdefault(path, item)) != item:
+                raise pairs.Unpaired(f"{path} would be the output of both {other} and {item}.", f"Name one {item}.png.")
+        self.files = found
 
     def open(self) -> None:
         """Nothing to load."""
 
     def __call__(self, item: Item, low: Pixels) -> Pixels:
         """See `Contestant`."""
-        output = pairs.eight_bit(self.files[item.name])
+        output = pairs.eight_bit(self.files[item.name], max_pixels=self.max_pixels)
         if output.shape != low.shape:
-            raise PictureError(f"{self.files[item.name]} is {output.shape[:2]}, the input is {low.shape[:2]}.", "")
+            (height, width), (high, wide) = output.shape[:2], low.shape[:2]
+            raise PictureError(
+                f"{self.files[item.name]} is {width}x{height}, the input is {wide}x{high}.",
+                "Outputs are scored at the input's size: make this one again, uncropped and not enlarged.",
+            )
         return output
 
     def identity(self, name: str) -> list[Any]:
@@ -158,26 +169,58 @@ class Unchanged(Pictures):
         return {**super().about(), "title": "The dark pictures as they are", "kind": "input"}
 
 
+def output_of(item: Item, files: Mapping[str, Path]) -> Path | None:
+    """The file that bears an item's name, its input's or its truth's; two such files are an error, not a choice."""
+    stems = dict.fromkeys((item.name, item.low.stem, item.high.stem if item.high else item.name))
+    found = [files[stem] for stem in stems if stem in files]
+    if len(found) > 1:
+        raise pairs.Unpaired(f"Both {found[0]} and {found[1]} may be the output of {item.name}.", "Remove one of them.")
+    return found[0] if found else None
+
+
 def contestants(
-    models: Sequence[str], images: Sequence[str], items: Sequence[Item], options: RunnerOptions
+    models: Sequence[str], images: Sequence[str], items: Sequence[Item], options: RunnerOptions, *, max_pixels: int
 ) -> list[Contestant]:
     """The input, the models (`all`: every one of the manifest), the folders; two of one name are an error."""
-    names = list(dict.fromkeys(name for model in models for name in (manifest.models() if model == "all" else [model])))
-    folders = [Pictures(*named(text), items) for text in images]
-    found: list[Contestant] = [Unchanged(), *(Model(name, options) for name in names if name != INPUT), *folders]
-    seen: set[str] = set()
-    for contestant in found:
-        if contestant.name in seen or contestant.name == TRUTH:
-            raise OptionError(f"Two contestants are called {contestant.name!r}.", "Use --images OTHER_NAME=PATH.")
-        seen.add(contestant.name)
+    names = dict.fromkeys(name for model in models for name in (manifest.models() if model == "all" else [model]))
+    own = [Model(name, options) for name in names if name != INPUT]
+    if not own and not images:
+        raise OptionError("Nothing to score: the input is always in the table.", "Name a --model, or --images DIR.")
+    refuse_unheard([model.spec for model in own], options)
+    found: list[Contestant] = [Unchanged(), *own]
+    seen = {contestant.name for contestant in found}
+    for name, folder in map(named, images):
+        if name in (INPUT, TRUTH):
+            raise OptionError(f"The name {name!r} is reserved.", "Use --images OTHER_NAME=PATH.")
+        if name in seen:
+            raise OptionError(f"Two contestants are called {name!r}.", "Use --images OTHER_NAME=PATH.")
+        seen.add(name)
+        found.append(Pictures(name, folder, items, max_pixels))
     return found
 
 
+def refuse_unheard(specs: Sequence[ModelSpec], options: RunnerOptions) -> None:
+    """An OptionError for what is asked of a network where there is none, or of one where there are several."""
+    if options.weights and len(specs) != 1:
+        raise OptionError(f"--weights fits one model, here are {len(specs)}.", "Name one --model.")
+    if not all(spec.classical for spec in specs):
+        return
+    for spec in specs:
+        check_options(spec, options)
+    asked = {"backend": ("auto",), "device": ("auto", "cpu"), "precision": ("auto", "fp32")}
+    for name, idle in asked.items():
+        if (value := getattr(options, name)) not in idle:
+            raise OptionError(f"No network is there to take --{name} {value}.", "Leave it out, or name a --model.")
+
+
 def named(text: str) -> tuple[str, Path]:
-    """(name, folder) of PATH or NAME=PATH."""
+    """(name, folder) of PATH or NAME=PATH; what is a folder as it stands is a PATH."""
     name, equals, path = text.partition("=")
-    folder = Path(path if equals else text)
-    name = name if equals else folder.resolve().name
+    if not equals or Path(text).is_dir():
+        folder = Path(text)
+        name = Path(os.path.abspath(folder)).name  # noqa: PTH100 - resolve() fails on a link to itself
+    else:
+        folder = Path(path)
     if not name or name in (".", "..") or {"/", "\\", "\0"} & {*name}:
         raise OptionError(f"{name!r} cannot be the name of a row.", "Use --images NAME=PATH with a plain name.")
     return name, folder

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,7 @@ class Worker:
     @classmethod
     def start(cls, model: str, backend: str, options: RunnerOptions) -> Worker:
         """Start it; it opens its model by itself."""
-        told = json.dumps(
-            {
-                "backend": "auto" if backend == CLASSICAL else backend,
-                "device": options.device,
-                "threads": options.threads,
-                "offline": options.offline,
-            }
-        )
+        told = json.dumps(asked(backend, options))
         words = [sys.executable, "-m", __name__, model, told]
         return cls(model, backend, subprocess.Popen(words, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, text=True))
 
@@ -62,6 +56,15 @@ class Worker:
     def stop(self) -> None:
         """End it."""
         self.process.communicate()
+
+
+def asked(backend: str, options: RunnerOptions) -> dict[str, Any]:
+    """What a worker opens its model with: all that the run was told; of a classical method, what such a one takes."""
+    told: dict[str, Any] = {"threads": options.threads, "offline": options.offline}
+    if backend == CLASSICAL:
+        return told
+    weights = str(options.weights.resolve()) if options.weights else None
+    return {**told, "backend": backend, "device": options.device, "precision": options.precision, "weights": weights}
 
 
 def measure(names: Sequence[str], options: RunnerOptions) -> dict[str, list[dict[str, Any]]]:
@@ -85,10 +88,12 @@ def measure_one(spec: ModelSpec, options: RunnerOptions) -> list[dict[str, Any]]
 
 
 def backends(spec: ModelSpec, options: RunnerOptions) -> tuple[str, ...]:
-    """What to measure: the back end asked for, or both."""
+    """What to measure: the back end asked for, or both; the ONNX files are fp32."""
     if spec.classical:
         return (CLASSICAL,)
-    return ("onnx", "torch") if options.backend == "auto" else (options.backend,)
+    if options.backend != "auto":
+        return (options.backend,)
+    return ("torch",) if options.precision not in ("auto", "fp32") else ("onnx", "torch")
 
 
 def figures(answers: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
@@ -111,7 +116,10 @@ def work(model: str, told: str) -> None:
     """The worker: one run for each line on stdin."""
     import lowlight_cli as lowlight
 
-    enhancer = lowlight.open_model(model, **json.loads(told))
+    options = json.loads(told)
+    if options.get("weights"):
+        options["weights"] = Path(options["weights"])
+    enhancer = lowlight.open_model(model, **options)
     picture = (np.random.default_rng(0).random((SIZE[1], SIZE[0], 3)) ** 2 * 80).astype(np.uint8)
     for _ in sys.stdin:
         started = time.perf_counter()
@@ -121,7 +129,19 @@ def work(model: str, told: str) -> None:
 
 
 def peak_memory() -> float | None:
-    """Most memory that this process had resident, in MB; None where the system does not tell."""
+    """Most memory that this process had resident, in MB; None where the system does not tell.
+
+    Not `getrusage` on Linux: its peak begins with that of the process that started this one.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return round(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6, 1)
+    except (OSError, StopIteration):
+        return peak_of_usage()
+
+
+def peak_of_usage() -> float | None:
+    """The same from `getrusage`, in bytes on macOS."""
     try:
         import resource
     except ImportError:

@@ -1,30 +1,28 @@
 """Make pairs of low-light and normal-light pictures from normal photos.
 
-A pair depends on the seed, the photo's path below its folder, and the number of its copy: not on the other photos,
-the number of workers or an interruption. `synth.jsonl` keeps every drawn parameter, a line a pair.
+A pair depends on the seed, the options that say how it is made (preset, ranges, crop, depth), the photo, its path
+below the input and the number of its copy: not on the other photos, the number of workers or an interruption. Only
+which photos are kept for tests depends on all of them. `synth.jsonl` keeps every drawn parameter, a line a pair.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-import json
-import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import atomic, jobs, picture
+from lowlight_cli import jobs, picture
 from lowlight_cli.data.darken import PRESETS, Preset, Range, from_record
 from lowlight_cli.errors import LowlightError, NoInput, OptionError, OutputExists, PictureError
-
-RECORDS, SETTINGS = "synth.jsonl", "synth.json"
+from lowlight_cli.tasks import synth_records, synth_workers
+from lowlight_cli.tasks.synth_records import Record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +44,7 @@ class SynthOptions:
     depth: Literal[8, 16] = 8
     workers: int = 1
     resume: bool = False
+    max_pixels: int = picture.MAX_PIXELS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,63 +74,80 @@ class Synth:
     def __init__(self, options: SynthOptions) -> None:
         self.options = options
         self.preset = checked_preset(options)
+        synth_records.refuse_unreachable(options.out)
         found = jobs.unique(jobs.gather(options.inputs, options.out))
         if not found:
             raise NoInput(f"There are no pictures in {', '.join(options.inputs)}.", "Name folders of normal photos.")
+        refuse_equal_names(found)
         self.tasks = planned(found, options)
-        self.records = prepare_folder(options)
+        kept = synth_records.prepare(options.out, settings(options, found), resume=options.resume)
+        synth_records.refuse_other_content(kept, {f.relative.as_posix(): f.source for f in found if not f.problem})
+        self.records = [record for record in kept if self.agrees(record)]
+        """Of all pairs that are there."""
+        self.passed_over = jobs.passed_over(options.inputs)
+        """Kinds of pictures that are not read, and how many of each lie among the photos."""
+
+    @functools.cached_property
+    def plan(self) -> dict[tuple[str, str], tuple[str, int]]:
+        """(folder, name) of every pair in order -> (photo, number of the copy)."""
+        return {pair[:2]: (task.relative, pair[2]) for task in self.tasks for pair in task.pairs}
 
     @property
     def total(self) -> int:
         """Pairs asked for."""
         return sum(len(task.pairs) for task in self.tasks)
 
+    def count(self) -> int:
+        """Pairs that are there now; those of a photo that was interrupted too."""
+        return sum(self.agrees(record) for record in synth_records.load(self.options.out))
+
+    def agrees(self, record: Record) -> bool:
+        """Whether a record is what the plan says of its pair, if it says anything."""
+        made = (record["photo"], record.get("copy"))
+        return self.plan.get((record["folder"], record["name"]), made) == made
+
     def results(self) -> Iterator[Result]:
-        """Do it: a result for every photo, in the order in which they are finished."""
+        """Do it: a result for every photo that lacks pairs, in the order in which they are finished."""
         done = {(record["folder"], record["name"]) for record in self.records}
-        left = [dataclasses.replace(task, pairs=missing(task, self.options.out, done)) for task in self.tasks]
-        with (self.options.out / RECORDS).open("a", encoding="utf-8") as file:
-            for result, records in self.made([task for task in left if task.pairs]):
-                self.records += records
-                file.writelines(json.dumps(record) + "\n" for record in records)
-                file.flush()
-                yield result
-        self.write_records()
-
-    def made(self, tasks: Sequence[Task]) -> Iterator[tuple[Result, list[dict[str, Any]]]]:
-        """Results with the records of the pairs, from as many processes as asked for."""
-        if self.options.workers == 1 or len(tasks) < 2:
-            yield from (work(task, self.options, self.preset) for task in tasks)
-            return
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.options.workers, mp_context=context) as pool:
-            try:
-                futures = [pool.submit(work, task, self.options, self.preset) for task in tasks]
-                for future in as_completed(futures):
-                    yield future.result()
-            except BrokenProcessPool as error:
-                raise LowlightError(
-                    "A worker was killed, perhaps because memory ran out.", "Go on with --resume and fewer --workers."
-                ) from error
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-    def write_records(self) -> None:
-        """All records in the order of the plan, whatever the order they were made in."""
-        place = {pair[:2]: k for k, pair in enumerate(pair for task in self.tasks for pair in task.pairs)}
-        kept = {(record["folder"], record["name"]): record for record in self.records}
-        lines = [json.dumps(kept[key]) for key in sorted(kept.keys() & place.keys(), key=place.__getitem__)]
-        atomic.write(self.options.out / RECORDS, "".join(f"{line}\n" for line in lines).encode())
+        left = [
+            dataclasses.replace(task, pairs=tuple(pair for pair in task.pairs if pair[:2] not in done))
+            for task in self.tasks
+        ]
+        make = functools.partial(work, options=self.options, preset=self.preset)
+        for result, records in synth_workers.each(make, [task for task in left if task.pairs], self.options.workers):
+            self.records += records
+            yield result
+        place = {key: number for number, key in enumerate(self.plan)}
+        self.records.sort(key=lambda record: place.get((record["folder"], record["name"]), len(place)))
+        synth_records.rewrite(self.options.out, self.records)
 
 
 def checked_preset(options: SynthOptions) -> Preset:
     """The preset with the user's ranges; nonsense is an OptionError."""
-    for name, (low, high) in options.ranges.items():
-        if not 0 <= low <= high or (name == "noise" and low == 0) or not np.isfinite(high):
-            raise OptionError(f"--{name} {low:g}:{high:g} is no range.", "Give LOW:HIGH, two numbers from zero on.")
     if options.preset not in PRESETS:
         raise OptionError(f"There is no preset {options.preset!r}.", f"There are {', '.join(PRESETS)}.")
     return PRESETS[options.preset].with_ranges(options.ranges)
+
+
+def settings(options: SynthOptions, found: Sequence[jobs.Found]) -> dict[str, Any]:
+    """What must be equal for a run to be resumed."""
+    names = ("preset", "count", "test", "crop", "seed", "depth")
+    ranges = {name: list(span) for name, span in options.ranges.items()}
+    photos = [f.relative.as_posix() for f in found]
+    return {**{name: getattr(options, name) for name in names}, "ranges": ranges, "photos": photos}
+
+
+def refuse_equal_names(found: Sequence[jobs.Found]) -> None:
+    """Two photos whose pairs would have one name are an error that names them."""
+    names: dict[str, Path] = {}
+    for item in found:
+        if not item.problem and (other := names.setdefault(pair_name(item), item.source)) is not item.source:
+            raise OutputExists(f"{other} and {item.source} would give pairs of one name.", "Rename one of them.")
+
+
+def pair_name(photo: jobs.Found) -> str:
+    """What the names of a photo's pairs begin with; no dot, or nobody would see them."""
+    return photo.relative.with_suffix("").as_posix().replace("/", "_").lstrip(".") or "photo"
 
 
 def planned(found: Sequence[jobs.Found], options: SynthOptions) -> list[Task]:
@@ -153,102 +169,55 @@ def planned(found: Sequence[jobs.Found], options: SynthOptions) -> list[Task]:
 def tasks_of(found: Sequence[jobs.Found], count: int, folder: str) -> list[Task]:
     """`count` pairs from these photos in turn."""
     digits = len(str(-(-count // len(found)) - 1))
-    tasks, names = [], {}
+    tasks = []
     for number, item in enumerate(found):
-        relative = item.relative.as_posix()
-        stem = item.relative.with_suffix("").as_posix().replace("/", "_")
-        if (other := names.setdefault(stem, relative)) != relative:
-            raise OutputExists(f"{other} and {relative} would give pairs of one name.", "Rename one of them.")
         copies = range(len(range(number, count, len(found))))
-        pairs = tuple((folder, f"{stem}-{copy:0{digits}}.png", copy) for copy in copies)
-        tasks.append(Task(item.source, relative, pairs, item.problem))
+        pairs = tuple((folder, f"{pair_name(item)}-{copy:0{digits}}.png", copy) for copy in copies)
+        tasks.append(Task(item.source, item.relative.as_posix(), pairs, item.problem))
     return [task for task in tasks if task.pairs]
 
 
-def prepare_folder(options: SynthOptions) -> list[dict[str, Any]]:
-    """Make the folder and keep the settings there; gives the records of the run that is resumed."""
-    out, told = options.out, settings(options)
-    try:
-        holds = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-        if holds and not options.resume:
-            raise OutputExists(
-                f"{out} is not empty: it holds {', '.join(holds[:5])}.", "Use --resume, or another --out."
-            )
-        if holds:
-            return resumed(out, told)
-        out.mkdir(parents=True, exist_ok=True)
-        atomic.write(out / SETTINGS, json.dumps(told, indent=2).encode())
-    except OSError as error:
-        raise OptionError(f"{out} cannot be used: {error.strerror}.", "Choose another --out.") from error
-    return []
-
-
-def settings(options: SynthOptions) -> dict[str, Any]:
-    """What must be equal for a run to be resumed."""
-    names = ("preset", "count", "test", "crop", "seed", "depth")
-    ranges = {name: list(span) for name, span in options.ranges.items()}
-    return {**{name: getattr(options, name) for name in names}, "ranges": ranges}
-
-
-def resumed(out: Path, told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The records in a folder whose settings are the same."""
-    try:
-        kept = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OptionError(f"{out} holds no run that can be resumed.", "Choose another --out.") from error
-    if differ := sorted(name for name in told if not isinstance(kept, dict) or kept.get(name) != told[name]):
-        raise OptionError(
-            f"{out} was made with other values of: {', '.join(differ)}.", "Repeat them, or choose another --out."
-        )
-    try:
-        lines = (out / RECORDS).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    return [record for record in map(parsed, lines) if record is not None]
-
-
-def parsed(line: str) -> dict[str, Any] | None:
-    """A record; None for a line that a killed run left unfinished: that pair is made again."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and {"folder", "name"} <= record.keys() else None
-
-
-def missing(task: Task, out: Path, done: set[tuple[str, str]]) -> tuple[tuple[str, str, int], ...]:
-    """The pairs that have no record or a file too few."""
-    return tuple(
-        pair for pair in task.pairs if pair[:2] not in done or not all(path.exists() for path in paths(out, *pair[:2]))
-    )
-
-
-def paths(out: Path, folder: str, name: str) -> tuple[Path, Path]:
-    """Where the low and the high picture of a pair lie."""
-    return out / folder / "low" / name, out / folder / "high" / name
-
-
-def work(task: Task, options: SynthOptions, preset: Preset) -> tuple[Result, list[dict[str, Any]]]:
+def work(task: Task, options: SynthOptions, preset: Preset) -> tuple[Result, list[Record]]:
     """Make the pairs of one photo; whatever fails is its result. Runs in a worker process."""
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
     try:
-        if task.problem:
-            raise PictureError(task.problem, "Check the permissions.")
-        data = task.photo.read_bytes()
-        photo = picture.load(data)
-        if options.crop > min(photo.height, photo.width):
-            raise PictureError(f"It is {photo.width}x{photo.height}.", f"--crop {options.crop} does not fit into it.")
-        source = {"photo": task.relative, "photo_sha256": hashlib.sha256(data).hexdigest()}
+        photo, source = opened(task, options)
         for folder, name, copy in task.pairs:
-            record = {"folder": folder, "name": name, **source, **drawn(task, copy, photo.pixels, options, preset)}
-            write(record, photo.pixels, options)
+            if synth_workers.stopping():
+                break
+            record = {"folder": folder, "name": name, **source, **drawn(task, copy, photo, options, preset)}
+            write(record, photo, options)
+            synth_records.append(options.out, record)
             records.append(record)
-    except LowlightError as error:
-        return Result(task.photo, len(records), error.message, error.hint), records
-    except OSError as error:
-        remedy = "Check the path, its permissions and the space on the disk."
-        return Result(task.photo, len(records), f"{error.strerror or error}: {error.filename or ''}", remedy), records
+    except Exception as error:  # noqa: BLE001 - the boundary of one photo
+        failure = told(error)
+        return Result(task.photo, len(records), failure.message, failure.hint), records
     return Result(task.photo, len(records)), records
+
+
+def opened(task: Task, options: SynthOptions) -> tuple[NDArray, dict[str, str]]:
+    """A photo's pixels, and what a record says of it."""
+    if task.problem:
+        raise PictureError(task.problem, "Check the permissions.")
+    if task.photo.exists() and not task.photo.is_file():  # a pipe or a device may never end
+        raise PictureError("This is not a regular file.", "Copy its content to a file first.")
+    data = task.photo.read_bytes()
+    photo = picture.load(data, max_pixels=options.max_pixels)
+    if options.crop > min(photo.height, photo.width):
+        raise PictureError(f"It is {photo.width}x{photo.height}.", f"--crop {options.crop} does not fit into it.")
+    return photo.pixels, {"photo": task.relative, "photo_sha256": hashlib.sha256(data).hexdigest()}
+
+
+def told(error: Exception) -> LowlightError:
+    """Any error of one photo as one that can be shown."""
+    if isinstance(error, LowlightError):
+        return error
+    if isinstance(error, MemoryError):
+        return PictureError("There is not enough memory.", "Go on with --resume and fewer --workers.")
+    if isinstance(error, OSError):
+        remedy = "Check the path, its permissions and the space on the disk."
+        return PictureError(f"{error.strerror or error}: {error.filename or ''}", remedy)
+    return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
 
 
 def drawn(task: Task, copy: int, pixels: NDArray, options: SynthOptions, preset: Preset) -> dict[str, Any]:
@@ -280,7 +249,7 @@ def pair_of(record: Mapping[str, Any], pixels: NDArray, depth: int) -> tuple[NDA
 def write(record: Mapping[str, Any], pixels: NDArray, options: SynthOptions) -> None:
     """Both files of a pair, the low one last."""
     low, high = pair_of(record, pixels, options.depth)
-    low_path, high_path = paths(options.out, record["folder"], record["name"])
+    low_path, high_path = synth_records.paths(options.out, record["folder"], record["name"])
     for path, image in ((high_path, high), (low_path, low)):
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(picture.from_array(image), path)
