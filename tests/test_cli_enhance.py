@@ -176,6 +176,17 @@ def test_json_is_one_line_per_file_with_all_fields_and_a_summary(run: Run, photo
 
 
 @pytest.mark.usefixtures("fakes")
+def test_json_does_not_say_what_made_an_output_that_was_there(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    photo(Path("in/b.png"))
+    photo(Path("out/a.png"))
+    skipped, done, _ = run("enhance", "in", "--out", "out", "--skip-existing", "--json").lines
+    assert (skipped["status"], done["status"]) == ("skipped", "done")
+    names = ("model", "scale", "weights_sha256", "backend", "device", "precision")
+    assert [skipped[name] for name in names] == [None] * len(names)
+    assert None not in [done[name] for name in names]
+
+
 def test_pictures_of_kinds_that_are_not_read_are_counted(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"))
     for name in ("in/b.HEIC", "in/c/d.heic", "in/e.nef", "in/notes.txt", "in/.hidden.gif"):

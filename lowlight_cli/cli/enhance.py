@@ -91,7 +91,10 @@ def command(**flags: Any) -> None:
     options = read_flags(flags)
     piped = flags["inputs"] == ("-",)
     if ("-" in flags["inputs"] and not piped) or (str(flags["out"]) == "-" and not piped):
-        raise OptionError("A pipe takes one picture: `lowlight enhance - --out FILE` or `--out -`.", "")
+        raise OptionError(
+            "A pipe takes one picture: that of stdin, and stdout takes no other.",
+            "`lowlight enhance - --out FILE` or `lowlight enhance - --out - < FILE`.",
+        )
     if piped and str(flags["out"]) == "-" and flags["as_json"]:
         raise OptionError("stdout cannot hold both a picture and JSON.", "Leave out --json, or name a file with --out.")
     if (piped and sys.stdin is None) or ((flags["as_json"] or str(flags["out"]) == "-") and sys.stdout is None):

@@ -287,14 +287,12 @@ def told(error: Exception) -> LowlightError:
 
 def as_json(result: Result, enhancer: Enhancer | None, options: EnhanceOptions) -> dict[str, Any]:
     """A result as the line that `--json` prints: every field always there."""
-    runner = enhancer.runner if enhancer is not None else None
+    # Of what was there already, nobody knows what made it.
+    skipped = result.status == "skipped"
+    runner = None if enhancer is None or skipped else enhancer.runner
     line = dataclasses.asdict(result)
     line |= {"source": str(result.source), "target": str(result.target), "seconds": round(result.seconds, 4)}
-    line |= {"model": options.model, "scale": options.runner.scale}
-    line |= {
-        "weights_sha256": runner.sha256 if runner else None,
-        "backend": runner.backend if runner else None,
-        "device": runner.device if runner else None,
-        "precision": runner.precision if runner else None,
-    }
+    line |= {"model": None if skipped else options.model, "scale": None if skipped else options.runner.scale}
+    line |= {"weights_sha256": runner.sha256 if runner else None}
+    line |= {name: getattr(runner, name) if runner else None for name in ("backend", "device", "precision")}
     return line
