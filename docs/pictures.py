@@ -18,7 +18,8 @@ from lowlight_cli.data.darken import PRESETS
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = ("astronaut", "coffee", "chelsea", "rocket")
-SEEDS = {"paper": 5, "camera": 11, "night": 8}
+SEEDS = {"paper": 1, "camera": 46, "night": 8}
+"""Chosen so that there is something to see: many pictures of `paper` and `camera` are darker than these."""
 HEIGHT, GAP = 260, 6
 SMALL = 130
 

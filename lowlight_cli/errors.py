@@ -7,6 +7,7 @@ LowlightError
 ├── ModelUnavailable    4   unknown model, weights missing, wrong bytes
 ├── DeviceUnavailable   5   the device or back end asked for cannot be had
 ├── PictureError        1   one picture cannot be read, processed or written
+│   └── pairs.Unpaired  3   pictures that should be pairs are not, before any work
 └── OutOfMemory         1   a tile does not fit into memory (the caller may try a smaller one)
 """
 
