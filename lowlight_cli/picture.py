@@ -38,6 +38,7 @@ __all__ = [
     "load",
     "losses",
     "pixel_count",
+    "read",
     "samples",
     "save",
     "to_float",
@@ -64,10 +65,11 @@ def load(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     Raises PictureError for whatever cannot be read whole: no file, no picture, a part missing, an animation, a kind
     that is not supported, more than `max_pixels` pixels (found out before decoding).
     """
-    return picture_decode.decode(source if isinstance(source, bytes) else _read(source), max_pixels)
+    return picture_decode.decode(source if isinstance(source, bytes) else read(source), max_pixels)
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """The bytes of a picture file, for `load`; a folder, a pipe, or what the system will not give is a PictureError."""
     try:
         if path.is_dir():
             raise PictureError("This is a folder, not a picture.", "Name the pictures in it.")

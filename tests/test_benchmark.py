@@ -609,3 +609,10 @@ def test_a_closed_stdout_is_told_and_names_that_are_no_text_are_written(dicm, tm
     done = invoke("--dataset", "DICM", "--root", dicm, "-m", "he", "--results", tmp_path / "r")
     assert done.exit_code == 0, done.exception
     assert (tmp_path / "r" / "pictures" / "he" / "\udcff.png").is_file()
+
+
+def test_a_system_that_tells_no_memory_is_no_error():
+    from lowlight_cli.cli.benchmark import speed_text
+
+    speed = {"latency_median_ms": 1.5, "latency_p95_ms": 2.0, "size": "600x400", "peak_memory_mb": None}
+    assert speed_text(speed | {"gflop_per_megapixel": None}) == "1.5 ms (95 %: 2 ms) at 600x400"

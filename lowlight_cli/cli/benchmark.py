@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.cli.console import Console, shown
-from lowlight_cli.cli.options import json_option, model_names, runner_options, talk_options
+from lowlight_cli.cli.options import json_option, max_pixels_option, model_names, runner_options, talk_options
 from lowlight_cli.errors import ALL_FAILED, DONE, SOME_FAILED, OptionError, PictureError
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ SUMMARY, MARKDOWN, PER_IMAGE, PAGE = "summary.json", "summary.md", "per_image.cs
 @click.option("--images", multiple=True, metavar="[NAME=]DIR", help="Score pictures that some other tool made.")
 @click.option("--metric", "metrics", multiple=True, help="Names with commas; all: every one the set allows.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first pictures of the set.")
-@click.option(
-    "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger pictures."
-)
+@max_pixels_option
 @click.option("--results", type=click.Path(path_type=Path), help="Folder for summary, rows, pictures and report.")
 @click.option("--resume", is_flag=True, help="Use what an earlier run left in --results.")
 @click.option("--published", is_flag=True, help="Show what the papers state in the report, marked as such.")
@@ -236,7 +234,6 @@ def speed_text(speed: dict[str, Any]) -> str:
         return speed["error"]
     cost = speed["gflop_per_megapixel"]
     flops = f", {cost:g} GFLOP per megapixel" if cost is not None else ""
-    return (
-        f"{speed['latency_median_ms']:g} ms (95 %: {speed['latency_p95_ms']:g} ms) at {speed['size']}, "
-        f"{speed['peak_memory_mb']:g} MB{flops}"
-    )
+    memory = "" if speed["peak_memory_mb"] is None else f", {speed['peak_memory_mb']:g} MB"  # not told by Windows
+    times = f"{speed['latency_median_ms']:g} ms (95 %: {speed['latency_p95_ms']:g} ms)"
+    return f"{times} at {speed['size']}{memory}{flops}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -17,6 +19,14 @@ PLAIN_EVERY = 10.0
 def shown(path: Path) -> str:
     """A path as it may be printed: control characters, which could forge lines or colours, are spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(path))
+
+
+def end_as_by_ctrl_c() -> None:
+    """From now on SIGTERM (a batch system) and SIGHUP (a lost line) end a run as Ctrl-C does: nothing half-written
+    stays."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 class Console:
@@ -49,6 +59,12 @@ class Console:
             return
         with contextlib.suppress(OSError):  # a full disk under the log is no reason to stop the work
             click.echo(text, err=True)
+
+    def say_passed_over(self, kinds: Mapping[str, int]) -> None:
+        """What lies among the inputs and is not read, by suffix, if anything does."""
+        if kinds:
+            named = ", ".join(f"{count} {suffix}" for suffix, count in sorted(kinds.items()))
+            self.say(f"note: passed over, as these kinds are not read: {named}")
 
     def advance(self) -> None:
         """One file more is finished."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import sys
 import time
 from collections import Counter
@@ -14,8 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, shown
-from lowlight_cli.cli.options import AutoOr, Shard, json_option, model_option, runner_options, talk_options
+from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
+from lowlight_cli.cli.options import (
+    AutoOr,
+    Shard,
+    json_option,
+    max_pixels_option,
+    model_option,
+    runner_options,
+    talk_options,
+)
 from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED, OptionError
 
 if TYPE_CHECKING:
@@ -66,9 +73,7 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 @click.option(
     "--shard", type=Shard(), default="1/1", help="Part I of N of the pictures, chosen by name, for batch systems."
 )
-@click.option(
-    "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger pictures."
-)
+@max_pixels_option
 @click.option("--dry-run", is_flag=True, help="Show what would be written; do nothing.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @json_option
@@ -99,10 +104,7 @@ def command(**flags: Any) -> None:
         raise OptionError("stdout cannot hold both a picture and JSON.", "Leave out --json, or name a file with --out.")
     if (piped and sys.stdin is None) or ((flags["as_json"] or str(flags["out"]) == "-") and sys.stdout is None):
         raise OptionError("stdin or stdout is closed, and a picture or JSON must go through it.", "Do not close it.")
-    # SIGTERM (a batch system) and SIGHUP (a lost line) end a run as Ctrl-C does: nothing half-written stays.
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    end_as_by_ctrl_c()
     sys.exit(pipe(options, flags) if piped else files(options, flags))
 
 
@@ -143,9 +145,7 @@ def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
 
     run = Run(options)
     with Console(len(run.jobs), quiet=flags["quiet"], verbose=flags["verbose"]) as console:
-        if run.passed_over:
-            kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(run.passed_over.items()))
-            console.say(f"note: passed over, as these kinds are not read: {kinds}")
+        console.say_passed_over(run.passed_over)
         idle = flags["dry_run"] or all(job.skip for job in run.jobs)
         enhancer = None if idle else announce(run, console)
         report = Report(len(run.jobs), console, flags["as_json"], lambda result: as_json(result, enhancer, options))

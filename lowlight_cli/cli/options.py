@@ -117,6 +117,9 @@ runner_options = apply(
     ]
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+max_pixels_option = click.option(
+    "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger pictures."
+)
 talk_options = apply(
     [
         click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),

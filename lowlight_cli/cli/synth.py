@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import sys
 import time
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, shown
-from lowlight_cli.cli.options import json_option, talk_options
+from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
+from lowlight_cli.cli.options import json_option, max_pixels_option, talk_options
 from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED
 
 if TYPE_CHECKING:
@@ -61,9 +60,7 @@ class Range(click.ParamType):
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--depth", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits per channel.")
 @click.option("--workers", type=click.IntRange(0), default=0, help="Processes; 0: one a core.")
-@click.option(
-    "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger photos."
-)
+@max_pixels_option
 @click.option("--resume", is_flag=True, help="Go on where an earlier run ended.")
 @json_option
 @talk_options
@@ -83,10 +80,7 @@ def command(**flags: Any) -> None:
     """
     from lowlight_cli.tasks.synth import Synth, SynthOptions, default_workers
 
-    # As in `enhance`: what a batch system sends ends a run as Ctrl-C does, and nothing half-written stays.
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    end_as_by_ctrl_c()
     options = SynthOptions(
         inputs=flags["photos"],
         depth=int(flags["depth"]),
@@ -102,9 +96,7 @@ def command(**flags: Any) -> None:
 
 def make(run: Synth, console: Console, as_json: bool) -> int:
     """Make the pairs and tell of it; gives the exit code."""
-    if run.passed_over:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(run.passed_over.items()))
-        console.say(f"note: passed over, as these kinds are not read: {kinds}")
+    console.say_passed_over(run.passed_over)
     console.say(f"{run.options.preset}: {counted(run.total, 'pair')} of {counted(len(run.tasks), 'photo')}")
     kept, failed, interrupted, started = len(run.records), 0, False, time.monotonic()
     with contextlib.closing(run.results()) as results:

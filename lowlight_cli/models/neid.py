@@ -213,7 +213,7 @@ class NEID(nn.Module):
         """Output in [0, 1]: (N, 3, H * scale, W * scale) for pixels (N, 3, H, W) in [0, 1]; sides multiples of 16."""
         light = self.same_size(pixels, vectors)[0] if scale == 1 else self.both(pixels, vectors, with_detail=False)[0]
         if self.exposure:
-            lifted = self.planes(pixels, vectors[:, 0])[1]
+            lifted = lift(pixels, vectors[:, 0])
             light = torch.minimum(light, (lifted if scale == 1 else double(lifted)).clamp(min=CEILING))
         return light.clamp(0.0, 1.0)
 

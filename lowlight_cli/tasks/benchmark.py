@@ -26,10 +26,11 @@ from lowlight_cli import __version__, packages, picture
 from lowlight_cli.data import sets
 from lowlight_cli.errors import LowlightError, PictureError
 from lowlight_cli.report import Row
+from lowlight_cli.report.document import INPUT, TRUTH
 from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.tasks.benchmark_metrics import described, digests, gaps, opened, rounded, spread
 from lowlight_cli.tasks.benchmark_rows import KeptRows
-from lowlight_cli.tasks.contestants import INPUT, TRUTH, Contestant, contestants
+from lowlight_cli.tasks.contestants import Contestant, contestants
 
 AHEAD = 4
 """Pictures that wait to be scored."""
@@ -70,6 +71,7 @@ class Benchmark:
         self.options = options
         self.found = sets.find(options.dataset, options.root, options.split)
         self.items = self.found.items[: options.limit]
+        self.by_name = {item.name: item for item in self.items}
         names = options.metrics or (FIDELITY if self.found.data.truth else LOOKS)
         self.metrics, left_out = opened(names, truth=self.found.data.truth, offline=options.runner.offline)
         self.notices = (*self.found.notices, *left_out)
@@ -120,9 +122,9 @@ class Benchmark:
         for item in self.items:
             waiting.append(self.one(contestant, item, pool))
             while len(waiting) > AHEAD:
-                yield self.settled(waiting.popleft())
+                yield settled(waiting.popleft())
         while waiting:
-            yield self.settled(waiting.popleft())
+            yield settled(waiting.popleft())
 
     def one(self, contestant: Contestant, item: sets.Item, pool: ThreadPoolExecutor) -> Future[Row] | Row:
         """Enhance one picture; its scores follow."""
@@ -138,10 +140,6 @@ class Benchmark:
             return pool.submit(self.score, contestant, item, key, seconds, (output, high, low))
         except Exception as error:  # noqa: BLE001 - the boundary of one picture
             return failed(contestant.name, item.name, error)
-
-    def settled(self, row: Future[Row] | Row) -> Row:
-        """The row, computed by now."""
-        return row.result() if isinstance(row, Future) else row
 
     def score(
         self, contestant: Contestant, item: sets.Item, key: str, seconds: float, images: tuple[Pixels, Any, Pixels]
@@ -193,8 +191,8 @@ class Benchmark:
 
     def picture_of(self, model: str, name: str) -> Path | None:
         """For the report: an output of this run, or the words `input` and `truth`."""
-        item = next((item for item in self.items if item.name == name), None)
-        if model in (INPUT, TRUTH) and item is not None:
+        if model in (INPUT, TRUTH):
+            item = self.by_name[name]
             return item.low if model == INPUT else item.high
         return self.kept.picture(model, name) if self.kept and (model, name) in self.pictured else None
 
@@ -239,6 +237,11 @@ class Benchmark:
             "metrics": {name: spread([row.metrics.get(name) for row in done]) for name in self.metrics},
             "speed": speed,
         }
+
+
+def settled(row: Future[Row] | Row) -> Row:
+    """The row, computed by now."""
+    return row.result() if isinstance(row, Future) else row
 
 
 def failed(model: str, name: str, error: Exception) -> Row:

@@ -16,10 +16,10 @@ from lowlight_cli.data.sets import Item
 from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import NoInput, OptionError, PictureError
 from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.report.document import INPUT, TRUTH
 from lowlight_cli.runners import RunnerOptions, check_options, open_runner
 
 Pixels = NDArray[np.uint8]
-INPUT, TRUTH = "input", "truth"
 
 
 class Contestant(Protocol):

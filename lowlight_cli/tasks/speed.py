@@ -33,7 +33,6 @@ CLASSICAL = "classical"
 class Worker:
     """One model on one back end, in a process of its own."""
 
-    model: str
     backend: str
     process: subprocess.Popen[str]
 
@@ -42,7 +41,7 @@ class Worker:
         """Start it; it opens its model by itself."""
         told = json.dumps(asked(backend, options))
         words = [sys.executable, "-m", __name__, model, told]
-        return cls(model, backend, subprocess.Popen(words, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, text=True))
+        return cls(backend, subprocess.Popen(words, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, text=True))
 
     def ask(self) -> dict[str, Any] | None:
         """One run; None where the worker has failed."""

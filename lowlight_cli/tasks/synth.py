@@ -199,9 +199,7 @@ def opened(task: Task, options: SynthOptions) -> tuple[NDArray, dict[str, str]]:
     """A photo's pixels, and what a record says of it."""
     if task.problem:
         raise PictureError(task.problem, "Check the permissions.")
-    if task.photo.exists() and not task.photo.is_file():  # a pipe or a device may never end
-        raise PictureError("This is not a regular file.", "Copy its content to a file first.")
-    data = task.photo.read_bytes()
+    data = picture.read(task.photo)
     photo = picture.load(data, max_pixels=options.max_pixels)
     if options.crop > min(photo.height, photo.width):
         raise PictureError(f"It is {photo.width}x{photo.height}.", f"--crop {options.crop} does not fit into it.")
