@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
@@ -17,9 +17,12 @@ from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import Runner, RunnerOptions, open_runner
 from lowlight_cli.thumbnail import thumbnail
+from lowlight_cli.tiles import TilePlan
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+T = TypeVar("T")
 
 BUDGET = 1_200_000_000
 """Most bytes of working memory that `auto` gives to one run on the CPU: larger tiles are hardly faster."""
@@ -59,7 +62,7 @@ class Enhancer:
         self.runner, self.settings, self.scale = runner, settings, scale
         self.tile = settings.tile
         self.used = 0
-        """Side of the tiles that the last pictures were cut into; 0: they were not."""
+        """Side of the tiles that the last pictures or maps were cut into; 0: they were not."""
         spec = runner.spec
         if settings.exposure is not None and not spec.exposure:
             able = [name for name, row in manifest.models().items() if row.exposure]
@@ -79,14 +82,42 @@ class Enhancer:
 
     def enhance(self, pictures: Sequence[Picture]) -> list[Picture]:
         """The enhanced pictures; all must have one size and depth."""
-        first = pictures[0]
-        pixels = first.pixels[None] if len(pictures) == 1 else np.stack([p.pixels for p in pictures])
+        first, pixels = pictures[0], stacked(pictures)
         vectors = self.vectors(pixels)
         deep = self.settings.depth == 16 or (self.settings.depth == "keep" and first.bits == 16)
         shape = (len(pixels), first.height * self.scale, first.width * self.scale, 3)
         out = np.empty(shape, np.uint16 if deep else np.uint8)
-        self.fill(out, pixels, vectors)
+        self.within_memory(
+            pixels,
+            lambda plan: tiles.run_tiled(
+                pixels,
+                lambda batch: self.runner(batch, vectors),
+                plan,
+                out,
+                multiple=self.runner.spec.multiple,
+                scale=self.scale,
+                strength=self.settings.strength,
+            ),
+            self.scale,
+        )
         return [self.finished(p, values) for p, values in zip(pictures, out, strict=True)]
+
+    def maps(self, pictures: Sequence[Picture]) -> list[dict[str, Picture]]:
+        """The network's maps of each picture by name: 8 bits, of its own size, whatever the scale of the output.
+
+        All pictures must have one size and depth. Only a runner opened with `maps=True` is sure to give them.
+        """
+        if not hasattr(self.runner, "maps"):
+            raise OptionError(f"{self.runner.backend} gives no maps.", "Open the model with maps=True.")
+        pixels = stacked(pictures)
+        vectors, multiple = self.vectors(pixels), self.runner.spec.multiple
+        found = self.within_memory(
+            pixels,
+            lambda plan: tiles.map_tiled(
+                pixels, lambda batch: self.runner.maps(batch, vectors), plan, multiple=multiple
+            ),
+        )
+        return [{name: picture.from_array(values[i]) for name, values in found.items()} for i in range(len(pixels))]
 
     def vectors(self, pixels: NDArray) -> NDArray[np.float32]:
         """What the network must know of the whole pictures."""
@@ -94,30 +125,24 @@ class Enhancer:
         small = [thumbnail(p, side).transpose(2, 0, 1) if side else np.zeros((3, 0, 0), np.float32) for p in pixels]
         return self.runner.context(np.stack(small), self.settings.exposure)
 
-    def fill(self, out: NDArray, pixels: NDArray, vectors: NDArray[np.float32]) -> None:
-        """Run, with smaller and smaller tiles while memory does not suffice."""
+    def within_memory(self, pixels: NDArray, run: Callable[[TilePlan], T], scale: int = 1) -> T:
+        """What `run` gives for tiles of (N, H, W, 3); for smaller and smaller ones while memory does not suffice."""
         spec, (height, width) = self.runner.spec, pixels.shape[1:3]
-        for attempt in range(BACK_OFFS + 1):
+        attempts = BACK_OFFS
+        while True:
             tile = self.tile_for(pixels.shape)
-            plan = tiles.plan(height, width, tile=tile, halo=math.ceil(spec.halo / self.scale), multiple=spec.multiple)
+            plan = tiles.plan(height, width, tile=tile, halo=math.ceil(spec.halo / scale), multiple=spec.multiple)
             try:
-                tiles.run_tiled(
-                    pixels,
-                    lambda batch: self.runner(batch, vectors),
-                    plan,
-                    out,
-                    multiple=spec.multiple,
-                    scale=self.scale,
-                    strength=self.settings.strength,
-                )
-                self.used = tile
-                return
+                result = run(plan)
             except (OutOfMemory, MemoryError):
                 smaller = (tile or max(height, width)) // 2
                 never = self.settings.tile == 0 or spec.tiling == "whole"
-                if attempt == BACK_OFFS or smaller < SMALLEST_TILE or never:
+                if not attempts or smaller < SMALLEST_TILE or never:
                     raise
-                self.tile = smaller
+                self.tile, attempts = smaller, attempts - 1
+            else:
+                self.used = tile
+                return result
 
     def tile_for(self, shape: tuple[int, ...]) -> int:
         """Side of the tiles' cores for a batch (N, H, W, 3); 0: the whole picture at once."""
@@ -170,11 +195,17 @@ def open_model(
 ) -> Enhancer:
     """An open model. Call it with a path, a Pillow image or an array; it gives an array.
 
-    `options` are those of `RunnerOptions`: backend, device, precision, scale, weights, threads, offline, progress.
+    `options` are those of `RunnerOptions`: backend, device, precision, scale, weights, threads, offline, progress,
+    maps.
     """
     chosen = RunnerOptions(**options)
     settings = Settings(strength=strength, exposure=exposure, tile=tile, depth=depth)
     return Enhancer(open_runner(manifest.find(name), chosen), settings, chosen.scale)
+
+
+def stacked(pictures: Sequence[Picture]) -> NDArray:
+    """(N, H, W, 3); one picture, which may be large, is not copied."""
+    return pictures[0].pixels[None] if len(pictures) == 1 else np.stack([p.pixels for p in pictures])
 
 
 def as_picture(source: Path | str | Image | NDArray[Any]) -> Picture:

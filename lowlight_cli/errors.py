@@ -8,7 +8,8 @@ LowlightError
 ├── DeviceUnavailable   5   the device or back end asked for cannot be had
 ├── PictureError        1   one picture cannot be read, processed or written
 │   └── pairs.Unpaired  3   pictures that should be pairs are not, before any work
-└── OutOfMemory         1   a tile does not fit into memory (the caller may try a smaller one)
+├── OutOfMemory         1   a tile does not fit into memory (the caller may try a smaller one)
+└── Diverged            1   a training went astray; its last good checkpoint is kept
 """
 
 from __future__ import annotations
@@ -64,5 +65,11 @@ class PictureError(LowlightError):
 
 class OutOfMemory(LowlightError):
     """A tile does not fit into memory."""
+
+    exit_code = SOME_FAILED
+
+
+class Diverged(LowlightError):
+    """A training went astray; its last good checkpoint is kept."""
 
     exit_code = SOME_FAILED

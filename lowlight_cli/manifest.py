@@ -76,6 +76,11 @@ class ModelSpec:
         """Whether this is no network but a classical method: no weights, no choice of back end, on the CPU."""
         return self.arch.startswith("classical.")
 
+    @property
+    def untrained(self) -> bool:
+        """Whether this is a network without weights of ours yet: it can be trained, and run with a user's own."""
+        return not self.classical and not self.files
+
     def file(self, role: str) -> WeightFile | None:
         """The file of that role, or None."""
         return next((file for file in self.files if file.role == role), None)

@@ -101,17 +101,54 @@ def run_tiled(
     """
     bits = 8 * out.dtype.itemsize
     for tile in plan:
-        (top, bottom), (left, right) = tile.rows.read, tile.columns.read
-        read = to_float(pad(pictures[:, top:bottom, left:right], multiple))
-        values = run(np.ascontiguousarray(read.transpose(0, 3, 1, 2))).transpose(0, 2, 3, 1)
-        (y0, y1), (x0, x1) = (tuple(scale * end for end in span.keep) for span in (tile.rows, tile.columns))
-        core = np.s_[:, y0 - scale * top : y1 - scale * top, x0 - scale * left : x1 - scale * left]
-        values = values[core]
-        if not np.isfinite(values).all():
-            raise PictureError("The network's output holds NaN or infinite values.", "Try --precision fp32.")
+        read = read_tile(pictures, tile, multiple)
+        values = core(run(planes(read)), tile, scale)
         if strength < 1:
-            values = strength * values + (1 - strength) * enlarged(read, scale)[core]
-        out[:, y0:y1, x0:x1] = to_integers(values, bits)
+            values = strength * values + (1 - strength) * core(enlarged(read, scale).transpose(0, 3, 1, 2), tile, scale)
+        out[place(tile, scale)] = to_integers(values, bits)
+
+
+def map_tiled(
+    pictures: NDArray,
+    run: Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]],
+    plan: TilePlan,
+    *,
+    multiple: int,
+) -> dict[str, NDArray[np.uint8]]:
+    """Maps (N, H, W, 1 or 3) of `pictures` (N, H, W, 3) by name; as `run_tiled`, for a `run` that gives maps."""
+    out: dict[str, NDArray[np.uint8]] = {}
+    for tile in plan:
+        for name, values in run(planes(read_tile(pictures, tile, multiple))).items():
+            if name not in out:
+                out[name] = np.empty((*pictures.shape[:3], values.shape[1]), np.uint8)
+            out[name][place(tile)] = to_integers(core(values, tile), 8)
+    return out
+
+
+def read_tile(pictures: NDArray, tile: Tile, multiple: int) -> NDArray[np.float32]:
+    """A tile of (N, H, W, 3) with its halo, padded to multiples, in [0, 1]."""
+    (top, bottom), (left, right) = tile.rows.read, tile.columns.read
+    return to_float(pad(pictures[:, top:bottom, left:right], multiple))
+
+
+def planes(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, H, W, 3) -> (N, 3, H, W)."""
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+
+
+def core(values: NDArray[np.float32], tile: Tile, scale: int = 1) -> NDArray[np.float32]:
+    """(N, C, h, w) of a tile as read -> (N, h, w, C) of its core. NaN or infinite ones are a PictureError."""
+    both = (tile.rows, tile.columns)
+    (y0, y1), (x0, x1) = (tuple(scale * (end - span.read[0]) for end in span.keep) for span in both)
+    kept = values.transpose(0, 2, 3, 1)[:, y0:y1, x0:x1]
+    if not np.isfinite(kept).all():
+        raise PictureError("The network's output holds NaN or infinite values.", "Try --precision fp32.")
+    return kept
+
+
+def place(tile: Tile, scale: int = 1) -> tuple[slice, ...]:
+    """Where the core of a tile lies in (N, H * scale, W * scale, C)."""
+    return (slice(None), *(slice(*(scale * end for end in span.keep)) for span in (tile.rows, tile.columns)))
 
 
 def enlarged(pictures: NDArray[np.float32], scale: int) -> NDArray[np.float32]:

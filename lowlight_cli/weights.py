@@ -215,6 +215,11 @@ def store_path(file: WeightFile) -> Path:
 
 def _raise_no_file(spec: ModelSpec, role: str) -> NoReturn:
     """A role the row does not have; the ONNX form may still be exported from the torch file."""
+    if spec.untrained:
+        raise ModelUnavailable(
+            f"No weights of {spec.name!r} are published yet.",
+            f"Train some (`lowlight train --model {spec.name}`) and name them with --weights.",
+        )
     roles = ", ".join(file.role for file in spec.files) or "none"
     hint = "It is exported on the first run with that back end." if _export_folder(spec) else "Choose another back end."
     raise ModelUnavailable(f"Model {spec.name!r} has no {role!r} file; it has: {roles}.", hint)

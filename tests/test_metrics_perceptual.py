@@ -28,8 +28,7 @@ def backbone(tmp_path_factory) -> Path:
     """A file of random VGG16 weights with the names of the real one, and a classifier that nobody needs."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("vgg") / "model.safetensors"
-    layers = {f"features.{name}": value for name, value in Lpips().features.state_dict().items()}
-    save_file(layers | {"head.fc.weight": torch.zeros(10, 512)}, path)
+    save_file(Lpips().vgg.state_dict() | {"head.fc.weight": torch.zeros(10, 512)}, path)
     return path
 
 

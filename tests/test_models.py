@@ -15,7 +15,7 @@ from lowlight_cli.models import aux_retinex, neid
 from lowlight_cli.picture import from_array
 from lowlight_cli.runners import RunnerOptions, open_runner
 
-ROWS = sorted(name for name, spec in manifest.models().items() if not spec.classical)
+ROWS = sorted(name for name, spec in manifest.models().items() if not spec.classical and not spec.untrained)
 BACKENDS = ("onnx", "torch")
 
 

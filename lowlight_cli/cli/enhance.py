@@ -27,7 +27,8 @@ from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED, Opti
 
 if TYPE_CHECKING:
     from lowlight_cli.enhancer import Enhancer
-    from lowlight_cli.tasks.enhance import EnhanceOptions, Result, Run
+    from lowlight_cli.tasks.enhance import EnhanceOptions, Run
+    from lowlight_cli.tasks.results import Result
 
 FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 
@@ -74,6 +75,12 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
     "--shard", type=Shard(), default="1/1", help="Part I of N of the pictures, chosen by name, for batch systems."
 )
 @max_pixels_option
+@click.option(
+    "--save-maps",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also write the network's maps, such as illumination, as DIR/<name>-<map>.png.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be written; do nothing.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @json_option
@@ -104,6 +111,8 @@ def command(**flags: Any) -> None:
         raise OptionError("stdout cannot hold both a picture and JSON.", "Leave out --json, or name a file with --out.")
     if (piped and sys.stdin is None) or ((flags["as_json"] or str(flags["out"]) == "-") and sys.stdout is None):
         raise OptionError("stdin or stdout is closed, and a picture or JSON must go through it.", "Do not close it.")
+    if piped and flags["save_maps"]:
+        raise OptionError("--save-maps names maps after files, and a pipe has no name.", "Name a file as INPUT.")
     end_as_by_ctrl_c()
     sys.exit(pipe(options, flags) if piped else files(options, flags))
 
@@ -135,21 +144,23 @@ def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
             depth=flags["depth"] if flags["depth"] == "keep" else int(flags["depth"]),
             **{name: flags[name] for name in ("strength", "exposure", "tile")},
         ),
+        maps=flags["save_maps"],
         **{name: flags[name] for name in ("model", "batch_size", "quality", "max_pixels", "fail_fast")},
     )
 
 
 def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     """Enhance files; gives the exit code."""
-    from lowlight_cli.tasks.enhance import Run, as_json
+    from lowlight_cli.tasks.enhance import Run
+    from lowlight_cli.tasks.results import as_json
 
     run = Run(options)
     with Console(len(run.jobs), quiet=flags["quiet"], verbose=flags["verbose"]) as console:
         console.say_passed_over(run.passed_over)
-        idle = flags["dry_run"] or all(job.skip for job in run.jobs)
+        idle = flags["dry_run"] or run.idle
         enhancer = None if idle else announce(run, console)
         report = Report(len(run.jobs), console, flags["as_json"], lambda result: as_json(result, enhancer, options))
-        report.passed_over = dict(sorted(run.passed_over.items()))
+        report.passed_over, report.maps_in = dict(sorted(run.passed_over.items())), options.maps
         interrupted = False
         with contextlib.closing(run.planned() if enhancer is None else run.results(enhancer)) as results:
             try:
@@ -181,11 +192,13 @@ class Report:
         self.total, self.console, self.as_json, self.line = total, console, as_json, line
         self.counts: Counter[str] = Counter()
         self.passed_over: dict[str, int] = {}
+        self.maps, self.maps_in = 0, None
         self.started = time.monotonic()
 
     def add(self, result: Result) -> None:
         """One file more is finished."""
         self.counts[result.status] += 1
+        self.maps += len(result.maps)
         if self.as_json:
             print_json(self.line(result))
         show(result, self.console)
@@ -201,6 +214,8 @@ class Report:
             print_json({"summary": {**total, "seconds": round(seconds, 3), "exit_code": code}})
         parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not tried"] if left else [])
         text = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
+        if self.maps:
+            text += f"; {self.maps} map{'s' * (self.maps != 1)} in {shown(self.maps_in)}"
         self.console.say(f"Interrupted: {text}" if interrupted else text, error=interrupted or bool(counts["failed"]))
         return code
 
@@ -213,7 +228,8 @@ def show(result: Result, console: Console) -> None:
         size = f" {result.width}x{result.height}" if result.width else ""
         tile = f", tiles of {result.tile}" if result.tile else ""
         seconds = f", {result.seconds:.2f} s" if result.status == "done" else ""
-        console.say(f"{result.status} {shown(result.source)} -> {shown(result.target)}{size}{tile}{seconds}")
+        maps = "".join(f", {shown(path)}" for path in result.maps)
+        console.say(f"{result.status} {shown(result.source)} -> {shown(result.target)}{maps}{size}{tile}{seconds}")
     for notice in result.notices:
         console.say(f"note {shown(result.source)}: {notice}")
 
@@ -235,7 +251,7 @@ def print_json(document: dict[str, Any]) -> None:
 def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     """One picture from stdin to stdout or to a file; gives the exit code."""
     from lowlight_cli.tasks import pipe as task
-    from lowlight_cli.tasks.enhance import as_json
+    from lowlight_cli.tasks.results import as_json
 
     with Console(1, quiet=flags["quiet"], verbose=flags["verbose"]) as console:
         result, enhancer = task.planned(options), None

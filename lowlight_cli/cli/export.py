@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 
 @click.command()
-@click.argument("weights", type=click.Path(path_type=Path))
-@click.option("-m", "--model", required=True, help="Row of the manifest whose network the weights fit.")
+@click.argument("source", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("-m", "--model", help="Row of the manifest whose network it is.  [default: that of the run]")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
-@click.option("--name", help="Name of the files.  [default: that of the model]")
+@click.option("--name", help="Name of the files and the row.  [default: that of the model]")
+@click.option("--last", is_flag=True, help="The last weights of the run instead of the best.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
-def command(weights: Path, model: str, out: Path, name: str | None, overwrite: bool) -> None:
-    """Write weights as safetensors and ONNX, checked against each other.
+def command(**flags: Any) -> None:
+    """Write the weights of a run as safetensors and ONNX.
 
-    Prints the files' entries for weights_manifest.json as JSON.
+    RUN is the folder of a run, or a file of weights (which needs --model). What is written is run through both back
+    ends and compared. Prints the row for weights_manifest.json as JSON.
 
     \b
     Example:
-      lowlight export runs/neid/best.safetensors --model neid --name my-neid --out exported/
+      lowlight export runs/neid --name my-neid --out exported/
     """
-    from lowlight_cli import manifest
-    from lowlight_cli.tasks.export import run
+    from lowlight_cli.tasks.export import ExportOptions, run
 
-    click.echo(json.dumps(run(manifest.find(model), weights, out, name or model, overwrite=overwrite), indent=2))
+    click.echo(json.dumps(run(ExportOptions(**flags)), indent=2, default=list))

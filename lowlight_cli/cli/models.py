@@ -98,8 +98,9 @@ def pull(names: tuple[str, ...], everything: bool, offline: bool, as_json: bool)
             path = weights.find(spec, file.role, offline=offline, progress=True)
             paths[spec.name][file.role] = str(path)
             click.echo(f"{spec.name}: {file.role} is at {path}", err=True)
-        if spec.classical and names:
-            click.echo(f"{spec.name}: nothing to fetch, it is a classical method", err=True)
+        if not spec.files and names:
+            why = "it is a classical method" if spec.classical else "no weights are published yet"
+            click.echo(f"{spec.name}: nothing to fetch, {why}", err=True)
     if as_json:
         write_json(paths)
 
@@ -282,6 +283,8 @@ def try_out(spec: ModelSpec, offline: bool) -> list[dict[str, Any]]:
     """One tiny run on each back end, or of a classical method."""
     from lowlight_cli.tasks.selftest import selftest
 
+    if spec.untrained:
+        return []
     results = []
     for backend in ("auto",) if spec.classical else ("torch", "onnx"):
         try:

@@ -3,63 +3,125 @@
 from __future__ import annotations
 
 import json
+import math
+import signal
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lowlight_cli.cli.options import json_option
-from lowlight_cli.errors import OptionError
+from lowlight_cli.errors import INTERRUPTED, OptionError
+
+FOLDER = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("-m", "--model", required=True, help="Architecture to train: neid or aux-retinex.")
-@click.option(
-    "--data", required=True, type=click.Path(path_type=Path), help="Folder with low/ and high/, paired by name."
-)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
-@click.option("--scenes", type=click.Path(path_type=Path), help="JSON that tells which pairs show one scene.")
-@click.option("--photos", type=click.Path(path_type=Path), help="Normal-light photos, darkened into more pairs.")
+@click.option("-m", "--model", required=True, help="Network to train: one of `lowlight models list`.")
+@click.option("--data", type=FOLDER, help="Folder of pictures: low/ and high/, a known set such as LOL, or low ones.")
+@click.option("--synth", "photos", type=FOLDER, help="Normal-light photos, darkened into pairs on the fly.")
 @click.option("--copies", type=click.IntRange(1), default=6, show_default=True, help="Darkened versions of each photo.")
-@click.option("--init", type=click.Path(path_type=Path), help="Weights to start from.")
-@click.option("--held-out", type=click.IntRange(0), default=20, show_default=True, help="Scenes kept for validation.")
+@click.option("--out", required=True, type=FOLDER, help="Folder of the run.")
+@click.option("--config", type=FOLDER, help="Settings of the recipe as YAML, such as another run's config.yaml.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; JSON values.")
-@click.option("--max-minutes", type=click.FloatRange(0.01), default=float("inf"), help="Stop cleanly after so long.")
-@click.option(
-    "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of the training."
-)
+@click.option("--val", "validation", metavar="N|PATH", default="20", show_default=True,
+              help="Held out: N scenes, the names in a file, or another folder with low/ and high/.")  # fmt: skip
+@click.option("--scenes", type=FOLDER, help="JSON that tells which pairs show one scene.  [default: in the data]")
+@click.option("--init", type=FOLDER, help="Weights to start from.")
+@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint, as if it had not stopped.")
+@click.option("--max-steps", type=click.IntRange(1), help="Stop cleanly after this step of the recipe.")
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop cleanly after so long.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True,
+              help="Of the network's arithmetic; losses and weights are fp32.")  # fmt: skip
+@click.option("--perceptual", type=click.Choice(["required", "auto", "off"]),
+              help="VGG16 for the perceptual loss; auto: a stated substitute where it cannot be had.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--seed", type=int, help="Of the weights at the start and of everything drawn.  [default: 0]")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0: PyTorch's choice.")
-@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
+@click.option("--cache", type=FOLDER, help="Where decoded pictures are kept.  [default: in lowlight's own folder]")
+@click.option("--offline", is_flag=True, help="Fetch nothing.")
 @json_option
 def command(**flags: Any) -> None:
     """Train a network of one of the papers.
 
     Scores are on scenes held out from training. The folder of the run gets best.safetensors, which
-    `lowlight enhance --weights` takes at once, last.pt to resume from, and log.csv.
+    `lowlight enhance --weights` takes at once, last.pt to resume from, log.csv, samples/ to look at, TensorBoard
+    logs, and a record of what was run. Ctrl-C or SIGTERM stops after the step in hand, with a checkpoint.
+
+    Several processes, GPUs or machines: start it with `accelerate launch -m lowlight_cli train ...`.
 
     \b
-    Example:
-      lowlight train --model neid --data LOL/our485 --out runs/neid --set steps=4000 --precision bf16
+    Examples:
+      lowlight train --model neid --data LOL --out runs/neid --set steps=4000
+      lowlight train --model ba-gan --synth photos/ --out runs/ba-gan --max-minutes 600
     """
-    from lowlight_cli.tasks.train import TrainOptions, architecture, run
+    from lowlight_cli.tasks.train import TrainOptions, run
+    from lowlight_cli.training.loop import Limits
 
+    asked = StopRequests()
+    told = {"seed": flags["seed"], "perceptual": flags["perceptual"]}
     options = TrainOptions(
-        arch=architecture(flags["model"]).__name__.rpartition(".")[2],
-        minutes=flags["max_minutes"],
-        precision="bf16" if flags["precision"] == "bf16" else "no",
-        overrides=dict(setting(text) for text in flags["overrides"]),
+        overrides={
+            **{name: value for name, value in told.items() if value is not None},
+            **dict(setting(text) for text in flags["overrides"]),
+        },
+        limits=Limits(
+            steps=flags["max_steps"] or math.inf, minutes=flags["max_minutes"] or math.inf, asked=asked.pending
+        ),
+        validation=int(flags["validation"]) if flags["validation"].isdecimal() else Path(flags["validation"]),
         **{
             name: flags[name]
-            for name in ("out", "data", "scenes", "photos", "copies", "init", "held_out", "threads", "resume")
+            for name in (
+                *("model", "data", "photos", "copies", "out", "config", "scenes", "init", "resume", "precision"),
+                *("device", "threads", "cache", "offline"),
+            )
         },
     )
-    for progress in run(options):
-        values = {name: round(value, 5) for name, value in progress.values.items()}
-        if flags["as_json"]:
-            click.echo(json.dumps({"step": progress.step, "seconds": round(progress.seconds, 1), **values}))
-        else:
-            text = "  ".join(f"{name} {value:g}" for name, value in values.items())
-            click.echo(f"step {progress.step}  {progress.seconds:.0f} s  {text}", err=True)
+    show = as_json if flags["as_json"] else as_text
+    progress = None
+    for progress in run(options, announce=lambda text: click.echo(text, err=True)):
+        show(progress)
+    if asked.received:
+        click.echo(f"stopped as asked; go on with: --resume --out {options.out}", err=True)
+        raise SystemExit(INTERRUPTED)
+    if progress is None:
+        click.echo("nothing to do: the last step was reached before", err=True)
+
+
+class StopRequests:
+    """Ctrl-C, SIGTERM or SIGHUP ask once for a clean stop; the second time they interrupt at once."""
+
+    def __init__(self) -> None:
+        self.received, self.listening = False, False
+
+    def pending(self) -> bool:
+        """Whether a stop was asked for. Listens from the first question on, which is the first step: before it there
+        is nothing to save, and an interrupt is one."""
+        if not self.listening:
+            self.listening = True
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), self.receive)
+        return self.received
+
+    def receive(self, number: int, _: object) -> None:
+        """The handler."""
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = True
+        click.echo(f"{signal.Signals(number).name}: stopping after this step", err=True)
+
+
+def as_json(progress: Any) -> None:
+    """One line on stdout; what is not finite, which JSON lacks, is null."""
+    values = {name: round(value, 6) if math.isfinite(value) else None for name, value in progress.values.items()}
+    click.echo(json.dumps({"step": progress.step, "seconds": round(progress.seconds, 1), **values}))
+
+
+def as_text(progress: Any) -> None:
+    """One line on stderr."""
+    text = "  ".join(f"{name} {value:.4g}" for name, value in progress.values.items())
+    click.echo(f"step {progress.step}  {progress.seconds:.0f} s  {text}", err=True)
 
 
 def setting(text: str) -> tuple[str, Any]:

@@ -1,9 +1,7 @@
-"""Pairs of low-light and normal-light pictures, decoded once and kept in memory as 8-bit integers."""
+"""Pairs of low-light and normal-light pictures: found by name, decoded to 8-bit integers, made from photos."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 
 from lowlight_cli import picture
 from lowlight_cli.data.darken import PRESETS, Pixels, nightfall, relit
-from lowlight_cli.errors import NO_INPUT, NoInput, OptionError, PictureError
+from lowlight_cli.errors import NO_INPUT, NoInput, PictureError
 
 
 class Unpaired(PictureError):
@@ -65,9 +63,10 @@ def natural(text: str) -> tuple[int, str]:
     return (int(text), "") if text.isdecimal() else (1 << 60, text)
 
 
-def eight_bit(path: Path, *, max_pixels: int = picture.MAX_PIXELS) -> NDArray[np.uint8]:
-    """Pixels of a file as (H, W, 3) uint8."""
-    return picture.to_integers(picture.to_float(picture.load(path, max_pixels=max_pixels).pixels), 8)
+def eight_bit(source: Path | bytes, *, max_pixels: int = picture.MAX_PIXELS) -> NDArray[np.uint8]:
+    """Pixels of a file, or of a file's content, as (H, W, 3) uint8."""
+    pixels = picture.load(source, max_pixels=max_pixels).pixels
+    return pixels if pixels.dtype == np.uint8 else picture.to_integers(picture.to_float(pixels), 8)
 
 
 def load_pair(stem: str, low: Path, high: Path, *, max_pixels: int = picture.MAX_PIXELS) -> Pair:
@@ -76,27 +75,6 @@ def load_pair(stem: str, low: Path, high: Path, *, max_pixels: int = picture.MAX
     if pair.low.shape != pair.high.shape:
         raise PictureError(f"{low} is {pair.low.shape[:2]}, {high} is {pair.high.shape[:2]}.", "A pair has one size.")
     return pair
-
-
-def load_pairs(low: Path, high: Path) -> list[Pair]:
-    """All pairs of two folders."""
-    return [load_pair(*names) for names in matched(low, high)]
-
-
-def photos(folder: Path) -> Iterable[tuple[str, NDArray[np.uint8]]]:
-    """All pictures of a folder as (stem, (H, W, 3) uint8)."""
-    for stem, path in files_by_stem(folder).items():
-        yield stem, eight_bit(path)
-
-
-def darkened(folder: Path, *, copies: int, seed: int) -> list[Pair]:
-    """Pairs made from normal photos: `copies` darkened versions of each."""
-    pairs = []
-    for number, (stem, photo) in enumerate(photos(folder)):
-        for copy in range(copies):
-            low, high = made_pair(picture.to_float(photo), np.random.default_rng([seed, number, copy]))
-            pairs.append(Pair(f"{stem}-{copy}", picture.to_integers(low, 8), picture.to_integers(high, 8)))
-    return pairs
 
 
 UNTOUCHED, NIGHTS, RELIT = 0.15, 0.25, 0.6
@@ -117,20 +95,3 @@ def made_pair(photo: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
         return preset.draw(rng, preset.ranges).darken(target), target
     preset = PRESETS["camera" if rng.random() < 0.4 else "night"].with_ranges(CAREFUL)
     return preset.draw(rng, preset.ranges).darken(high), high
-
-
-def split_by_scene(
-    pairs: Sequence[Pair], scenes: Sequence[Sequence[object]], *, held_out: int, seed: int
-) -> tuple[list[Pair], list[Pair]]:
-    """(training, validation): the pairs of `held_out` scenes, drawn with `seed`, go to validation.
-
-    `scenes` lists stems that show one scene; a pair in none of them is its own scene.
-    """
-    listed = [{str(stem) for stem in scene} for scene in scenes]
-    known = set().union(*listed) if listed else set()
-    listed += [{pair.name} for pair in pairs if pair.name not in known]
-    if held_out >= len(listed):
-        raise OptionError(f"{held_out} scenes cannot be held out of {len(listed)}.", "Use a smaller --held-out.")
-    chosen = random.Random(seed).sample(listed, held_out)
-    names = set().union(*chosen) if chosen else set()
-    return [p for p in pairs if p.name not in names], [p for p in pairs if p.name in names]

@@ -28,14 +28,11 @@ def tone(linear: Pixels, amount: float) -> Pixels:
     return (1 - amount) * x + amount * x * x * (3 - 2 * x)
 
 
-def untone(linear: Pixels, amount: float, rounds: int = 12) -> Pixels:
-    """The inverse of `tone`, by bisection."""
-    low, high = np.zeros_like(linear), np.ones_like(linear)
-    for _ in range(rounds):
-        middle = (low + high) / 2
-        below = tone(middle, amount) < linear
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return (low + high) / 2
+def untone(linear: Pixels, amount: float, bits: int = 12) -> Pixels:
+    """The inverse of `tone`, to the middle of the 2^bits equal steps that the value lies in."""
+    steps = 2**bits
+    borders = tone((np.arange(1, steps) / steps).astype(linear.dtype), amount)
+    return ((np.searchsorted(borders, linear) + 0.5) / steps).astype(linear.dtype)
 
 
 def color_matrix(crosstalk: float) -> NDArray[np.float32]:

@@ -1,48 +1,44 @@
 """LPIPS v0.1 with VGG16 (Zhang, Isola, Efros, Shechtman, Wang, CVPR 2018): distance between deep features.
 
 The arithmetic is that of torchmetrics, whose wheel also carries the authors' trained heads. Its own class wants
-torchvision for the VGG16 and lets it download the weights unchecked; here the net is built and its file is pinned.
+torchvision for the VGG16 and lets it download the weights unchecked; ours is `nn.vgg`, from a pinned file.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-import safetensors
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lowlight_cli import assets, weights
+from lowlight_cli import weights
 from lowlight_cli.errors import ModelUnavailable, PictureError
 from lowlight_cli.metrics.fidelity import check
+from lowlight_cli.nn.vgg import STAGES, VGG16, find_weights
 
-STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Channels of VGG16's convolutions; a 2x2 maximum stands between two stages, and LPIPS reads each stage's end."""
+LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
+"""Each stage's end."""
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """Mean and spread of the net's training pictures, in [-1, 1]."""
 LEAST_SIDE = 16
 
-ASSET = "vgg16"
 HEADS = Path("functional", "image", "lpips_models", "vgg.pth")
 """In torchmetrics' folder."""
 HEADS_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
 
 
 class Lpips(nn.Module):
-    """The distance, with random weights until `load_state_dict`; keys are timm's and torchvision's `features.N`.
-
-    `files`: name -> sha256 of what was loaded.
-    """
+    """The distance, with random weights until they are loaded. `files`: name -> sha256 of what was loaded."""
 
     def __init__(self, files: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__()
         self.files = files
-        self.features, self.ends = _layers()
+        self.vgg = VGG16(LAYERS)
         self.heads = nn.ParameterList([torch.rand(stage[-1]) for stage in STAGES])
         self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None], persistent=False)
         self.register_buffer("scale", torch.tensor(SCALE)[:, None, None], persistent=False)
@@ -52,18 +48,11 @@ class Lpips(nn.Module):
         """(N,) of two (N, 3, H, W) in [-1, 1]; 0 for equal pictures."""
         total = first.new_zeros(len(first))
         both = (torch.cat([first, second]) - self.shift) / self.scale
-        for head, found in zip(self.heads, self._stages(both), strict=True):
+        for head, found in zip(self.heads, self.vgg(both), strict=True):
             unit = found / torch.sqrt(1e-8 + found.square().sum(dim=1, keepdim=True))
             a, b = unit.chunk(2)
             total += torch.einsum("nchw,c->nhw", (a - b).square(), head).mean(dim=(1, 2))
         return total
-
-    def _stages(self, pixels: Tensor) -> Iterator[Tensor]:
-        """What each stage ends with."""
-        for index, layer in enumerate(self.features):
-            pixels = layer(pixels)
-            if index in self.ends:
-                yield pixels
 
     def score(self, image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
         """LPIPS of two (H, W, 3) uint8 RGB pictures at their own size."""
@@ -75,37 +64,19 @@ class Lpips(nn.Module):
             return float(self(first, second))
 
 
-def _layers() -> tuple[nn.Sequential, frozenset[int]]:
-    """VGG16's convolutions, numbered as in torchvision, and the indices at which stages end."""
-    layers, ends, depth = [], set(), 3
-    for stage in STAGES:
-        if ends:
-            layers.append(nn.MaxPool2d(2))
-        for width in stage:
-            layers += [nn.Conv2d(depth, width, 3, padding=1), nn.ReLU()]
-            depth = width
-        ends.add(len(layers) - 1)
-    return nn.Sequential(*layers), frozenset(ends)
-
-
 def open_lpips(*, offline: bool = False, progress: bool = False) -> Lpips:
     """LPIPS with its trained weights; a ModelUnavailable says what is missing, and nothing unpinned is fetched."""
     heads = read_heads()
-    path = assets.find(ASSET, offline=offline, progress=progress)
+    path = find_weights(offline=offline, progress=progress)
     files = {"vgg16.tv_in1k": weights.sha256_of(path), "lpips v0.1 vgg": HEADS_SHA256}
     net = Lpips(files)
-    net.load_state_dict(heads | read_backbone(path))
+    net.vgg.load_weights(path)
+    net.heads.load_state_dict(heads)
     return net
 
 
-def read_backbone(path: Path) -> dict[str, Tensor]:
-    """`features.*` of a VGG16; the classifier, nine tenths of the file, stays on the disk."""
-    with safetensors.safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys() if name.startswith("features.")}  # noqa: SIM118
-
-
 def read_heads() -> dict[str, Tensor]:
-    """`heads.N`, the weight of each channel, from the installed torchmetrics."""
+    """The weight of each channel, by stage, from the installed torchmetrics."""
     spec = importlib.util.find_spec("torchmetrics")
     if spec is None or spec.origin is None:
         raise ModelUnavailable(
@@ -120,4 +91,4 @@ def read_heads() -> dict[str, Tensor]:
             'python -m pip install --force-reinstall --no-deps "torchmetrics>=1.9,<2"',
         )
     table = torch.load(path, map_location="cpu", weights_only=True)
-    return {f"heads.{i}": table[f"lin{i}.model.1.weight"].flatten() for i in range(len(STAGES))}
+    return {str(i): table[f"lin{i}.model.1.weight"].flatten() for i in range(len(STAGES))}

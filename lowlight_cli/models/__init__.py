@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from lowlight_cli.errors import ModelUnavailable
@@ -21,19 +24,53 @@ def module(arch: str) -> ModuleType:
     return importlib.import_module(f"lowlight_cli.models.{arch}")
 
 
+def build(spec: ModelSpec, device: str = "cpu") -> nn.Module:
+    """The row's network with random weights, on `meta` without memory. Params and geometry must go together."""
+    code = module(spec.arch)
+    try:
+        with torch.device(device):
+            network = code.build(**spec.params)
+        facts = code.geometry(**spec.params)
+    except Exception as error:
+        # A user's file of weights brings its own params, and a constructor raises anything.
+        raise unbuildable(spec, str(error)) from error
+    if spec.tiling != facts["tiling"] or spec.multiple % facts["multiple"]:
+        raise unbuildable(spec, f"it is {facts['tiling']}, of multiples of {facts['multiple']}")
+    return network
+
+
+def unbuildable(spec: ModelSpec, reason: str) -> ModelUnavailable:
+    """The error for params that no network has, or that contradict the row."""
+    return ModelUnavailable(
+        f"There is no {spec.arch} of tiling {spec.tiling!r} and multiple {spec.multiple} with {dict(spec.params)}: "
+        f"{reason}.",
+        "Train or export the weights again.",
+    )
+
+
 def load(spec: ModelSpec, path: Path) -> nn.Module:
     """The row's network with the weights of a file; every key and shape must fit."""
-    network = module(spec.arch).build(**spec.params)
-    load_into(network, path, f"{spec.name} ({spec.arch} with {dict(spec.params)})")
+    name = f"{spec.name} ({spec.arch} with {dict(spec.params)})"
+    state = load_weights(path)
+    # Without memory first: params from a file may ask for any.
+    refuse_misfits(state, build(spec, "meta"), path, name)
+    network = build(spec)
+    network.load_state_dict(state)
     return network
 
 
 def load_into(network: nn.Module, path: Path, name: str) -> None:
     """Fill a network with the weights of a file; every key and shape must fit, else an error tells of `name`."""
     state = load_weights(path)
-    wanted = network.state_dict()
+    refuse_misfits(state, network, path, name)
+    network.load_state_dict(state)
+
+
+def refuse_misfits(state: Any, network: nn.Module, path: Path, name: str) -> None:
+    """Every key and shape must be the network's, nothing may be missing."""
     if not isinstance(state, Mapping):
         raise ModelUnavailable(f"{path.name} holds no named weights.", "Give the state dict of a network.")
+    wanted = network.state_dict()
     differ = [name for name in (wanted | state) if shape(wanted.get(name)) != shape(state.get(name))]
     if differ:
         raise ModelUnavailable(
@@ -41,7 +78,6 @@ def load_into(network: nn.Module, path: Path, name: str) -> None:
             f"among them {', '.join(map(str, differ[:3]))}.",
             "--model must name the network they were trained for.",
         )
-    network.load_state_dict(state)
 
 
 def shape(tensor: object) -> tuple[int, ...] | None:
@@ -49,15 +85,41 @@ def shape(tensor: object) -> tuple[int, ...] | None:
     return tuple(tensor.shape) if isinstance(tensor, Tensor) else None
 
 
+def steering(spec: ModelSpec, network: nn.Module, pixels: Tensor) -> Tensor | None:
+    """Vectors for `tile` and `maps` of pictures (N, 3, H, W): of a black thumbnail for `guided` networks, else none."""
+    if spec.tiling != "guided":
+        return unguided(spec, pixels)
+    thumbnail = pixels.new_zeros(len(pixels), 3, spec.thumbnail, spec.thumbnail)
+    return network.context(thumbnail, pixels.new_zeros(len(pixels)))
+
+
+def unguided(spec: ModelSpec, pixels: Tensor) -> Tensor | None:
+    """Vectors of a network that takes none from a thumbnail: None for `exact`, (N, 0) for `whole`."""
+    return None if spec.tiling == "exact" else pixels.new_zeros(len(pixels), 0)
+
+
+def map_names(spec: ModelSpec) -> tuple[str, ...]:
+    """Names of the maps that the row's network gives, found without its weights and without memory."""
+    if not hasattr(build(spec, "meta"), "maps"):
+        return ()
+    side = spec.multiple * math.ceil(64 / spec.multiple)
+    try:
+        # Autocast knows no `meta`: fake tensors have a device and no values.
+        with FakeTensorMode(), torch.inference_mode():
+            network, pixels = build(spec).eval(), torch.zeros(1, 3, side, side)
+            return tuple(network.maps(pixels, steering(spec, network, pixels)))
+    except Exception as error:
+        raise unbuildable(spec, str(error)) from error
+
+
 def gflop_per_megapixel(spec: ModelSpec) -> float:
     """10^9 operations of the network for 10^6 pixels of output at scale 1, a multiply and an add counted as two; the
     context of the whole picture left out."""
     side = spec.multiple * max(1, 256 // spec.multiple)
-    network = module(spec.arch).build(**spec.params).eval()
+    network = build(spec).eval()
     with torch.inference_mode():
-        steering = ()
-        if spec.tiling == "guided":
-            steering = (network.context(torch.zeros(1, 3, spec.thumbnail, spec.thumbnail), torch.zeros(1)),)
+        pixels = torch.zeros(1, 3, side, side)
+        vectors = steering(spec, network, pixels)
         with FlopCounterMode(display=False) as counter:
-            network.tile(torch.zeros(1, 3, side, side), *steering)
+            network.tile(pixels, vectors)
     return round(counter.get_total_flops() / side**2 / 1e3, 2)

@@ -13,28 +13,42 @@ Where the paper is silent or we differ, and why:
 * u = (1 - L) * sigmoid(H), bounded from below: L stays in [S, 1], so that nothing is clipped and a white pixel stays
   white.
 * The loss of the paper has its minimum at L = S, a white picture. An exposure term after Zero-DCE (Guo et al., CVPR
-  2020) says how bright it should be, on the mean of a batch: asked of each picture or patch, it makes all shades equal.
+  2020) says how bright S / L and S / V should be, on the mean of a batch: asked of each picture or patch, it makes all
+  shades equal. It must be asked of V, too: from the second stage on, L - V is u, so that fidelity teaches u to vanish
+  and K nothing. A K that nobody teaches dies, V becomes S, and fidelity the mean of u squared; the cheapest u for a
+  given brightness is then large in lights and small in shadows: it flattens the picture, the more the longer it lasts.
+* E = (1 - S) * sigmoid(K), for u's reason: V stays in [S, 1], without a clamp that ends gradients. SCI's K ends with a
+  sigmoid as well. Both networks start with a small share of what is missing, not with half of it: on their way down
+  from there they overshoot, and a saturated sigmoid learns no more.
 * E^0, which Eq. 5 needs for the first stage, is K of R^0 = S / L^0 = 1: one colour for the whole picture. So the first
-  stage learns L = S + c, whose S / L is a curve that keeps contrast.
-* Eq. 6 has the root of a product that may be negative; we take its absolute value, plus a small constant.
+  stage learns a share of what a pixel lacks to white that is the same everywhere, and S / L is a curve that keeps
+  contrast; smoothness (Eq. 6) makes it a little steeper.
+* L is one plane: fidelity and the perceptual term compare it with the largest channel of V.
+* Eq. 6 has the root of a product that may be negative; we take its absolute value, plus a small constant. All sums over
+  pixels are means.
+* Batch and crop size, which the paper does not state. The three stages are those of SCI.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lowlight_cli.nn.brightness import luma_mean
+from lowlight_cli.nn.losses import check_weights, weighted
 from lowlight_cli.nn.schedule import rate
 
 if TYPE_CHECKING:
-    from lowlight_cli.training.recipe import Batch, Settings
+    from lowlight_cli.training.recipe import Batch, Descend, Perceptual
+    from lowlight_cli.training.settings import Settings
 
 RATES = (1, 2, 3, 4)
+THUMBNAIL = 112
+START = -3.0
+"""Bias of the last convolutions before training: a share of 0.05 of what is missing."""
 DARKEST = 0.004
 """Least illumination: the largest gain is 250."""
 LEAST = 0.02
@@ -59,15 +73,17 @@ class ShallowFeatures(nn.Module):
 
 
 def three_convs(channels: int, widths: tuple[int, int], out: int) -> nn.Sequential:
-    """Three 3x3 convolutions with ReLU between them."""
+    """Three 3x3 convolutions with ReLU between them, whose sigmoid is small at first."""
     first, second = widths
-    return nn.Sequential(
+    layers = nn.Sequential(
         nn.Conv2d(channels, first, 3, padding=1),
         nn.ReLU(inplace=True),
         nn.Conv2d(first, second, 3, padding=1),
         nn.ReLU(inplace=True),
         nn.Conv2d(second, out, 3, padding=1),
     )
+    nn.init.constant_(layers[-1].bias, START)
+    return layers
 
 
 class AuxRetinex(nn.Module):
@@ -109,10 +125,18 @@ class AuxRetinex(nn.Module):
             low, high = torch.where(too_bright, middle, low), torch.where(too_bright, high, middle)
         return torch.exp2((low + high) / 2)[:, None]
 
-    def tile(self, pixels: Tensor, vectors: Tensor, scale: int = 1) -> Tensor:  # noqa: ARG002 - as every network's
-        """S / L (N, 3, H, W) in [0, 1]."""
-        missing = self.missing(pixels, self.features(pixels)) * vectors[:, :, None, None]
-        return (pixels / add(pixels, missing)).clamp(0.0, 1.0)
+    def divisor(self, pixels: Tensor, vectors: Tensor | None) -> Tensor:
+        """L (N, 1, H, W) that a picture is divided by."""
+        missing = self.missing(pixels, self.features(pixels))
+        return add(pixels, missing if vectors is None else missing * vectors[:, :, None, None])
+
+    def tile(self, pixels: Tensor, vectors: Tensor | None = None, scale: int = 1) -> Tensor:  # noqa: ARG002
+        """S / L (N, 3, H, W) in [0, 1]; without vectors the factor on u is 1."""
+        return (pixels / self.divisor(pixels, vectors)).clamp(0.0, 1.0)
+
+    def maps(self, pixels: Tensor, vectors: Tensor | None = None) -> dict[str, Tensor]:
+        """`illumination` (N, 1, H, W): the L that divides."""
+        return {"illumination": self.divisor(pixels, vectors)}
 
     def forward(self, pixels: Tensor, thumbnail: Tensor, exposure: Tensor) -> Tensor:
         """`context`, then `tile`."""
@@ -129,14 +153,24 @@ def build(**params: object) -> AuxRetinex:
     return AuxRetinex(**params)
 
 
+def geometry(*, exposure: bool = True, **_: object) -> dict[str, object]:
+    """The facts of a manifest row that follow from `params`."""
+    halo = max(RATES) + 3  # the shallow features, then three 3x3
+    facts = {"multiple": 1, "halo": halo, "scales": [1], "exposure": exposure}
+    return facts | ({"tiling": "guided", "thumbnail": THUMBNAIL} if exposure else {"tiling": "exact", "thumbnail": 0})
+
+
+TERMS = {"fidelity": 0.8, "smoothness": 0.65, "perceptual": 0.5, "exposure": 10.0}
 DEFAULTS = {
+    "steps": 800 * 1589 // 8,
     "lr": 1e-4,
+    "betas": (0.9, 0.999),
     "batch": 8,
-    "crop": 256,
-    "decay": "cosine",
-    "loss": {"fidelity": 0.8, "smoothness": 0.65, "exposure": 10.0, "target": 0.45},
+    "crop": 128,
+    "decay": "none",
+    "loss": {**TERMS, "target": 0.45},
 }
-"""Weights of Eq. 4; the perceptual term (0.5) needs VGG16 weights and is left out here."""
+"""800 epochs of LOL-v2's 1589 pictures, and the weights of Eq. 4. `target` is the mean luma asked for by `exposure`."""
 
 STAGES = 3
 
@@ -155,52 +189,70 @@ def underexposure(output: Tensor, low: Tensor, target: float) -> Tensor:
 
 
 class AuxRetinexRecipe:
-    """Adam on fidelity + smoothness + exposure over all stages; no normal-light picture is used."""
+    """Adam on fidelity, smoothness and exposure over all stages, and the perceptual term; no truth is used."""
 
+    data = "low"
     deploy = "network"
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.networks = {"network": build(**settings.params), "auxiliary": three_convs(3, (8, 8), 3)}
+    def __init__(self, settings: Settings, perceptual: Perceptual | None = None) -> None:
+        check_weights(settings.loss, DEFAULTS["loss"], TERMS.keys() - (set() if perceptual else {"perceptual"}))
+        self.weights, self.perceptual = settings.loss, perceptual
+        self.networks: dict[str, nn.Module] = {
+            "network": build(**settings.params),
+            "auxiliary": three_convs(3, (8, 8), 3),
+        }
         parameters = [p for network in self.networks.values() for p in network.parameters()]
-        optimizer = torch.optim.Adam(parameters, lr=settings.lr, betas=(0.9, 0.999))
-        self.optimizers = {"all": optimizer}
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate(settings, ()))
-        self.extras = {"schedule": self.schedule}
+        optimizer = torch.optim.Adam(parameters, lr=settings.lr, betas=tuple(settings.betas))
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"all": optimizer}
+        self.schedules = {"all": torch.optim.lr_scheduler.LambdaLR(optimizer, rate(settings))}
+        self.extras: dict[str, Any] = {}
 
-    def step(self, batch: Batch, backward: Callable[[Tensor], None]) -> dict[str, Tensor]:
-        """All stages forward, their losses, one step of Adam."""
-        terms = self.terms(batch["low"])
-        total = sum(self.settings.loss[name] * term for name, term in terms.items())
-        self.optimizers["all"].zero_grad(set_to_none=True)
-        backward(total)
-        self.optimizers["all"].step()
-        self.schedule.step()
-        return {name: term.detach() for name, term in terms.items()}
+    def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:
+        """All stages forward, and one descent of the sum of the terms that have a weight."""
+        terms = {name: term for name, term in self.terms(batch["low"]).items() if self.weights.get(name)}
+        total = weighted(terms, self.weights)
+        descend(total, "all")
+        return {"total": total.detach()} | {name: term.detach() for name, term in terms.items()}
+
+    def stages(self, low: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """L^1 ... L^T (N, 1, H, W) of Eq. 2, and V^0 ... V^T (N, 3, H, W) of Eq. 3.
+
+        The first stage sees S itself, as it does when it is deployed; V^0 = S + E^0 is only its target.
+        """
+        network = self.networks["network"]
+        shallow, stage_input = network.features(low), low
+        lights, corrected = [], [self.corrected(low, torch.ones_like(low))]
+        for _ in range(STAGES):
+            lights.append(network.illumination(stage_input, shallow).float())
+            stage_input = self.corrected(low, low / lights[-1])
+            corrected.append(stage_input)
+        return lights, corrected
+
+    def corrected(self, low: Tensor, reflectance: Tensor) -> Tensor:
+        """Eq. 3: V = S + E in [S, 1], (N, 3, H, W) in float32."""
+        return low + (1 - low) * torch.sigmoid(self.networks["auxiliary"](reflectance).float())
 
     def terms(self, low: Tensor) -> dict[str, Tensor]:
         """The terms of the loss, before their weights, summed over the stages."""
-        network, auxiliary = self.networks["network"], self.networks["auxiliary"]
-        shallow = network.features(low)
-        terms = {name: low.new_zeros(()) for name in ("fidelity", "smoothness", "exposure")}
-        stage_input, correction = low, auxiliary(torch.ones_like(low)).float()
-        for _ in range(STAGES):
-            light = network.illumination(stage_input, shallow).float()
-            reflectance = low / light
-            wanted = (low + correction).amax(dim=1, keepdim=True).clamp(DARKEST, 1.0)
-            terms["fidelity"] = terms["fidelity"] + F.mse_loss(light, wanted)
-            terms["smoothness"] = terms["smoothness"] + smoothness(light)
-            terms["exposure"] = terms["exposure"] + underexposure(reflectance, low, self.settings.loss["target"])
-            correction = auxiliary(reflectance).float()
-            stage_input = (low + correction).clamp(0.0, 1.0)
+        target = self.weights.get("target", DEFAULTS["loss"]["target"])
+        lights, corrected = self.stages(low)
+        *wanted, last = (plane(each) for each in corrected)
+        terms = {
+            "fidelity": sum(F.mse_loss(*pair) for pair in zip(lights, wanted, strict=True)),
+            "smoothness": sum(smoothness(light) for light in lights),
+            "exposure": sum(underexposure(low / divisor, low, target) for divisor in (*lights, *wanted)),
+        }
+        if self.perceptual is not None and self.weights.get("perceptual"):
+            # Eq. 7. VGG16 looks at three channels.
+            terms["perceptual"] = self.perceptual(*(each.expand(-1, 3, -1, -1) for each in (lights[-1], last)))
         return terms
 
-    @staticmethod
-    def enhance(network: AuxRetinex, batch: Batch) -> Tensor:
-        """What a user gets."""
-        return network(batch["low"], batch["thumbnail"], torch.full_like(batch["brightness"], -1.0))
+
+def plane(corrected: Tensor) -> Tensor:
+    """V (N, 3, H, W) as one plane of illumination (N, 1, H, W)."""
+    return corrected.amax(dim=1, keepdim=True).clamp(min=DARKEST)
 
 
-def recipe(settings: Settings) -> AuxRetinexRecipe:
+def recipe(settings: Settings, perceptual: Perceptual | None = None) -> AuxRetinexRecipe:
     """The recipe of the paper, with the settings given."""
-    return AuxRetinexRecipe(settings)
+    return AuxRetinexRecipe(settings, perceptual)

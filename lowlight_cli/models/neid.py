@@ -19,78 +19,34 @@ Where we differ from the paper, and why:
 * What is white already stays (with `exposure`): LE adds less and less where the curve's output nears white, and a
   picture that is bright as a whole keeps its brightness unless the user asks for another.
 * The colour loss can be an angle of colours: the paper's, of hue planes, turns dark reds green (`nn.losses`).
+* A perceptual term, off unless it is given a weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lowlight_cli.nn.brightness import ExposureHead, lift, solve_gain
-from lowlight_cli.nn.losses import angle_loss, color_loss, ssim_loss
+from lowlight_cli.nn.losses import angle_loss, check_weights, color_loss, ssim_loss, weighted
 from lowlight_cli.nn.resample import double, halve
 from lowlight_cli.nn.schedule import rate
+from lowlight_cli.nn.unet import LEAK, Decoder, Encoder, double_conv
 
 if TYPE_CHECKING:
-    from lowlight_cli.training.recipe import Batch, Settings
+    from lowlight_cli.training.recipe import Batch, Descend, Perceptual
+    from lowlight_cli.training.settings import Settings
 
-LEAK = 0.1
+WIDTHS = (32, 48, 96, 128)
+THUMBNAIL = 112
 HEADROOM = 0.2
 """Distance of a pixel's largest channel to white below which LE may add less."""
 CEILING = 0.99
 """What the curve leaves under this stays under it: no highlight is clipped that was not nearly so."""
-
-
-def double_conv(channels: int, width: int) -> nn.Sequential:
-    """Two 3x3 convolutions, each with its activation: (N, channels, H, W) -> (N, width, H, W)."""
-    return nn.Sequential(
-        nn.Conv2d(channels, width, 3, padding=1),
-        nn.LeakyReLU(LEAK, inplace=True),
-        nn.Conv2d(width, width, 3, padding=1),
-        nn.LeakyReLU(LEAK, inplace=True),
-    )
-
-
-class Encoder(nn.Module):
-    """U-Net's contracting path: two convolutions per level, 2x2 max pooling between levels."""
-
-    def __init__(self, channels: int, widths: Sequence[int]) -> None:
-        super().__init__()
-        self.levels = nn.ModuleList(
-            double_conv(before, width) for before, width in zip((channels, *widths), widths, strict=False)
-        )
-
-    def forward(self, planes: Tensor) -> list[Tensor]:
-        """Features of all levels, finest first; level k is (N, widths[k], H / 2^k, W / 2^k)."""
-        features = []
-        for k, level in enumerate(self.levels):
-            planes = level(F.max_pool2d(planes, 2) if k else planes)
-            features.append(planes)
-        return features
-
-
-class Decoder(nn.Module):
-    """U-Net's expansive path with skips, and a sub-pixel tail: `out` channels at twice the encoder's size."""
-
-    def __init__(self, widths: Sequence[int], out: int, extra: int = 0) -> None:
-        super().__init__()
-        self.ups = nn.ModuleList(nn.Conv2d(below, width, 1) for width, below in pairwise(widths))
-        self.levels = nn.ModuleList(double_conv(2 * width, width) for width in widths[:-1])
-        self.tail = nn.Conv2d(widths[0], 4 * out + extra, 3, padding=1)
-
-    def forward(self, deepest: Tensor, skips: Sequence[Tensor]) -> Tensor:
-        """(N, 4 * out + extra, H, W), before the pixel shuffle."""
-        features = deepest
-        for up, level, skip in reversed(list(zip(self.ups, self.levels, skips, strict=True))):
-            # A 1x1 convolution commutes with nearest-neighbour upsampling and is four times cheaper before it.
-            upsampled = F.interpolate(up(features), scale_factor=2.0, mode="nearest")
-            features = level(torch.cat([upsampled, skip], dim=1))
-        return self.tail(features)
 
 
 class FeatureFusing(nn.Module):
@@ -124,7 +80,7 @@ class NEID(nn.Module):
 
     def __init__(
         self,
-        widths: Sequence[int] = (32, 48, 96, 128),
+        widths: Sequence[int] = WIDTHS,
         *,
         dr: bool = True,
         ff: bool = True,
@@ -218,8 +174,21 @@ class NEID(nn.Module):
         return light.clamp(0.0, 1.0)
 
     def forward(self, pixels: Tensor, thumbnail: Tensor, exposure: Tensor, scale: int = 1) -> Tensor:
-        """`context`, then `tile`."""
-        return self.tile(pixels, self.context(thumbnail, exposure), scale)
+        """`context`, then `tile`; sides of any length."""
+        height, width = pixels.shape[2:]
+        multiple = 2 ** len(self.encoder.levels)
+        more = (0, -width % multiple, 0, -height % multiple)
+        padded = F.pad(pixels, more, mode="replicate") if any(more) else pixels
+        output = self.tile(padded, self.context(thumbnail, exposure), scale)
+        return output[:, :, : height * scale, : width * scale]
+
+    def maps(self, pixels: Tensor, vectors: Tensor) -> dict[str, Tensor]:
+        """`lifted` (N, 3, H, W), what the curve makes of the picture; `detail` (N, 1, H, W), where fine detail of it
+        is let through. Sides multiples of 16."""
+        found = {"lifted": lift(pixels, vectors[:, 0])} if self.exposure else {}
+        if self.detail:
+            found["detail"] = self.both(halve(pixels), vectors, with_detail=False)[1]
+        return found
 
 
 def build(**params: object) -> NEID:
@@ -227,72 +196,86 @@ def build(**params: object) -> NEID:
     return NEID(**params)
 
 
+def geometry(widths: Sequence[int] = WIDTHS, *, exposure: bool = True, **_: object) -> dict[str, object]:
+    """The facts of a manifest row that follow from `params`."""
+    deepest = 2 ** (len(widths) - 1)
+    # In pixels of half the size: two 3x3 on each way through a level, the deepest one's four, the tail; and where in
+    # its cell of the deepest level a pixel lies.
+    reach = 2 * (2 * deepest - 1) + 2 * deepest + 2 * (deepest - 1) + 1 + (deepest - 1)
+    multiple = 2 * deepest
+    halo = -(-(2 * reach + 5) // multiple) * multiple  # halving sees 4 more, the shuffle's other half 1
+    facts = {"multiple": multiple, "halo": halo, "tiling": "guided", "thumbnail": THUMBNAIL, "scales": [1, 2]}
+    return {**facts, "exposure": exposure}
+
+
+TERMS = {"huber": 1.0, "dr": 0.1, "color": 0.1, "angle": 0.0, "ssim": 0.0, "perceptual": 0.0, "exposure": 1.0}
 DEFAULTS = {
+    "steps": 2000 * 485 // 8,
     "lr": 1e-4,
     "batch": 8,
     "crop": 256,
     "decay": "paper",
-    "loss": {"huber": 1.0, "delta": 1.0, "dr": 0.1, "color": 0.1, "angle": 0.0, "ssim": 0.0, "exposure": 1.0},
+    "loss": {**TERMS, "delta": 1.0},
 }
-"""As in the paper; it gives no delta, ours is TensorFlow's default, which the authors used. `exposure` weighs
-the head's error, which exists only with `exposure=True`."""
+"""As in the paper: 2000 epochs of LOL's 485 pairs. It gives no delta of Huber's, ours is TensorFlow's default, which
+the authors used. `exposure` weighs the head's error, which exists only with `exposure=True`."""
 
-PAPER_DROPS = (0.25, 0.5)
+DROPS = (0.25, 0.5)
 """Parts of the training after which the rate falls to a tenth: epochs 500 and 1000 of 2000."""
 
 
 class NEIDRecipe:
     """Adam on Huber(LE) + 0.1 MSE(DR) + 0.1 colour, as in Section 2.3."""
 
+    data = "paired"
     deploy = "network"
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.network = build(**settings.params)
-        self.networks = {"network": self.network}
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.lr)
-        self.optimizers = {"network": optimizer}
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate(settings, PAPER_DROPS))
-        self.extras = {"schedule": self.schedule}
+    def __init__(self, network: NEID, settings: Settings, perceptual: Perceptual | None) -> None:
+        parts = {"dr": network.dr, "exposure": network.head, "perceptual": perceptual}
+        check_weights(settings.loss, DEFAULTS["loss"], TERMS.keys() - {n for n, part in parts.items() if part is None})
+        self.weights, self.perceptual = settings.loss, perceptual
+        self.networks: dict[str, nn.Module] = {"network": network}
+        optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, betas=tuple(settings.betas))
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"network": optimizer}
+        self.schedules = {"network": torch.optim.lr_scheduler.LambdaLR(optimizer, rate(settings, DROPS))}
+        self.extras: dict[str, Any] = {}
 
-    def step(self, batch: Batch, backward: Callable[[Tensor], None]) -> dict[str, Tensor]:
-        """Forward, losses, backward, one step of Adam."""
-        network, optimizer = self.networks["network"], self.optimizers["network"]
-        terms = self.terms(network, batch)
-        total = sum(self.settings.loss[name] * term for name, term in terms.items())
-        optimizer.zero_grad(set_to_none=True)
-        backward(total)
-        if self.settings.clip:
-            nn.utils.clip_grad_norm_(network.parameters(), self.settings.clip)
-        optimizer.step()
-        self.schedule.step()
-        return {name: term.detach() for name, term in terms.items()}
+    def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:
+        """The terms that have a weight, and one descent of their sum."""
+        terms = dict(self.terms(self.networks["network"], batch))
+        total = weighted(terms, self.weights)
+        descend(total, "network")
+        return {"total": total.detach()} | {name: term.detach() for name, term in terms.items()}
 
-    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The terms of the loss, before their weights; without `huber` only the head is trained."""
-        low, high, brightness = batch["low"], batch["high"], batch["brightness"]
-        weights, terms = self.settings.loss, {}
-        if network.head is not None:
-            terms["exposure"] = F.mse_loss(network.head(batch["thumbnail"]), brightness)
-            if not weights["huber"]:
-                return terms
-        vectors = network.context(batch["thumbnail"], brightness)
-        light, refined = network.same_size(low, vectors, with_detail=True)
+    def terms(self, network: NEID, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """Terms of the loss by name, before their weights; if only `exposure` has one, the head alone is run."""
+        asked = {name for name in TERMS if self.weights.get(name)}
+        if network.head is not None and "exposure" in asked:
+            yield "exposure", F.mse_loss(network.head(batch["low_thumbnail"]).float(), batch["brightness"])
+        if asked <= {"exposure"}:
+            return
+        low, high = (whole_cells(batch[name], 2 ** len(network.encoder.levels)) for name in ("low", "high"))
+        vectors = network.context(batch["low_thumbnail"], batch["brightness"])
+        light, refined = network.same_size(low, vectors, with_detail="dr" in asked)
         light = light.float()
-        terms["huber"] = F.huber_loss(light, high, delta=weights["delta"])
+        if "huber" in asked:
+            yield "huber", F.huber_loss(light, high, delta=self.weights.get("delta", DEFAULTS["loss"]["delta"]))
         if refined is not None:
             # DR super-resolves the low-light picture: as LE sees it, that is brightened if `exposure`.
             truth = network.planes(low, vectors[:, 0])[1] if network.exposure else low
-            terms["dr"] = F.mse_loss(refined.float(), truth)
+            yield "dr", F.mse_loss(refined.float(), truth)
         named = {"color": color_loss, "angle": angle_loss, "ssim": ssim_loss}
-        return terms | {name: loss(light, high) for name, loss in named.items() if weights.get(name)}
-
-    @staticmethod
-    def enhance(network: NEID, batch: Batch) -> Tensor:
-        """What a user gets: the head decides the brightness."""
-        return network(batch["low"], batch["thumbnail"], torch.full_like(batch["brightness"], -1.0))
+        yield from ((name, loss(light, high)) for name, loss in named.items() if name in asked)
+        if self.perceptual is not None and "perceptual" in asked:
+            yield "perceptual", self.perceptual(light.clamp(0.0, 1.0), high)
 
 
-def recipe(settings: Settings) -> NEIDRecipe:
+def whole_cells(pixels: Tensor, multiple: int) -> Tensor:
+    """(N, 3, H, W) without what exceeds multiples of the network's coarsest cell."""
+    height, width = (side // multiple * multiple for side in pixels.shape[2:])
+    return pixels[:, :, :height, :width]
+
+
+def recipe(settings: Settings, perceptual: Perceptual | None = None) -> NEIDRecipe:
     """The recipe of the paper, with the settings given."""
-    return NEIDRecipe(settings)
+    return NEIDRecipe(build(**settings.params), settings, perceptual)

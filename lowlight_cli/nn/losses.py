@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lowlight_cli.errors import OptionError
+
+
+def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """The sum () of the terms of a loss, each times its weight."""
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+def check_weights(weights: Mapping[str, float], known: Collection[str], terms: Collection[str]) -> None:
+    """Refuse a loss that names what a recipe does not know, or that gives none of its terms a weight."""
+    if strange := sorted({*weights} - {*known}):
+        raise OptionError(f"This recipe's loss has no {', '.join(strange)}.", f"It knows {', '.join(sorted(known))}.")
+    if not any(weights.get(name) for name in terms):
+        raise OptionError("No term of the loss has a weight.", f"Give one to {', '.join(sorted(terms))}.")
 
 
 def hue_saturation(pixels: Tensor, guard: float = 0.02) -> tuple[Tensor, Tensor]:

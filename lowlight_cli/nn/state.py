@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lowlight_cli import atomic
 from lowlight_cli.errors import ModelUnavailable
+from lowlight_cli.weights_metadata import with_metadata
 
 
 def denormals_to_zero(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -22,9 +23,13 @@ def denormals_to_zero(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: torch.where(value.abs() < tiny, torch.zeros_like(value), value) for name, value in clean.items()}
 
 
-def save_weights(path: Path, network: nn.Module) -> None:
-    """The network's weights as safetensors, atomically."""
-    atomic.write(path, save(denormals_to_zero(network.state_dict())))
+def save_weights(path: Path, network: nn.Module, metadata: Mapping[str, str] | None = None) -> None:
+    """The network's weights as safetensors, atomically; `metadata` tell of what network, see `weights_metadata`.
+
+    The same weights and metadata give the same bytes.
+    """
+    data = save(denormals_to_zero(network.state_dict()))
+    atomic.write(path, with_metadata(data, metadata) if metadata else data)
 
 
 def load_weights(path: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Runners: one open network or classical method on one device, behind numpy arrays. No back end knows of another.
 
 `auto` takes CUDA through torch where there is a CUDA device, else ONNX Runtime on the CPU without importing torch,
-which costs seconds. What was asked for is what runs, or an error: never a silent CPU run.
+which costs seconds; maps come through torch alone. What was asked for is what runs, or an error: never a silent CPU
+run.
 """
 
 from __future__ import annotations
@@ -13,8 +14,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from lowlight_cli import manifest, weights_metadata
 from lowlight_cli import weights as weight_files
-from lowlight_cli.errors import DeviceUnavailable, LowlightError, ModelUnavailable, OptionError
+from lowlight_cli.errors import (
+    DeviceUnavailable,
+    LowlightError,
+    ModelUnavailable,
+    OptionError,
+    OutOfMemory,
+    PictureError,
+)
 from lowlight_cli.manifest import ModelSpec, WeightFile
 
 if TYPE_CHECKING:
@@ -41,7 +50,7 @@ class Runner(Protocol):
     def context(self, thumbnails: NDArray[np.float32], exposure: float | None) -> NDArray[np.float32]:
         """Vectors (N, K) that steer every tile, from (N, 3, s, s) in [0, 1]; `exposure` None: the network decides.
 
-        Networks with `tiling: exact` give (N, 0).
+        Networks that are not `tiling: guided` give (N, 0).
         """
         ...
 
@@ -69,10 +78,13 @@ class RunnerOptions:
     threads: int = 0
     offline: bool = False
     progress: bool = False
+    maps: bool = False
+    """Whether the runner must give the network's maps."""
 
 
 def open_runner(spec: ModelSpec, options: RunnerOptions) -> Runner:
     """Find the weights and open them; every option is checked before anything is loaded."""
+    spec = described(spec, options)
     check_options(spec, options)
     if spec.classical:
         from lowlight_cli.runners.classical import ClassicalRunner
@@ -80,7 +92,6 @@ def open_runner(spec: ModelSpec, options: RunnerOptions) -> Runner:
         return ClassicalRunner(spec, options)
     backend = choose_backend(options)
     device = choose_device(options)
-    spec = with_weights(spec, options.weights) if options.weights else spec
     if backend == "torch":
         from lowlight_cli.runners.pytorch import TorchRunner
 
@@ -88,6 +99,13 @@ def open_runner(spec: ModelSpec, options: RunnerOptions) -> Runner:
     from lowlight_cli.runners.onnx import OnnxRunner
 
     return OnnxRunner(spec, device, options)
+
+
+def described(spec: ModelSpec, options: RunnerOptions) -> ModelSpec:
+    """The row, with a user's own weights in place of its own."""
+    if options.weights is None or spec.classical:
+        return spec
+    return with_weights(spec, options.weights)
 
 
 def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
@@ -99,6 +117,11 @@ def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
     if options.precision not in ("auto", *spec.precisions):
         raise OptionError(
             f"{spec.name} does not run in {options.precision}.", f"Allowed: auto, {', '.join(spec.precisions)}."
+        )
+    if options.maps and options.backend == "onnx":
+        raise OptionError(
+            "--save-maps takes no --backend onnx: the ONNX files hold what makes the output, and no maps.",
+            "Use --backend torch, or leave it out.",
         )
     if spec.classical:
         check_classical(spec, options)
@@ -115,10 +138,26 @@ def check_classical(spec: ModelSpec, options: RunnerOptions) -> None:
             )
 
 
+def map_names(spec: ModelSpec, options: RunnerOptions) -> tuple[str, ...]:
+    """Names of the maps that a model saves with these options, found without its weights; none is an OptionError.
+
+    Imports torch, but for options that are refused.
+    """
+    spec = described(spec, options)
+    check_options(spec, options)
+    from lowlight_cli import models
+
+    if names := () if spec.classical else models.map_names(spec):
+        return names
+    rows = [row for row in manifest.models().values() if not row.classical]
+    able = ", ".join(row.name for row in rows if models.map_names(row))
+    raise OptionError(f"{spec.name} has no maps to save.", f"Models that have: {able}." if able else "No model has.")
+
+
 def choose_backend(options: RunnerOptions) -> str:
     """`torch` or `onnx`."""
-    if options.backend != "auto":
-        return options.backend
+    if options.backend != "auto" or options.maps:
+        return options.backend.replace("auto", "torch")
     if options.device == "auto":
         return "torch" if cuda_devices() or options.weights else "onnx"
     return "onnx" if options.device == "cpu" and not options.weights else "torch"
@@ -149,15 +188,29 @@ def no_device(device: str, reason: str) -> DeviceUnavailable:
 
 
 def with_weights(spec: ModelSpec, path: Path) -> ModelSpec:
-    """The row with a user's own file in place of its weights."""
+    """The row with a user's own file in place of its weights; what the file says of its network goes before the row.
+
+    A file of another network, or one that says what cannot be, is a ModelUnavailable. Imports no torch.
+    """
     if not path.is_file():
         raise ModelUnavailable(f"There is no file {path}.", "Give a .safetensors or .pt file to --weights.")
     if path.suffix == ".onnx":
         raise OptionError(f"--weights takes PyTorch weights, not {path.name}.", "Give a .safetensors or .pt file.")
+    origin = weights_metadata.read(path)
+    if origin is not None and origin.arch != spec.arch:
+        raise foreign(spec, path, origin.arch)
+    facts = {} if origin is None else {"params": origin.params, **origin.geometry}
     digest = weight_files.sha256_of(path)
     # An absolute path stays one when it is joined to the folder of bundled files.
     file = WeightFile(role="torch", path=str(path.resolve()), bytes=path.stat().st_size, sha256=digest, bundled=True)
-    return dataclasses.replace(spec, files=(file,), figures=())
+    return dataclasses.replace(spec, files=(file,), figures=(), **facts)
+
+
+def foreign(spec: ModelSpec, path: Path, arch: str) -> ModelUnavailable:
+    """The error for weights that say they are of another network."""
+    names = [name for name, row in manifest.models().items() if row.arch == arch]
+    hint = f"Use --model {' or '.join(names)}." if names else "This version does not know that network."
+    return ModelUnavailable(f"{path.name} was trained for {arch}, and {spec.name} is {spec.arch}.", hint)
 
 
 def is_memory_error(error: Exception) -> bool:
@@ -169,10 +222,11 @@ def is_memory_error(error: Exception) -> bool:
     )
 
 
-def unless_memory(error: Exception, model: str) -> LowlightError:
+def unless_memory(error: Exception, spec: ModelSpec) -> LowlightError:
     """What to raise for an exception of a back end."""
-    from lowlight_cli.errors import OutOfMemory, PictureError
-
     if is_memory_error(error):
-        return OutOfMemory("There is not enough memory.", "Use a smaller --tile, or --batch-size 1.")
-    return PictureError(f"{model} failed: {error}", "Try the other --backend, and report this with `lowlight doctor`.")
+        whole = "It needs the whole picture at once: shrink the picture, or use --batch-size 1."
+        hint = whole if spec.tiling == "whole" else "Use a smaller --tile, or --batch-size 1."
+        return OutOfMemory(f"There is not enough memory for {spec.name}.", hint)
+    hint = "Try the other --backend, and report this with `lowlight doctor`."
+    return PictureError(f"{spec.name} failed: {error}", hint)

@@ -87,7 +87,7 @@ class OnnxRunner:
         try:
             return session.run(None, inputs)[0]
         except Exception as error:
-            raise unless_memory(error, self.spec.name) from error
+            raise unless_memory(error, self.spec) from error
 
     def close(self) -> None:
         """See `Runner`."""

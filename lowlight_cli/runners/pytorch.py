@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lowlight_cli import weights
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.models import load
+from lowlight_cli.models import load, unguided
 from lowlight_cli.runners import AUTO, RunnerOptions, no_device, unless_memory
 
 TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -55,7 +55,7 @@ class TorchRunner:
             with torch.inference_mode(), torch.autocast(kind, dtype or torch.bfloat16, enabled=dtype is not None):
                 yield
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-            raise unless_memory(error, self.spec.name) from error
+            raise unless_memory(error, self.spec) from error
 
     def tensor(self, values: NDArray[np.float32]) -> torch.Tensor:
         """On the device."""
@@ -63,7 +63,7 @@ class TorchRunner:
 
     def context(self, thumbnails: NDArray[np.float32], exposure: float | None) -> NDArray[np.float32]:
         """See `Runner`."""
-        if self.spec.tiling == "exact":
+        if self.spec.tiling != "guided":
             return np.zeros((len(thumbnails), 0), np.float32)
         target = torch.full((len(thumbnails),), AUTO if exposure is None else exposure, device=self.device)
         with self.running():
@@ -71,10 +71,22 @@ class TorchRunner:
 
     def __call__(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Runner`."""
-        steering = () if self.spec.tiling == "exact" else (self.tensor(vectors),)
         with self.running():
-            pixels = self.tensor(batch).contiguous(memory_format=torch.channels_last)
-            return self.network.tile(pixels, *steering, scale=self.scale).float().cpu().numpy()
+            output = self.network.tile(*self.inputs(batch, vectors), scale=self.scale)
+            return output.float().cpu().numpy()
+
+    def maps(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """The network's maps by name, (N, 1 or 3, H, W) in [0, 1], for what `__call__` takes at scale 1."""
+        with self.running():
+            found = self.network.maps(*self.inputs(batch, vectors))
+            return {name: values.float().cpu().numpy() for name, values in found.items()}
+
+    def inputs(
+        self, batch: NDArray[np.float32], vectors: NDArray[np.float32]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Pixels, channels last, and vectors, as the network takes them."""
+        pixels = self.tensor(batch).contiguous(memory_format=torch.channels_last)
+        return pixels, self.tensor(vectors) if self.spec.tiling == "guided" else unguided(self.spec, pixels)
 
     def close(self) -> None:
         """See `Runner`."""

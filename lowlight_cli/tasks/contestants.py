@@ -181,8 +181,10 @@ def output_of(item: Item, files: Mapping[str, Path]) -> Path | None:
 def contestants(
     models: Sequence[str], images: Sequence[str], items: Sequence[Item], options: RunnerOptions, *, max_pixels: int
 ) -> list[Contestant]:
-    """The input, the models (`all`: every one of the manifest), the folders; two of one name are an error."""
-    names = dict.fromkeys(name for model in models for name in (manifest.models() if model == "all" else [model]))
+    """The input, the models (`all`: every one that has weights or needs none), the folders; two of one name are an
+    error."""
+    every = [spec.name for spec in manifest.models().values() if not spec.untrained]
+    names = dict.fromkeys(name for model in models for name in (every if model == "all" else [model]))
     own = [Model(name, options) for name in names if name != INPUT]
     if not own and not images:
         raise OptionError("Nothing to score: the input is always in the table.", "Name a --model, or --images DIR.")

@@ -185,7 +185,7 @@ def row_weights(area: str, spec: ModelSpec, offline: bool) -> Findings:
     if good:
         places = " and ".join(sorted(set(good.values())))
         yield Finding(area, "ok", f"{spec.name}: {len(good)} of {len(spec.files)} files verified, {places}")
-    if not spec.files and not spec.classical:
+    if spec.untrained:
         yield Finding(area, "note", f"{spec.name}: no weights are published yet", "Use --weights FILE of your own.")
     touched = {file.role for file, _, _ in checked}
     for file in (file for file in spec.files if file.role not in touched):

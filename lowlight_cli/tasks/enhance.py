@@ -6,8 +6,6 @@ One bad file never stops the rest: what it raises is its result. Results come in
 from __future__ import annotations
 
 import dataclasses
-import errno
-import math
 import os
 import threading
 import time
@@ -15,15 +13,15 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
 
 from lowlight_cli import jobs as planning
 from lowlight_cli import manifest, picture
 from lowlight_cli.enhancer import Enhancer, Settings
-from lowlight_cli.errors import LowlightError, OptionError, PictureError
+from lowlight_cli.errors import OptionError, PictureError
 from lowlight_cli.jobs import Job, Layout
-from lowlight_cli.picture import Picture
-from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.runners import RunnerOptions, map_names, open_runner
+from lowlight_cli.tasks import maps as map_files
+from lowlight_cli.tasks.results import Item, Result, told
 
 AHEAD_PIXELS = 60_000_000
 """Decoded pictures that wait, and results that are being written, hold at most about this many pixels each."""
@@ -43,47 +41,8 @@ class EnhanceOptions:
     quality: int | None = None
     max_pixels: int = picture.MAX_PIXELS
     fail_fast: bool = False
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Result:
-    """What became of one file. `seconds` is the time spent on it, waiting left out; sizes are the output's."""
-
-    source: Path
-    target: Path
-    status: Literal["done", "failed", "skipped", "planned"]
-    seconds: float = 0.0
-    width: int | None = None
-    height: int | None = None
-    tile: int | None = None
-    notices: tuple[str, ...] = ()
-    error: str | None = None
-    hint: str | None = None
-
-
-@dataclasses.dataclass
-class Item:
-    """A picture on its way: from the decoder to the network to the encoder."""
-
-    job: Job
-    picture: Picture | None = None
-    error: LowlightError | None = None
-    seconds: float = 0.0
-    tile: int | None = None
-    notices: tuple[str, ...] = ()
-    size: tuple[int, int] = (0, 0)
-    """Height and width of the output."""
-
-    def result(self) -> Result:
-        """What a user is told of it."""
-        told: dict[str, Any] = {"status": "skipped" if self.job.skip else "done"}
-        if self.error is not None:
-            told = {"status": "failed", "error": self.error.message, "hint": self.error.hint or None}
-        elif not self.job.skip:
-            told |= {"height": self.size[0], "width": self.size[1], "tile": self.tile}
-        return Result(
-            source=self.job.source, target=self.job.target, seconds=self.seconds, notices=self.notices, **told
-        )
+    maps: Path | None = None
+    """Folder for the network's maps, see `tasks.maps`; None: none are saved."""
 
 
 class Run:
@@ -92,7 +51,14 @@ class Run:
     def __init__(self, options: EnhanceOptions) -> None:
         self.options = options
         self.spec = manifest.find(options.model)
-        self.jobs = planning.plan(options.inputs, options.layout)
+        self.maps: map_files.Files = {}
+        """Maps to write, of the jobs that have any."""
+        if options.maps is None:
+            self.jobs = planning.plan(options.inputs, options.layout)
+        else:
+            everything = map_files.sources(options.inputs, options.layout, options.maps)
+            names = map_names(self.spec, asked(options))
+            self.jobs, self.maps = map_files.plan(everything, options.layout, options.maps, names)
         self.passed_over = planning.passed_over(options.inputs)
         """How many pictures of kinds that are not read lie in the folders, by suffix."""
         self.late: list[Result] = []
@@ -104,30 +70,50 @@ class Run:
 
     def planned(self) -> Iterator[Result]:
         """What would be done, without doing it."""
-        for job in self.jobs:
-            status = "skipped" if job.skip else "failed" if job.problem else "planned"
-            yield Result(source=job.source, target=job.target, status=status, error=job.problem or None)
+        for item in map(self.item, self.jobs):
+            job, status = item.job, "skipped" if item.idle else "failed" if item.job.problem else "planned"
+            maps = tuple(item.wanted.values())
+            yield Result(source=job.source, target=job.target, status=status, error=job.problem or None, maps=maps)
+
+    def item(self, job: Job) -> Item:
+        """The picture of a job, at its start."""
+        return Item(job, wanted=self.maps.get(job, {}))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be done."""
+        return all(self.item(job).idle for job in self.jobs)
 
     def results(self, enhancer: Enhancer) -> Iterator[Result]:
         """Do it. Closing the iterator lets files that are being written finish (see `late`), and starts no more."""
         make_folder(self.options.layout.out, self.jobs)
+        if self.options.maps is not None:
+            make(self.options.maps, "--save-maps")
         with Pipeline(self, enhancer) as pipeline:
             yield from pipeline.results()
 
 
 def opened(options: EnhanceOptions) -> Enhancer:
     """The open model."""
-    spec = manifest.find(options.model)
-    return Enhancer(open_runner(spec, options.runner), options.settings, options.runner.scale)
+    return Enhancer(open_runner(manifest.find(options.model), asked(options)), options.settings, options.runner.scale)
+
+
+def asked(options: EnhanceOptions) -> RunnerOptions:
+    """How to open the runner: maps, if they are saved, are asked of it."""
+    return dataclasses.replace(options.runner, maps=options.maps is not None)
 
 
 def make_folder(out: Path, jobs: Sequence[Job]) -> None:
     """Make the folder of the output, so that one that cannot be made is told once."""
-    folder = jobs[0].target.parent if len(jobs) == 1 else out
+    make(jobs[0].target.parent if len(jobs) == 1 else out, "--out")
+
+
+def make(folder: Path, option: str) -> None:
+    """Make a folder that an option names."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(f"{folder} cannot be made: {error.strerror}.", "Choose another --out.") from error
+        raise OptionError(f"{folder} cannot be made: {error.strerror}.", f"Choose another {option}.") from error
 
 
 class Pipeline:
@@ -156,7 +142,7 @@ class Pipeline:
         waiting = self.waiting
         for group in self.groups():
             for item in self.enhanced(group):
-                waiting.append((math.prod(item.size), self.encoders.submit(self.write, item)))
+                waiting.append((item.pixels, self.encoders.submit(self.write, item)))
             del group, item
             while waiting and (waiting[0][1].done() or is_enough(waiting)):
                 result = self.next_written()
@@ -178,10 +164,12 @@ class Pipeline:
         jobs = deque(self.run.jobs)
         while jobs or ahead:
             while jobs and not is_enough(ahead):
-                pixels = pixels_to_read(jobs[0])
+                item = self.run.item(jobs[0])
+                pixels = pixels_to_read(item)
                 if ahead and sum(p for p, _ in ahead) + pixels > AHEAD_PIXELS:
                     break
-                ahead.append((pixels, self.decoders.submit(self.read, jobs.popleft())))
+                jobs.popleft()
+                ahead.append((pixels, self.decoders.submit(self.read, item)))
             yield ahead.popleft()[1].result()
 
     def groups(self) -> Iterator[list[Item]]:
@@ -201,19 +189,20 @@ class Pipeline:
         first, other = group[0].picture, item.picture
         if first is None or other is None or first.pixels.shape != other.pixels.shape or first.bits != other.bits:
             return False
+        if group[0].job.skip != item.job.skip:
+            return False
         limit = self.options.batch_size or self.enhancer.batch_limit(first.height, first.width)
         return len(group) < limit
 
-    def read(self, job: Job) -> Item:
+    def read(self, item: Item) -> Item:
         """Decode one file."""
-        item = Item(job)
-        if job.skip or self.stopping.is_set():
+        if item.idle or self.stopping.is_set():
             return item
         started = time.perf_counter()
         try:
-            if job.problem:
-                raise PictureError(job.problem, "Check the permissions.")
-            item.picture = picture.load(job.source, max_pixels=self.options.max_pixels)
+            if item.job.problem:
+                raise PictureError(item.job.problem, "Check the permissions.")
+            item.picture = picture.load(item.job.source, max_pixels=self.options.max_pixels)
             item.notices = item.picture.notices
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             item.error = told(error)
@@ -227,28 +216,51 @@ class Pipeline:
             return group
         started = time.perf_counter()
         try:
-            results = self.enhancer.enhance(pictures)
+            # Where the output is there already, only maps are wanted.
+            results = pictures if group[0].job.skip else self.enhancer.enhance(pictures)
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             if len(group) > 1:
                 return [self.enhanced([item])[0] for item in group]
             results, group[0].error = pictures, told(error)
+        tile = self.enhancer.used
+        self.add_maps([item for item in group if item.wanted and item.error is None])
         seconds = (time.perf_counter() - started) / len(group)
         for item, result in zip(group, results, strict=True):
-            item.picture, item.size, item.tile = result, result.pixels.shape[:2], self.enhancer.used
+            item.picture, item.size, item.tile = result, result.pixels.shape[:2], tile
             item.seconds += seconds
         return group
 
+    def add_maps(self, group: Sequence[Item]) -> None:
+        """Give pictures their maps; if that fails for a batch, to each picture alone, as in `enhanced`."""
+        if not group:
+            return
+        try:
+            for item, maps in zip(group, self.enhancer.maps([item.picture for item in group]), strict=True):
+                item.maps = maps
+        except Exception as error:  # noqa: BLE001 - the boundary of one file
+            if len(group) == 1:
+                group[0].unmapped = told(error)
+                return
+            for item in group:
+                self.add_maps([item])
+
     def write(self, item: Item) -> Item:
-        """Encode and write one picture."""
+        """Encode and write one picture, then its maps: a failure of theirs loses no picture."""
         if item.picture is None or item.error is not None:
             item.picture = None
             return item
         started = time.perf_counter()
+        saved = False
         try:
-            self.save(item)
+            if not item.job.skip:
+                self.save(item)
+            saved = True
+            map_files.save(item, overwrite=self.options.layout.existing == "overwrite")
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             item.error = told(error)
-        item.picture = None
+            if saved:
+                item.notices += ("The enhanced picture is there; maps of it are missing.",)
+        item.picture, item.maps = None, {}
         item.seconds += time.perf_counter() - started
         return item
 
@@ -263,36 +275,12 @@ class Pipeline:
             item.notices += (f"{target.suffix} cannot hold: {', '.join(lost)}.",)
 
 
-def pixels_to_read(job: Job) -> int:
-    """Pixels that a job's picture will take; 0 where nothing is decoded. A named pipe must not be opened: it waits."""
-    return 0 if job.skip or job.problem or not job.source.is_file() else picture.pixel_count(job.source)
+def pixels_to_read(item: Item) -> int:
+    """Pixels that a picture will take; 0 where nothing is decoded. A named pipe must not be opened: it waits."""
+    job = item.job
+    return 0 if item.idle or job.problem or not job.source.is_file() else picture.pixel_count(job.source)
 
 
 def is_enough(queue: Sequence[tuple[int, Future[Item]]]) -> bool:
     """Whether a queue of (pixels, future) holds all it may."""
     return len(queue) >= AHEAD_FILES or sum(pixels for pixels, _ in queue) > AHEAD_PIXELS
-
-
-def told(error: Exception) -> LowlightError:
-    """Any error of one file as one that can be shown."""
-    if isinstance(error, LowlightError):
-        return error
-    if isinstance(error, MemoryError):
-        return PictureError("There is not enough memory.", "Use a smaller --tile, or a machine with more memory.")
-    if isinstance(error, OSError):
-        remedy = "Free some space." if error.errno == errno.ENOSPC else "Check the path and its permissions."
-        return PictureError(f"{error.strerror or error}: {error.filename or ''}", remedy)
-    return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
-
-
-def as_json(result: Result, enhancer: Enhancer | None, options: EnhanceOptions) -> dict[str, Any]:
-    """A result as the line that `--json` prints: every field always there."""
-    # Of what was there already, nobody knows what made it.
-    skipped = result.status == "skipped"
-    runner = None if enhancer is None or skipped else enhancer.runner
-    line = dataclasses.asdict(result)
-    line |= {"source": str(result.source), "target": str(result.target), "seconds": round(result.seconds, 4)}
-    line |= {"model": None if skipped else options.model, "scale": None if skipped else options.runner.scale}
-    line |= {"weights_sha256": runner.sha256 if runner else None}
-    line |= {name: getattr(runner, name) if runner else None for name in ("backend", "device", "precision")}
-    return line

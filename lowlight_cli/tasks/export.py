@@ -1,41 +1,117 @@
-"""From trained weights to what ships: safetensors, ONNX graphs, and the manifest row's facts about the files."""
+"""From trained weights to what ships: safetensors, ONNX graphs, and the row of the manifest that describes them."""
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowlight_cli import atomic, weights
-from lowlight_cli.errors import OptionError, OutputExists
-from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.models import load
+import numpy as np
+
+from lowlight_cli import atomic, manifest, models, weights
+from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.errors import ModelUnavailable, OptionError, OutputExists
+from lowlight_cli.manifest import ModelSpec, WeightFile
 from lowlight_cli.nn.state import save_weights
+from lowlight_cli.picture import from_array
+from lowlight_cli.runners import RunnerOptions, open_runner, with_weights
 from lowlight_cli.runners.export import export_onnx
+from lowlight_cli.tasks import train_record
+from lowlight_cli.training.loop import BEST, DEPLOYED
+from lowlight_cli.weights_metadata import Origin, texts
+
+TOLERANCE = 1e-3
+"""Largest difference of the two back ends' outputs, of 1."""
 
 
-def run(spec: ModelSpec, source: Path, folder: Path, name: str, *, overwrite: bool = False) -> list[dict[str, Any]]:
-    """Write `<name>.safetensors` and `<name>-<graph>.onnx` into `folder`, all or none; gives the row's `files`."""
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What `lowlight export` can be told."""
+
+    source: Path
+    """Folder of a run, or a file of weights."""
+    out: Path
+    model: str | None = None
+    name: str | None = None
+    last: bool = False
+    overwrite: bool = False
+
+
+def run(options: ExportOptions) -> dict[str, Any]:
+    """Write `<name>.safetensors` and `<name>-<graph>.onnx`, all or none; gives the manifest's row by its name."""
+    source, model = located(options)
+    spec = manifest.find(model)
     if spec.classical:
-        raise OptionError(f"{spec.name} is a classical method: there is nothing to export.", "Name a network.")
-    targets = {"torch": folder / f"{name}.safetensors"}
-    targets |= {f"onnx-{graph}": folder / f"{name}-{graph}.onnx" for graph in spec.graphs()}
-    if there := [path for path in targets.values() if path.exists() and not overwrite]:
+        raise OptionError(f"{model} is a classical method: there is nothing to export.", "Name a network.")
+    spec = with_weights(spec, source)
+    name = options.name or model
+    targets = {"torch": options.out / f"{name}.safetensors"}
+    targets |= {f"onnx-{graph}": options.out / f"{name}-{graph}.onnx" for graph in spec.graphs()}
+    if there := [path for path in targets.values() if path.exists() and not options.overwrite]:
         raise OutputExists(f"{', '.join(map(str, there))} exist already.", "Use another --name, or --overwrite.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=atomic.PREFIX, dir=folder) as temporary:
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=atomic.PREFIX, dir=options.out) as temporary:
         made = {f"onnx-{graph}": path for graph, path in export_onnx(spec, source, Path(temporary)).items()}
         made["torch"] = Path(temporary) / "weights.safetensors"
-        save_weights(made["torch"], load(spec, source))
+        network = models.load(spec, source)
+        geometry = models.module(spec.arch).geometry(**spec.params)
+        save_weights(made["torch"], network, texts(Origin(spec.arch, spec.params, geometry)))
+        compare(spec, made)
         for role, path in made.items():
             path.replace(targets[role])
-    return [
-        {
-            "role": role,
-            "path": path.name,
-            "bytes": path.stat().st_size,
-            "sha256": weights.sha256_of(path),
-            "bundled": True,
-        }
-        for role, path in targets.items()
-    ]
+    files = [described(role, path) for role, path in targets.items()]
+    parameters = sum(p.numel() for p in network.parameters())
+    told = train_record.training(options.source) if options.source.is_dir() else {}
+    return {name: row(spec, files, parameters, told)}
+
+
+def located(options: ExportOptions) -> tuple[Path, str]:
+    """(file of weights, name of the model): a run knows its own."""
+    if not options.source.is_dir():
+        if options.model is None:
+            raise OptionError(f"{options.source} is a file of weights: whose?", "Name its network with --model.")
+        return options.source, options.model
+    path, config = options.source / (DEPLOYED if options.last else BEST), options.source / train_record.CONFIG
+    if not path.is_file() or not config.is_file():
+        raise ModelUnavailable(f"{options.source} is no folder of a run with {path.name}.", "See `lowlight train`.")
+    model = options.model or train_record.read_config(config)[0]
+    if model is None:
+        raise OptionError(f"{config} names no model.", "Name it with --model.")
+    return path, model
+
+
+def compare(spec: ModelSpec, made: Mapping[str, Path]) -> None:
+    """Both runners must give the same picture from what was written, tiles included."""
+    files = tuple(WeightFile(**described(role, path.resolve(), whole=True)) for role, path in made.items())
+    ready = dataclasses.replace(spec, files=files)
+    y, x = np.mgrid[0:197, 0:261]
+    waves = 20 + 15 * np.sin(x / 17)[..., None] * np.cos(y / 23)[..., None] * np.array([1.0, 0.8, 0.6])
+    pixels = (waves + np.random.default_rng(0).normal(0, 3, (197, 261, 3))).clip(0, 255).astype(np.uint8)
+    outputs = []
+    for backend in ("torch", "onnx"):
+        enhancer = Enhancer(open_runner(ready, RunnerOptions(backend=backend, device="cpu")), Settings(depth=16))
+        outputs.append(enhancer.enhance([from_array(pixels)])[0].pixels.astype(np.float64) / 65535)
+        enhancer.close()
+    difference = float(np.abs(outputs[0] - outputs[1]).max())
+    if not difference <= TOLERANCE:
+        raise ModelUnavailable(f"ONNX Runtime and PyTorch differ by {difference:g} on the exported {spec.name}.", "")
+
+
+def described(role: str, path: Path, *, whole: bool = False) -> dict[str, Any]:
+    """A file's entry in the manifest; `whole` keeps its folder."""
+    return {
+        "role": role,
+        "path": str(path) if whole else path.name,
+        "bytes": path.stat().st_size,
+        "sha256": weights.sha256_of(path),
+        "bundled": True,
+    }
+
+
+def row(spec: ModelSpec, files: list[dict[str, Any]], parameters: int, told: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest's row: what was trained and written is new, what the network is stays."""
+    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "name"}
+    return values | {"parameters": parameters, "files": files, "training": dict(told), "figures": []}

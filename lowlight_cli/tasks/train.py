@@ -2,172 +2,235 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from lowlight_cli import models
-from lowlight_cli.data.crops import Crops, Drawing, mean_luma, tensor
-from lowlight_cli.data.pairs import Pair, darkened, load_pairs, split_by_scene
-from lowlight_cli.errors import OptionError
+from lowlight_cli import manifest, models, weights
+from lowlight_cli.data.crops import tensor
+from lowlight_cli.data.sources import Kind, Request
+from lowlight_cli.data.training_data import TrainingData, open_data
+from lowlight_cli.errors import DeviceUnavailable, LowlightError, OptionError
 from lowlight_cli.nn.brightness import luma_mean
+from lowlight_cli.nn.perceptual import open_perceptual
+from lowlight_cli.tasks import train_record
 from lowlight_cli.thumbnail import thumbnail
-from lowlight_cli.training.loop import LAST, Limits, Progress, train
-from lowlight_cli.training.recipe import Recipe, Settings
+from lowlight_cli.training.loop import LAST, Limits, Progress, Run, train
+from lowlight_cli.training.recipe import Batch, Recipe
+from lowlight_cli.training.settings import Settings
+from lowlight_cli.training.validation import Judge, Shown
+from lowlight_cli.weights_metadata import Origin, texts
 
-THUMBNAIL = 112
-"""Side of the thumbnails that guided networks are trained with; their manifest rows repeat it."""
 MOST_VALIDATED = 30
-"""Pictures of either kind that one validation looks at."""
+"""Pictures of either kind, real or made, that one validation looks at."""
+LOSS_PICTURES = 8
+"""Pictures that the validation loss is taken on."""
+UNSEEN = 8
+"""Side of the thumbnails for networks that look at none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What `lowlight train` can be told."""
+    """What `lowlight train` can be told, but for how to show it."""
 
-    arch: str
+    model: str
     out: Path
-    data: Path
-    scenes: Path | None = None
+    data: Path | None = None
     photos: Path | None = None
+    scenes: Path | None = None
+    validation: int | Path = 20
+    copies: int = 6
     init: Path | None = None
     """Weights to start from."""
-    copies: int = 6
-    held_out: int = 20
+    config: Path | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    minutes: float = float("inf")
-    precision: str = "no"
+    limits: Limits = field(default_factory=Limits)
+    precision: str = "fp32"
+    device: str = "auto"
     threads: int = 0
     resume: bool = False
+    cache: Path | None = None
+    offline: bool = False
 
 
-def run(options: TrainOptions) -> Iterator[Progress]:
-    """Train; yields progress. Files in `options.out`: see `training.loop`."""
+def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None) -> Iterator[Progress]:
+    """Train; yields progress. Files in `options.out`: see `training.loop`, `training.journal`, `tasks.train_record`."""
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
-    module = models.module(options.arch)
-    settings = Settings(**module.DEFAULTS).override({**earlier(options), **options.overrides})
-    training, validation, made, made_validation = data(options)
-    torch.manual_seed(settings.seed)
-    recipe: Recipe = module.recipe(settings)
-    if options.init and not options.resume:
-        models.load_into(recipe.networks[recipe.deploy], options.init, options.arch)
-    prepare_folder(options, settings)
-    drawing = Drawing(
-        crop=settings.crop,
-        batch=settings.batch,
-        seed=settings.seed,
-        thumbnail=THUMBNAIL,
-        made=settings.synth,
-        shuffle=settings.shuffle,
+    arch, module, settings = resolve(options)
+    geometry = built(module.geometry, settings)
+    side = geometry["thumbnail"] or UNSEEN
+    check_folder(options)
+    accelerator = open_accelerator(options)
+    check_batch(settings, accelerator.num_processes)
+    say = announce if accelerator.is_main_process else lambda _: None
+    recipe = make_recipe(module, settings, options, say)
+    with accelerator.main_process_first():
+        data = open_data(request(options, settings, recipe.data, side), say)
+    say(data.summary)
+    say(f"{accelerator.num_processes} process(es) on {accelerator.device}, {options.precision}")
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        train_record.write(options.out, options.model, settings, data.fingerprint, accelerator)
+    judge = Judge(
+        data.validation[:MOST_VALIDATED],
+        data.made_validation[:MOST_VALIDATED],
+        multiple=geometry["multiple"],
+        thumbnail_side=side,
+        device=accelerator.device,
+        autocast=accelerator.autocast,
     )
-    draw = Crops(training, made, drawing)
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=options.precision)
-    yield from train(
-        recipe,
-        settings,
-        draw,
-        lambda network: score(recipe, network, validation, made_validation, accelerator),
-        options.out,
-        limits=Limits(minutes=options.minutes),
+    state = Run(
+        recipe=recipe,
+        settings=settings,
+        draw=data.draw,
+        judge=judge,
+        held_out=held_out_batches(data, settings, side),
+        folder=options.out,
+        metadata=texts(Origin(arch, settings.params, geometry)),
+        limits=options.limits,
         accelerator=accelerator,
-        resume=options.resume,
     )
-
-
-def earlier(options: TrainOptions) -> dict[str, Any]:
-    """The settings of the run that is resumed; none for a new one, which must not write over an old one."""
-    kept = options.out / "settings.json"
-    if not options.resume:
-        if kept.exists():
-            raise OptionError(f"{options.out} holds a run already.", "Use --resume, or another --out.")
-        return {}
-    if not (options.out / LAST).exists() or not kept.exists():
-        raise OptionError(f"{options.out} holds no checkpoint to resume from.", "Leave out --resume.")
-    settings = json.loads(kept.read_text(encoding="utf-8"))
-    if settings.pop("arch") != options.arch:
-        raise OptionError(f"{options.out} holds a run of another network than {options.arch}.", "Use its --model.")
-    return settings
-
-
-def prepare_folder(options: TrainOptions, settings: Settings) -> None:
-    """Make the run's folder and keep its settings there."""
-    options.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"arch": options.arch, **vars(settings)}, indent=2)
-    (options.out / "settings.json").write_text(text, encoding="utf-8")
-
-
-def data(options: TrainOptions) -> tuple[list[Pair], list[Pair], list[Pair], list[Pair]]:
-    """(real training, real validation, made training, made validation); photos are held out whole, too."""
-    scenes = read_scenes(options.scenes) if options.scenes else []
-    real = load_pairs(options.data / "low", options.data / "high")
-    training, validation = split_by_scene(real, scenes, held_out=options.held_out, seed=0)
-    if not options.photos:
-        return training, validation, [], []
-    made = darkened(options.photos, copies=options.copies, seed=0)
-    kept = 10 * options.copies
-    return training, validation, made[:-kept], made[-kept :: options.copies]
-
-
-def read_scenes(path: Path) -> list[list[object]]:
-    """Lists of names that show one scene, from a JSON file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["our485_scenes"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OptionError(
-            f"{path} cannot be read as scenes: {error!r}.", 'It holds {"our485_scenes": [[2], [5, 6]]}.'
+        yield from train(state, resume=options.resume)
+    except OSError as error:
+        raise LowlightError(
+            f"{error.filename or options.out} cannot be written: {error.strerror or error}.",
+            "Free some space or mend the permissions, then go on with --resume.",
         ) from error
 
 
-def score(
-    recipe: Recipe, network: nn.Module, real: Sequence[Pair], made: Sequence[Pair], accelerator: Accelerator
-) -> dict[str, float]:
-    """Mean PSNR in dB over validation pictures: at ground-truth mean (chooses the best), plain, on made pairs."""
-    network.eval()
-    aligned, plain, synth = [], [], []
-    with torch.inference_mode(), accelerator.autocast():
-        for pair in real[:MOST_VALIDATED]:
-            output, truth = whole(recipe, network, pair, accelerator.device)
-            plain.append(psnr(output, truth))
-            gain = luma_mean(truth) / luma_mean(output).clamp(min=1e-6)
-            aligned.append(psnr((output * gain[:, None, None, None]).clamp(0, 1), truth))
-        for pair in made[:MOST_VALIDATED]:
-            synth.append(psnr(*whole(recipe, network, pair, accelerator.device)))
-    network.train()
-    scores = {"psnr_gtmean": aligned, "psnr": plain, "psnr_synth": synth}
-    return {name: sum(values) / len(values) for name, values in scores.items() if values}
+def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:
+    """(architecture, its module, the settings): the recipe's, over them those of a resumed run, of the configuration
+    file, and of `--set`, in this order."""
+    arch, params = architecture(options.model)
+    module = models.module(arch)
+    settings = Settings(**module.DEFAULTS).override({"params": params} if params else {})
+    for source in (options.out / train_record.CONFIG if options.resume else None, options.config):
+        if source is not None:
+            if source != options.config and not source.is_file():
+                continue
+            name, values = train_record.read_config(source)
+            if name is not None and architecture(name)[0] != arch:
+                raise OptionError(f"{source} is of {name}, not of {options.model}.", "Name its model with --model.")
+            settings = settings.override(values)
+    return arch, module, settings.override(options.overrides)
 
 
-def whole(recipe: Recipe, network: nn.Module, pair: Pair, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Output and truth of a pair, cut to sides that are multiples of 16."""
-    height, width = (side // 16 * 16 for side in pair.low.shape[:2])
-    small = thumbnail(pair.low, THUMBNAIL).transpose(2, 0, 1)[None].copy()
-    batch = {
-        "low": tensor([pair.low[:height, :width]]),
-        "high": tensor([pair.high[:height, :width]]),
-        "thumbnail": torch.from_numpy(small),
-        "brightness": torch.tensor([mean_luma(pair.high)]),
-    }
-    batch = {name: value.to(device) for name, value in batch.items()}
-    return recipe.enhance(network, batch).float(), batch["high"]
+def architecture(name: str) -> tuple[str, Mapping[str, Any]]:
+    """(architecture, params) of a row of the manifest that can be trained; any other name is an error."""
+    spec = manifest.find(name)
+    able = [row.name for row in manifest.models().values() if not row.classical]
+    if spec.classical:
+        raise OptionError(f"{name} is a classical method: there is nothing to train.", f"Networks: {', '.join(able)}.")
+    return spec.arch, spec.params
 
 
-def psnr(output: Tensor, truth: Tensor) -> float:
-    """In dB, data range 1."""
-    return float(-10 * torch.log10((output - truth).square().mean().clamp(min=1e-10)))
-
-
-def architecture(name: str) -> ModuleType:
-    """A network that can be trained; an unknown one is an error."""
+def built(build: Callable[..., Any], settings: Settings) -> Any:
+    """What a network's function makes of `params`; arguments it does not take are an error."""
     try:
-        return models.module(name.replace("-", "_"))
-    except ModuleNotFoundError as error:
-        raise OptionError(f"There is no network {name!r}.", "See `lowlight models list`.") from error
+        return build(**settings.params)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise OptionError(f"params {dict(settings.params)} do not fit: {error}.", "See the network's file.") from error
+
+
+def make_recipe(module: ModuleType, settings: Settings, options: TrainOptions, say: Callable[[str], None]) -> Recipe:
+    """The recipe with fresh networks, the same for the same seed, or with the weights of `--init`."""
+    torch.manual_seed(settings.seed)
+    perceptual = None
+    if settings.loss.get("perceptual"):
+        perceptual = open_perceptual(settings.perceptual, offline=options.offline, announce=say)
+    built(module.build, settings)
+    torch.manual_seed(settings.seed)
+    recipe = module.recipe(settings, perceptual)
+    if options.init and not options.resume:
+        models.load_into(recipe.networks[recipe.deploy], options.init, options.model)
+    return recipe
+
+
+def request(options: TrainOptions, settings: Settings, kind: Kind, side: int) -> Request:
+    """What to train on."""
+    return Request(
+        kind=kind,
+        thumbnail=side,
+        data=options.data,
+        photos=options.photos,
+        scenes=options.scenes,
+        validation=options.validation,
+        copies=options.copies,
+        cache=options.cache or weights.home() / "training",
+        **{name: getattr(settings, name) for name in ("preset", "crop", "seed", "synth", "shuffle")},
+    )
+
+
+def open_accelerator(options: TrainOptions) -> Accelerator:
+    """Processes and device, as the launcher and `--device` say; a device that is not there is an error."""
+    kind, _, number = options.device.partition(":")
+    there = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(kind) or (number and int(number) >= max(1, torch.cuda.device_count())):
+        raise DeviceUnavailable(
+            f"--device {options.device} cannot be had here.", "Run `lowlight doctor`, or use --device cpu or auto."
+        )
+    if number:
+        os.environ["ACCELERATE_TORCH_DEVICE"] = options.device
+    none = kind == "auto" and not there["cuda"] and not there["mps"]
+    precision = "bf16" if options.precision == "bf16" else "no"
+    return Accelerator(cpu=kind == "cpu" or none, mixed_precision=precision)
+
+
+def check_batch(settings: Settings, processes: int) -> None:
+    """A batch must split evenly, so that every picture counts the same."""
+    if settings.batch % (processes * settings.accumulate):
+        raise OptionError(
+            f"A batch of {settings.batch} does not split into {processes} processes times {settings.accumulate} parts.",
+            f"For example --set batch={processes * settings.accumulate}",
+        )
+
+
+def check_folder(options: TrainOptions) -> None:
+    """A new run does not write over an old one, and a resumed one goes on with its own kind."""
+    there = (options.out / train_record.CONFIG).exists()
+    if not options.resume:
+        if there:
+            raise OptionError(f"{options.out} holds a run already.", "Use --resume, or another --out.")
+        return
+    if not there or not (options.out / LAST).exists():
+        raise OptionError(f"{options.out} holds no checkpoint to resume from.", "Leave out --resume.")
+
+
+def held_out_batches(data: TrainingData, settings: Settings, side: int) -> list[Batch]:
+    """The middles of held-out pictures, real ones if there are any."""
+    pictures = list((data.validation or data.made_validation)[:LOSS_PICTURES])
+    size = max(1, min(settings.batch, len(pictures)))
+    return [middles(pictures[at : at + size], settings.crop, side) for at in range(0, len(pictures) - size + 1, size)]
+
+
+def middles(pictures: Sequence[Shown], crop: int, side: int) -> Batch:
+    """A batch of the middles of pictures, see `training.recipe.Batch`."""
+    batch = middle(("low", [shown.low for shown in pictures]), crop, side)
+    highs = [shown.high for shown in pictures if shown.high is not None]
+    if len(highs) == len(pictures):
+        batch |= middle(("high", highs), crop, side)
+        batch["brightness"] = torch.stack([luma_mean(tensor([high]))[0] for high in highs])
+    return batch
+
+
+def middle(named: tuple[str, Sequence[NDArray[np.uint8]]], crop: int, side: int) -> dict[str, Tensor]:
+    """The middles of pictures (H, W, 3) and thumbnails of the whole, by name."""
+    name, pictures = named
+    cuts = []
+    for pixels in pictures:
+        top, left = ((length - crop) // 2 for length in pixels.shape[:2])
+        cuts.append(pixels[top : top + crop, left : left + crop])
+    small = np.stack([thumbnail(pixels, side) for pixels in pictures]).transpose(0, 3, 1, 2).copy()
+    return {name: tensor(cuts), f"{name}_thumbnail": torch.from_numpy(small)}

@@ -1,38 +1,57 @@
-"""Save and restore everything that a training needs to go on as if it had not stopped."""
+"""Save and restore everything that a training needs to go on as if it had not stopped.
+
+Random numbers need no saving: what a step draws depends on the seed, the step and the process alone.
+"""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import nn
 
 from lowlight_cli import atomic
+from lowlight_cli.errors import LowlightError
 from lowlight_cli.training.recipe import Recipe
 
+GROUPS = ("networks", "optimizers", "schedules")
 
-def save(path: Path, recipe: Recipe, averaged: nn.Module | None, step: int, best: float) -> None:
-    """Write networks, optimizers, extras, averaged weights, random states and position; whole or not at all."""
-    state = {
-        "networks": {name: network.state_dict() for name, network in recipe.networks.items()},
-        "optimizers": {name: optimizer.state_dict() for name, optimizer in recipe.optimizers.items()},
-        "extras": {name: extra.state_dict() for name, extra in recipe.extras.items()},
-        "averaged": averaged.state_dict() if averaged is not None else None,
-        "random": torch.get_rng_state(),
-        "step": step,
-        "best": best,
-    }
+
+def save(
+    path: Path, recipe: Recipe, averaged: nn.Module | None, position: Mapping[str, Any], accelerator: Accelerator
+) -> None:
+    """Write networks, optimizers, schedules, every process's extras, averaged weights and position; whole or not at
+    all. All processes call it, the first one writes."""
+    extras = gather_object([{name: extra.state_dict() for name, extra in recipe.extras.items()}])
+    if not accelerator.is_main_process:
+        return
+    state = {group: {name: item.state_dict() for name, item in getattr(recipe, group).items()} for group in GROUPS}
+    state |= {"extras": extras, "averaged": averaged.state_dict() if averaged is not None else None}
     with atomic.replacing(path) as temporary:
-        torch.save(state, temporary)
+        torch.save(state | {"position": dict(position)}, temporary)
 
 
-def restore(path: Path, recipe: Recipe, averaged: nn.Module | None) -> tuple[int, float]:
-    """Fill everything from the file; gives (step, best score so far)."""
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    for group in ("networks", "optimizers", "extras"):
-        for name, item in getattr(recipe, group).items():
-            item.load_state_dict(state[group][name])
-    if averaged is not None:
-        averaged.load_state_dict(state["averaged"])
-    torch.set_rng_state(state["random"])
-    return state["step"], state["best"]
+def restore(path: Path, recipe: Recipe, averaged: nn.Module | None, accelerator: Accelerator) -> dict[str, Any]:
+    """Fill everything from the file; gives the position. With more processes than then, the new ones start their
+    extras (image pools) empty."""
+    try:
+        state = torch.load(path, weights_only=True, map_location=accelerator.device)
+        for group in GROUPS:
+            for name, item in getattr(recipe, group).items():
+                item.load_state_dict(state[group][name])
+        if accelerator.process_index < len(state["extras"]):
+            for name, extra in recipe.extras.items():
+                extra.load_state_dict(state["extras"][accelerator.process_index][name])
+        if averaged is not None:
+            averaged.load_state_dict(state["averaged"])
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise LowlightError(
+            f"{path} cannot be resumed from: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            "It is damaged, or of a run with other settings; start anew from its weights with --init.",
+        ) from error
+    return state["position"]

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lowlight_cli.errors import LowlightError
+from lowlight_cli.errors import Diverged
 from lowlight_cli.nn.state import save_weights
 from lowlight_cli.training import checkpoint
-from lowlight_cli.training.recipe import Recipe, Settings
+from lowlight_cli.training.descent import Descent
+from lowlight_cli.training.journal import Journal, NoJournal
+from lowlight_cli.training.prefetch import ahead
+from lowlight_cli.training.recipe import Batch, Recipe
+from lowlight_cli.training.settings import Settings
+from lowlight_cli.training.validation import KEPT, Judge
 
-LAST, BEST, DEPLOYED, LOG = "last.pt", "best.safetensors", "last.safetensors", "log.csv"
+LAST, BEST, DEPLOYED = "last.pt", "best.safetensors", "last.safetensors"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the loop tells at a step: means of the loss terms since the last one, or a validation score."""
+    """What the loop tells at a step: means since the last time, or scores of a validation."""
 
     step: int
     values: dict[str, float]
@@ -34,85 +38,170 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """When to log, validate and stop."""
+    """When to stop before the recipe's last step, cleanly and with a checkpoint."""
 
-    log_every: int = 50
-    validate_every: int = 500
+    steps: float = math.inf
     minutes: float = math.inf
+    asked: Callable[[], bool] = lambda: False
+    """Whether somebody wants the run to stop."""
 
 
-def train(
-    recipe: Recipe,
-    settings: Settings,
-    draw: Callable[[int], dict[str, Tensor]],
-    validate: Callable[[nn.Module], dict[str, float]],
-    folder: Path,
-    *,
-    limits: Limits,
-    accelerator: Accelerator,
-    resume: bool = False,
-) -> Iterator[Progress]:
-    """Train to `settings.steps` or the time limit; yields progress. Files in `folder`: see the names above.
+@dataclass(kw_only=True)
+class Run:
+    """One run: what is trained, on what, where, and how far it is."""
 
-    `draw(step)` gives the batch of a step; `validate(network)` gives scores, the first of which chooses the best.
-    """
-    averaged = prepare(recipe, settings, accelerator)
-    step, best = 0, -math.inf
-    if resume and (folder / LAST).exists():
-        step, best = checkpoint.restore(folder / LAST, recipe, averaged)
-    deployed = averaged.module if averaged is not None else recipe.networks[recipe.deploy]
-    started, sums, since = time.monotonic(), {}, step
-    while step < settings.steps:
-        batch = {name: value.to(accelerator.device) for name, value in draw(step).items()}
-        with accelerator.autocast():
-            terms = recipe.step(batch, accelerator.backward)
-        if averaged is not None:
-            averaged.update_parameters(recipe.networks[recipe.deploy])
-        sums = {name: sums.get(name, 0.0) + value for name, value in terms.items()}
-        step += 1
-        seconds = time.monotonic() - started
-        out_of_time = seconds > 60 * limits.minutes
-        if step % limits.log_every == 0:
-            yield record(folder, step, means(sums, step - since, step), seconds)
-            sums, since = {}, step
-        if step % limits.validate_every == 0 or step == settings.steps or out_of_time:
-            scores = validate(deployed)
-            score = next(iter(scores.values()))
-            if score > best:
-                best = score
-                save_weights(folder / BEST, deployed)
-            checkpoint.save(folder / LAST, recipe, averaged, step, best)
-            save_weights(folder / DEPLOYED, deployed)
-            yield record(folder, step, scores, seconds)
-        if out_of_time:
-            return
+    recipe: Recipe
+    settings: Settings
+    draw: Callable[[int, Sequence[int]], dict[str, Tensor]]
+    """Gives samples of the batch of a step, by their numbers in it."""
+    judge: Judge
+    held_out: Sequence[Batch]
+    """Batches for the validation loss."""
+    folder: Path
+    metadata: Mapping[str, str]
+    """Goes into the files of weights."""
+    limits: Limits
+    accelerator: Accelerator
+    averaged: AveragedModel | None = None
+    step: int = 0
+    best: float = -math.inf
+    seconds: float = 0.0
+    """Spent on training so far, by all runs together."""
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counted: int = 0
+    """Steps that `sums` holds."""
+
+    @property
+    def deployed(self) -> nn.Module:
+        """The network that is validated and exported."""
+        return self.averaged.module if self.averaged is not None else self.recipe.networks[self.recipe.deploy]
 
 
-def prepare(recipe: Recipe, settings: Settings, accelerator: Accelerator) -> AveragedModel | None:
-    """Put networks and optimizers where they run; gives the moving average of weights, if there is one."""
-    for name, network in recipe.networks.items():
-        recipe.networks[name] = accelerator.prepare(network.to(memory_format=torch.channels_last))
-    for name, optimizer in recipe.optimizers.items():
-        recipe.optimizers[name] = accelerator.prepare(optimizer)
-    if not settings.ema:
-        return None
-    network = accelerator.unwrap_model(recipe.networks[recipe.deploy], keep_fp32_wrapper=False)
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+def train(run: Run, *, resume: bool = False) -> Iterator[Progress]:
+    """Train to the last step or a limit; yields progress, in the first process alone. Files: see the names above."""
+    prepare(run, resume=resume)
+    settings, accelerator = run.settings, run.accelerator
+    descent = Descent(run.recipe, accelerator, clip=settings.clip, parts=settings.accumulate)
+    last = int(min(settings.steps, run.limits.steps))
+    started, before = time.monotonic(), run.seconds
+    with Journal(run.folder, step=run.step) if accelerator.is_main_process else NoJournal() as journal:
+        if run.step == 0:
+            yield from tell(run, journal, run.judge.inputs)
+        for parts, waited in ahead(lambda step: parts_of(run, step), range(run.step, last)):
+            one_step(run, descent, parts, waited)
+            run.seconds = before + time.monotonic() - started
+            stop = wants_to_stop(run, time.monotonic() - started)
+            if run.step % settings.log_every == 0:
+                yield from tell(run, journal, lambda: means(run))
+                run.sums, run.counted = {}, 0
+            if run.step % settings.validate_every == 0 or run.step == last or stop:
+                check(run)
+                yield from tell(run, journal, lambda: validate(run, journal))
+                save(run)
+            if stop:
+                break
 
 
-def means(sums: dict[str, Tensor], count: int, step: int) -> dict[str, float]:
-    """Means of the terms; anything not finite stops the training, with the last checkpoint untouched."""
-    values = {name: float(value) / count for name, value in sums.items()}
-    if bad := [name for name, value in values.items() if not math.isfinite(value)]:
-        raise LowlightError(
-            f"The training diverged before step {step}: {', '.join(bad)} is not finite.",
-            "The last good checkpoint is kept; resume with a lower learning rate (--set lr=...).",
-        )
-    return values
+def prepare(run: Run, *, resume: bool) -> None:
+    """Put the networks where they run, make the moving average, go back to the last checkpoint."""
+    device = run.accelerator.device
+    for network in run.recipe.networks.values():
+        network.to(device, memory_format=torch.channels_last)
+    if run.settings.ema:
+        deployed = run.recipe.networks[run.recipe.deploy]
+        run.averaged = AveragedModel(deployed, multi_avg_fn=get_ema_multi_avg_fn(run.settings.ema))
+    if resume:
+        position = checkpoint.restore(run.folder / LAST, run.recipe, run.averaged, run.accelerator)
+        run.step, run.best, run.seconds = position["step"], position["best"], position["seconds"]
+        run.sums, run.counted = position["sums"], position["counted"]
 
 
-def record(folder: Path, step: int, values: dict[str, Any], seconds: float) -> Progress:
-    """Append to the log, one line a value, and pass on."""
-    with (folder / LOG).open("a", newline="") as file:
-        csv.writer(file).writerows([step, f"{seconds:.1f}", name, f"{value:.6g}"] for name, value in values.items())
-    return Progress(step, values, seconds)
+def parts_of(run: Run, step: int) -> list[dict[str, Tensor]]:
+    """This process' share of the batch of a step, in the parts that are computed one after the other."""
+    own = range(run.settings.batch)[run.accelerator.process_index :: run.accelerator.num_processes]
+    return [run.draw(step, own[part :: run.settings.accumulate]) for part in range(run.settings.accumulate)]
+
+
+def one_step(run: Run, descent: Descent, parts: Sequence[Mapping[str, Tensor]], waited: float) -> None:
+    """One step of the recipe; its terms and times are added up."""
+    started = time.perf_counter()
+    # Whatever a step draws depends on the seed, the step and the process alone: a resume needs no state of it.
+    entropy = (run.settings.seed, run.step, run.accelerator.process_index)
+    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+    for number, part in enumerate(parts, 1):
+        descent.last_part = number == len(parts)
+        batch = {name: value.to(run.accelerator.device, non_blocking=True) for name, value in part.items()}
+        with run.accelerator.autocast():
+            terms = run.recipe.step(batch, descent)
+        for name, value in terms.items():
+            run.sums[name] = run.sums.get(name, 0.0) + value / len(parts)
+    if run.averaged is not None:
+        run.averaged.update_parameters(run.recipe.networks[run.recipe.deploy])
+    times = {"data_seconds": waited, "step_seconds": waited + time.perf_counter() - started}
+    for name, value in times.items():
+        run.sums[name] = run.sums.get(name, 0.0) + value
+    run.step, run.counted = run.step + 1, run.counted + 1
+
+
+def wants_to_stop(run: Run, seconds: float) -> bool:
+    """Whether a limit is reached or somebody asks; all processes agree."""
+    stop = seconds > 60 * run.limits.minutes or run.limits.asked()
+    if run.accelerator.num_processes > 1:
+        flag = torch.tensor([float(stop)], device=run.accelerator.device)
+        stop = bool(run.accelerator.reduce(flag, reduction="sum") > 0)
+    return stop
+
+
+def check(run: Run) -> None:
+    """Anything not finite stops the training, in every process, with the last checkpoint untouched."""
+    values = {name: float(value) for name, value in run.sums.items()}
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    weights = [
+        p.detach().float().square().sum() for network in run.recipe.networks.values() for p in network.parameters()
+    ]
+    if not bad and not math.isfinite(float(sum(weights))):
+        bad = ["a weight"]
+    if bad:
+        raise Diverged(f"The training diverged before step {run.step}: {', '.join(bad)} is not finite.", KEPT)
+
+
+def means(run: Run) -> dict[str, float]:
+    """Means of the terms (of the first process' share) and times since the last call, and the learning rates."""
+    check(run)
+    values = {name: float(value) / run.counted for name, value in run.sums.items()}
+    return values | {f"lr_{name}": schedule.get_last_lr()[0] for name, schedule in run.recipe.schedules.items()}
+
+
+def validate(run: Run, journal: Journal) -> dict[str, float]:
+    """Scores of the deployed network; the best one's weights and some strips are kept."""
+    training = [network for network in (run.deployed, *run.recipe.networks.values()) if network.training]
+    for network in training:
+        network.eval()
+    scores = run.judge.scores(run.deployed) | run.judge.losses(run.recipe, run.held_out)
+    journal.pictures(run.step, run.judge.strips(run.deployed))
+    for network in training:
+        network.train()
+    score = scores.get(run.settings.best)
+    if score is None:  # no truth: the least loss is the best
+        score = -next((value for name, value in scores.items() if name.startswith("loss_")), math.inf)
+    if score > run.best:
+        run.best = score
+        save_weights(run.folder / BEST, run.deployed, run.metadata)
+    return scores
+
+
+def save(run: Run) -> None:
+    """Write the checkpoint and the weights to deploy."""
+    position = {"step": run.step, "best": run.best, "seconds": run.seconds, "counted": run.counted}
+    position["sums"] = {name: float(value) for name, value in run.sums.items()}
+    checkpoint.save(run.folder / LAST, run.recipe, run.averaged, position, run.accelerator)
+    if run.accelerator.is_main_process:
+        save_weights(run.folder / DEPLOYED, run.deployed, run.metadata)
+
+
+def tell(run: Run, journal: Journal, measure: Callable[[], dict[str, float]]) -> Iterator[Progress]:
+    """Log what `measure` gives, and pass it on; only the first process does either."""
+    if run.accelerator.is_main_process:
+        values = measure()
+        journal.scalars(run.step, run.seconds, values)
+        yield Progress(run.step, values, run.seconds)

@@ -1,0 +1,192 @@
+"""The two parts of a training's data, a user's own pictures and darkened photos, each with what is held out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowlight_cli.data import copies, scenes
+from lowlight_cli.data.cache import Pictures
+from lowlight_cli.data.crops import Darkened, Kept, Pool
+from lowlight_cli.data.intake import Contents
+from lowlight_cli.data.sources import Announce, Request, Source
+from lowlight_cli.errors import OptionError
+
+PAPER = "paper"
+"""The preset that needs no copies: it treats each pixel alone."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A picture for validation: (H, W, 3) uint8 that cannot be written to, with its truth if there is one."""
+
+    name: str
+    low: NDArray[np.uint8]
+    high: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What is drawn from, what is held out, a word on both, and what a run's record says of it."""
+
+    pool: Pool | None = None
+    validation: tuple[HeldOut, ...] = ()
+    summary: str = ""
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def apart(contents: Contents) -> Part:
+    """Pictures that were given for validation alone."""
+    folder = contents.source.folder
+    validation = tuple(_held_out(contents, number) for number in range(len(contents.low)))
+    record = {"validation": str(folder), "validated": len(validation)}
+    return Part(validation=validation, summary=f"{len(validation)} of {folder} to validate on", record=record)
+
+
+def own(request: Request, data: Contents, names: Collection[str] | None, announce: Announce) -> Part:
+    """A user's own pictures; `names` are held out, None: `request.validation` scenes are, if it is a number."""
+    groups = _groups(request, data, announce)
+    held = _chosen(request, groups, data, names, announce)
+    left = [number for number in range(len(data.low)) if number not in held]
+    if not left:
+        raise OptionError("All pictures are held out: none is left to train on.", "Hold out fewer with --val.")
+    count = sum(group[0] in held for group in groups)
+    what = "pairs" if data.source.paired else "dark pictures"
+    summary = f"{len(left)} {what} from {data.source.folder} ({data.source.title})"
+    summary += f", {count} scenes ({len(held)} {what}) held out" if held else ""
+    record = {"training": len(left), "held_out_scenes": count, "held_out": [data.low.names[n] for n in sorted(held)]}
+    validation = tuple(_held_out(data, number) for number in sorted(held))
+    return Part(pool=_pool(request, data, left), validation=validation, summary=summary, record=record)
+
+
+def _groups(request: Request, data: Contents, announce: Announce) -> scenes.Groups:
+    """The data by scene; equal files show one scene."""
+    path = request.scenes or _scenes_beside(data.source)
+    listed = scenes.read_scenes(path) if path else []
+    hits = {name for scene in listed for name in scene} & {scenes.plain(name) for name in data.low.names}
+    if request.scenes and not hits:
+        raise OptionError(f"{path} names no picture of {data.source.folder}.", "Its names are those of files.")
+    if path and hits:
+        announce(f"Scenes from {path}.")
+    alike = [data.low.sha256, *([data.high.sha256] if data.high and data.source.paired else [])]
+    return scenes.grouped(data.low.names, listed, alike)
+
+
+def _scenes_beside(source: Source) -> Path | None:
+    """The list of scenes in or beside a data folder."""
+    inside = [folder for folder in source.low[0].path.parents if source.folder in folder.parents]
+    folders = [source.folder, *inside, source.folder.absolute().parent]
+    return next((path for folder in folders if (path := folder / scenes.SCENES).is_file()), None)
+
+
+def _chosen(
+    request: Request, groups: scenes.Groups, data: Contents, names: Collection[str] | None, announce: Announce
+) -> set[int]:
+    """Numbers of the pictures that are held out, scene by scene."""
+    if names is None:
+        return scenes.drawn(groups, request.validation) if isinstance(request.validation, int) else set()
+    held = scenes.named(groups, data.low.names, names)
+    wanted = {scenes.plain(name) for name in names}
+    if others := [name for n in sorted(held) if scenes.plain(name := data.low.names[n]) not in wanted]:
+        announce(f"Held out besides, for they show the same scenes: {', '.join(others)}.")
+    return held
+
+
+def _held_out(contents: Contents, number: int) -> HeldOut:
+    """A picture with its truth, if the source has pairs."""
+    truth = contents.high[number] if contents.high and contents.source.paired else None
+    return HeldOut(contents.low.names[number], contents.low[number], truth)
+
+
+def _pool(request: Request, data: Contents, left: Sequence[int]) -> Pool:
+    """What is drawn of a user's own pictures."""
+    high = None
+    if data.high and request.kind != "low":
+        high = _kept(data.high, left if data.source.paired else range(len(data.high)), request)
+    return Pool(_kept(data.low, left, request), high, data.source.paired)
+
+
+def _kept(pictures: Pictures, numbers: Collection[int], request: Request) -> Kept:
+    """Some pictures, with thumbnails."""
+    return Kept(pictures, np.array([*numbers], np.intp), pictures.thumbnails(request.thumbnail))
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Darkened copies of photos: number `lows[i]` of `low`, made from photo `photos[i]`, is to become number
+    `highs[i]` of `high`."""
+
+    low: Pictures
+    lows: Sequence[int]
+    high: Pictures
+    highs: Sequence[int]
+    photos: Sequence[int]
+
+
+def made(request: Request, photos: Pictures, names: Collection[str] | None, announce: Announce) -> Part:
+    """Darkened photos; whole photos are held out, those in `names` if there are any."""
+    held = _held_photos(request, photos, names)
+    left = [number for number in range(len(photos)) if number not in held]
+    if not left:
+        raise OptionError("All photos are held out: none is left to train on.", "Hold out fewer with --val.")
+    copied = _copied(request, photos, held if request.preset == PAPER else range(len(photos)), announce)
+    if request.preset == PAPER:
+        low: Kept = Darkened(photos, np.array(left, np.intp), photos.thumbnails(request.thumbnail))
+        high, told = _kept(photos, left, request), f"{len(left)} photos, darkened for each crop"
+    else:
+        drawn = [index for index, number in enumerate(copied.photos) if number not in held]
+        low = _kept(copied.low, [copied.lows[index] for index in drawn], request)
+        high = _kept(copied.high, [copied.highs[index] for index in drawn], request)
+        told = f"{len(drawn)} darkened copies of {len(left)} photos"
+    return Part(
+        pool=Pool(low, None if request.kind == "low" else high, True),
+        validation=_first_of(copied, held, photos.names),
+        summary=f"{told} ({request.preset}) from {request.photos}, {len(held)} photos held out",
+        record={"preset": request.preset, "darkened": len(low), "held_out_photos": [photos.names[n] for n in held]},
+    )
+
+
+def _held_photos(request: Request, photos: Pictures, names: Collection[str] | None) -> list[int]:
+    """Numbers of the photos that are held out."""
+    wanted = {scenes.plain(name) for name in names or ()}
+    if chosen := [number for number, name in enumerate(photos.names) if scenes.plain(name) in wanted]:
+        return chosen
+    return [] if request.validation == 0 else [*scenes.last_photos(len(photos))]
+
+
+def _copied(request: Request, photos: Pictures, numbers: Sequence[int], announce: Announce) -> Copies | None:
+    """Copies of these photos, made now or before; with `paper` one of each, None of no photos."""
+    count = 1 if request.preset == PAPER else request.copies
+    jobs = [(number, copy) for number in numbers for copy in range(count)]
+    if not jobs:
+        return None
+    pictures = copies.darkened(
+        request.cache,
+        photos,
+        jobs,
+        preset=request.preset,
+        seed=request.seed,
+        place=[str(request.photos.absolute()) if request.photos else ""],
+        announce=announce,
+    )
+    of = [number for number, _ in jobs]
+    if request.preset == copies.MIXED:
+        both = range(2 * len(jobs))
+        return Copies(pictures, both[::2], pictures, both[1::2], of)
+    return Copies(pictures, range(len(jobs)), photos, of, of)
+
+
+def _first_of(copied: Copies | None, held: Sequence[int], names: Sequence[str]) -> tuple[HeldOut, ...]:
+    """The first copy of each photo that is held out."""
+    if copied is None:
+        return ()
+    first = [(number, copied.photos.index(number)) for number in held]
+    return tuple(
+        HeldOut(names[number], copied.low[copied.lows[index]], copied.high[copied.highs[index]])
+        for number, index in first
+    )

@@ -1,0 +1,116 @@
+"""Which pictures are held out of training: whole scenes, or those that a user names."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import random
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from lowlight_cli.errors import OptionError
+
+SCENES = "scenes.json"
+"""The file in or beside a data folder that lists its scenes."""
+SPLIT_SEED = 0
+"""Of what is held out. It is not the seed of the training: runs with several seeds are to be compared."""
+MOST_PHOTOS, SHARE_OF_PHOTOS = 10, 0.05
+"""Photos held out."""
+
+Groups = list[list[int]]
+"""Indices of pictures of one scene each; every picture is in just one."""
+
+
+def read_scenes(path: Path) -> list[list[str]]:
+    """Lists of names that show one scene, from a JSON file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            content = content["our485_scenes"] if "our485_scenes" in content else content["scenes"]
+        return [[plain(str(name)) for name in _listed(scene)] for scene in _listed(content)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OptionError(
+            f"{path} cannot be read as scenes: {error!r}.", 'It holds {"our485_scenes": [[2], [5, 6]]}.'
+        ) from error
+
+
+def _listed(content: object) -> list[object]:
+    """The content itself, if it is a list."""
+    if not isinstance(content, list):
+        raise TypeError(f"{content!r} is no list")
+    return content
+
+
+def plain(name: str) -> str:
+    """A name by which pictures are compared: a number without zeros before it."""
+    return str(int(name)) if name.isdecimal() else name
+
+
+def read_names(path: Path) -> list[str]:
+    """Names from a file: a JSON list, or one a line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        names = [str(name) for name in _listed(json.loads(text))] if text.lstrip().startswith("[") else text.split("\n")
+    except (OSError, ValueError, TypeError) as error:
+        raise OptionError(f"{path} cannot be read as names: {error}.", "Write one name a line.") from error
+    if not (found := [name.strip() for name in names if name.strip()]):
+        raise OptionError(f"{path} names no picture.", "Write one name a line.")
+    return found
+
+
+def grouped(names: Sequence[str], scenes: Iterable[Iterable[str]], alike: Iterable[Sequence[str]] = ()) -> Groups:
+    """Pictures by scene: those in `scenes` first, in its order; one in none of them is its own scene.
+
+    `alike` are columns of hashes, one of each picture: pictures with a common one show one scene, too.
+    """
+    scene_of: dict[str, int] = {}
+    for number, scene in enumerate(scenes):
+        for name in scene:
+            scene_of.setdefault(name, number)
+    leader = list(range(len(names)))
+
+    def root(index: int) -> int:
+        while leader[index] != index:
+            index = leader[index]
+        return index
+
+    for column in ([scene_of.get(plain(name), name) for name in names], *alike):
+        first: dict[object, int] = {}
+        for index, value in enumerate(column):
+            one, other = sorted((root(first.setdefault(value, index)), root(index)))
+            leader[other] = one
+    groups: dict[int, list[int]] = {}
+    for index in range(len(names)):
+        groups.setdefault(root(index), []).append(index)
+    return sorted(groups.values(), key=lambda group: (scene_of.get(plain(names[group[0]]), len(names)), group[0]))
+
+
+def drawn(groups: Groups, count: int) -> set[int]:
+    """The pictures of `count` scenes, always the same ones."""
+    if not 0 <= count < len(groups):
+        raise OptionError(
+            f"{count} scenes cannot be held out of {len(groups)}.", f"--val takes 0 to {len(groups) - 1}."
+        )
+    return {index for group in random.Random(SPLIT_SEED).sample(groups, count) for index in group}
+
+
+def named(groups: Groups, names: Sequence[str], wanted: Collection[str]) -> set[int]:
+    """The pictures with one of these names, and all others of their scenes."""
+    chosen = {plain(name) for name in wanted}
+    return {index for group in groups if any(plain(names[i]) in chosen for i in group) for index in group}
+
+
+def refuse_unknown(wanted: Iterable[str], names: Iterable[str], where: Path) -> None:
+    """Refuse names that no picture has."""
+    known = {plain(name): name for name in names}
+    for name in wanted:
+        if plain(name) not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {known[near[0]]!r}?" if near else "Names are those of files, without suffix."
+            raise OptionError(f"{where} names {name!r}, and there is no such picture.", hint)
+
+
+def last_photos(count: int) -> range:
+    """Which of `count` photos are held out: the last, since a series of shots has names in a row."""
+    held = min(MOST_PHOTOS, max(1, round(SHARE_OF_PHOTOS * count))) if count > 1 else 0
+    return range(count - held, count)

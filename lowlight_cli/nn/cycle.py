@@ -1,0 +1,125 @@
+"""Training of two generators that undo each other, against two discriminators: CycleGAN (Zhu et al., ICCV 2017)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lowlight_cli.nn.gan import ImagePool, discriminator_loss, frozen, generator_loss
+from lowlight_cli.nn.schedule import rate
+
+if TYPE_CHECKING:
+    from lowlight_cli.training.recipe import Batch, Descend
+    from lowlight_cli.training.settings import Settings
+
+DOMAINS = ("high", "low")
+
+
+def distance(output: Tensor, truth: Tensor) -> Tensor:
+    """L1 on the range [-1, 1] of CycleGAN, whose weights for it are known; of pictures in [0, 1]."""
+    return 2 * F.l1_loss(output.float(), truth.float())
+
+
+class View:
+    """A picture as generators see it: a part of it, and a thumbnail of all of it."""
+
+    def __init__(self, pixels: Tensor, thumbnail: Tensor) -> None:
+        self.pixels, self.thumbnail = pixels, thumbnail
+
+    def through(self, generator: nn.Module) -> View:
+        """What the generator makes of both; statistics for the part come from the thumbnail."""
+        thumbnail, vectors = generator.whole(self.thumbnail)
+        return View(generator.tile(self.pixels, vectors), thumbnail)
+
+
+class CycleRecipe:
+    """Adam on the generators, then on the discriminators, whose made pictures come out of pools.
+
+    A generator has `tile(pixels, vectors)` and `whole(thumbnail)`, which gives its output on the thumbnail and the
+    vectors. `settings.loss` weighs `adversarial`, `cycle`, `identity`, and `paired`: L1 to the truth of the same scene,
+    which asks for pairs. A term of weight 0 is not computed. `settings.discriminator` are arguments of
+    `make_discriminator`, but for `objective`: `log` or `lsgan`.
+    """
+
+    deploy = "generator"
+
+    def __init__(
+        self,
+        settings: Settings,
+        make_generator: Callable[..., nn.Module],
+        make_discriminator: Callable[..., nn.Module],
+    ) -> None:
+        self.weights = settings.loss
+        self.data: Literal["paired", "unpaired"] = "paired" if self.weights.get("paired") else "unpaired"
+        arguments = dict(settings.discriminator)
+        self.objective = arguments.pop("objective", "log")
+        self.networks = {name: make_generator(**settings.params) for name in ("generator", "back")}
+        self.networks |= {f"discriminator_{domain}": make_discriminator(**arguments) for domain in DOMAINS}
+        self.optimizers = {
+            "generators": self.adam(settings, settings.lr, "generator", "back"),
+            "discriminators": self.adam(settings, settings.lr_discriminator, "discriminator_high", "discriminator_low"),
+        }
+        self.schedules = {
+            name: torch.optim.lr_scheduler.LambdaLR(optimizer, rate(settings))
+            for name, optimizer in self.optimizers.items()
+        }
+        self.extras = {f"pool_{domain}": ImagePool(settings.pool) for domain in DOMAINS}
+
+    def adam(self, settings: Settings, lr: float, *names: str) -> torch.optim.Adam:
+        """One optimizer of several networks."""
+        parameters = itertools.chain.from_iterable(self.networks[name].parameters() for name in names)
+        return torch.optim.Adam(parameters, lr=lr, betas=tuple(settings.betas))
+
+    def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:
+        """One descent of the generators, one of the discriminators; the terms before their weights."""
+        real = {domain: View(batch[domain], batch[f"{domain}_thumbnail"]) for domain in DOMAINS}
+        discriminators = [self.networks[f"discriminator_{domain}"] for domain in DOMAINS]
+        with frozen(*discriminators):
+            made = self.translated(real)
+            terms = self.generator_terms(real, made)
+            total = sum(self.weights[name.split("_")[0]] * term for name, term in terms.items())
+            descend(total, "generators")
+        terms = {"generators": total, **terms}
+        if self.weights["adversarial"]:
+            judged = self.discriminator_terms(real, made)
+            descend(sum(judged.values()), "discriminators")
+            terms |= judged
+        return {name: term.detach() for name, term in terms.items()}
+
+    def translated(self, real: dict[str, View]) -> dict[str, View]:
+        """Made pictures by the domain that they should belong to; none where no term asks for them."""
+        if not any(self.weights.get(name) for name in ("adversarial", "cycle", "paired")):
+            return {}
+        generator, back = self.networks["generator"], self.networks["back"]
+        return {"high": real["low"].through(generator), "low": real["high"].through(back)}
+
+    def generator_terms(self, real: dict[str, View], made: dict[str, View]) -> dict[str, Tensor]:
+        """The terms that the generators descend: adversarial (Eq. 2), cycle (Eq. 3), identity (Eq. 4), paired."""
+        to = {"high": self.networks["generator"], "low": self.networks["back"]}
+        terms = {}
+        if self.weights["adversarial"]:
+            for domain in DOMAINS:
+                logits = self.networks[f"discriminator_{domain}"](made[domain].pixels)
+                terms[f"adversarial_{domain}"] = generator_loss(logits, self.objective)
+        if self.weights["cycle"]:
+            returned = {"low": made["high"].through(to["low"]), "high": made["low"].through(to["high"])}
+            terms["cycle"] = sum(distance(returned[d].pixels, real[d].pixels) for d in DOMAINS)
+        if self.weights["identity"]:
+            terms["identity"] = sum(distance(real[d].through(to[d]).pixels, real[d].pixels) for d in DOMAINS)
+        if self.weights.get("paired"):
+            terms["paired"] = sum(distance(made[d].pixels, real[d].pixels) for d in DOMAINS)
+        return terms
+
+    def discriminator_terms(self, real: dict[str, View], made: dict[str, View]) -> dict[str, Tensor]:
+        """What each discriminator pays for real pictures and for those that its pool hands out."""
+        terms = {}
+        for domain in DOMAINS:
+            discriminator, pool = self.networks[f"discriminator_{domain}"], self.extras[f"pool_{domain}"]
+            logits = discriminator(real[domain].pixels), discriminator(pool(made[domain].pixels))
+            terms[f"discriminator_{domain}"] = discriminator_loss(*logits, self.objective)
+        return terms

@@ -1,0 +1,81 @@
+"""Where the maps of pictures go: illumination, attention, whatever a network has besides its output.
+
+`DIR/<where the output lies below --out>/<its stem>-<map>.png`, one 8-bit PNG per map and picture, grey for one channel,
+of the size of the input even where the output is twice as large. The rules are those of outputs: no two pictures have
+one file, no input is written over, what exists stops the run before any work, or stays, or is replaced.
+
+A map that cannot be made or written makes its file a failed one. The enhanced picture is written first and stays: it
+is whole and is what was asked for. `--skip-existing` then writes the missing maps alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowlight_cli import jobs as planning
+from lowlight_cli import picture
+from lowlight_cli.errors import NoInput, OptionError
+from lowlight_cli.jobs import Job, Layout
+from lowlight_cli.tasks.results import Item
+
+Files = dict[Job, dict[str, Path]]
+"""Paths of maps by job and name."""
+
+
+def sources(inputs: Sequence[str], layout: Layout, folder: Path) -> list[Job]:
+    """All jobs of `jobs.plan`, of all parts and unlimited, without maps of an earlier run below an input folder."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise OptionError(f"--save-maps {folder} is not a folder.", "Choose another one.")
+    free = dataclasses.replace(layout, existing="overwrite", shard=(1, 1), limit=None)
+    jobs, there = planning.plan(inputs, free), folder.resolve()
+    if any(inside(Path(name), there) for name in inputs):
+        return jobs  # asked for by name
+    if left := [job for job in jobs if not inside(job.source.parent, there)]:
+        return left
+    raise NoInput(f"There are no pictures in {', '.join(inputs)} but maps.", "Check the name.")
+
+
+def inside(path: Path, folder: Path) -> bool:
+    """Whether a path is that folder or lies in it."""
+    path = path.resolve()
+    return folder in (path, *path.parents)
+
+
+def plan(everything: Sequence[Job], layout: Layout, folder: Path, names: Sequence[str]) -> tuple[list[Job], Files]:
+    """The jobs of this part, and the maps that are to be written. Conflicts are errors."""
+    every = [file for _, _, file in files(everything, layout, folder, names)]
+    planning.refuse_collisions([*everything, *every])
+    planning.refuse_writing_over_inputs(every)
+    jobs = [job for job in everything if planning.in_shard(job.relative, layout.shard)][: layout.limit]
+    jobs = planning.existing(jobs, layout.existing)
+    mine = files(jobs, layout, folder, names)
+    wanted: Files = defaultdict(dict)
+    for (job, name, _), file in zip(mine, planning.existing([f for *_, f in mine], layout.existing), strict=True):
+        if not file.skip:
+            wanted[job][name] = file.target
+    return jobs, dict(wanted)
+
+
+def files(jobs: Sequence[Job], layout: Layout, folder: Path, names: Sequence[str]) -> list[tuple[Job, str, Job]]:
+    """For every job and map (job, map, the job of writing it)."""
+    found = []
+    for job in jobs:
+        below = Path(job.target.name) if job.target == layout.out else job.target.relative_to(layout.out)
+        for name in names if not job.problem else ():
+            path = folder / below.with_name(f"{below.stem}-{name}.png")
+            found.append((job, name, Job(job.source, path, job.relative)))
+    return found
+
+
+def save(item: Item, *, overwrite: bool) -> None:
+    """Write the maps that are wanted of a picture; its `written` lists what is whole, if one fails."""
+    if item.unmapped is not None:
+        raise item.unmapped
+    for name, path in item.wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(item.maps[name], path, overwrite=overwrite)
+        item.written += (path,)

@@ -1,0 +1,103 @@
+"""What became of one file, on its way and at its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lowlight_cli.errors import LowlightError, PictureError
+from lowlight_cli.jobs import Job
+from lowlight_cli.picture import Picture
+
+if TYPE_CHECKING:
+    from lowlight_cli.enhancer import Enhancer
+    from lowlight_cli.tasks.enhance import EnhanceOptions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one file. `seconds` is the time spent on it, waiting left out; sizes are the output's."""
+
+    source: Path
+    target: Path
+    status: Literal["done", "failed", "skipped", "planned"]
+    seconds: float = 0.0
+    width: int | None = None
+    height: int | None = None
+    tile: int | None = None
+    notices: tuple[str, ...] = ()
+    error: str | None = None
+    hint: str | None = None
+    maps: tuple[Path, ...] = ()
+    """Files of the network's maps that were written, or would be."""
+
+
+@dataclasses.dataclass
+class Item:
+    """A picture on its way: from the decoder to the network to the encoder."""
+
+    job: Job
+    picture: Picture | None = None
+    error: LowlightError | None = None
+    seconds: float = 0.0
+    tile: int | None = None
+    notices: tuple[str, ...] = ()
+    size: tuple[int, int] = (0, 0)
+    """Height and width of the output."""
+
+    wanted: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    """Maps to write, by name."""
+    maps: Mapping[str, Picture] = dataclasses.field(default_factory=dict)
+    unmapped: LowlightError | None = None
+    """Why there are no maps; the picture is written all the same."""
+    written: tuple[Path, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be done."""
+        return self.job.skip and not self.wanted
+
+    @property
+    def pixels(self) -> int:
+        """Of all that waits to be written."""
+        return math.prod(self.size) + sum(found.height * found.width for found in self.maps.values())
+
+    def result(self) -> Result:
+        """What a user is told of it."""
+        told: dict[str, Any] = {"status": "skipped" if self.idle else "done"}
+        if self.error is not None:
+            told = {"status": "failed", "error": self.error.message, "hint": self.error.hint or None}
+        elif not self.job.skip:
+            told |= {"height": self.size[0], "width": self.size[1], "tile": self.tile}
+        told |= {"seconds": self.seconds, "notices": self.notices, "maps": self.written}
+        return Result(source=self.job.source, target=self.job.target, **told)
+
+
+def told(error: Exception) -> LowlightError:
+    """Any error of one file as one that can be shown."""
+    if isinstance(error, LowlightError):
+        return error
+    if isinstance(error, MemoryError):
+        return PictureError("There is not enough memory.", "Use a smaller --tile, or a machine with more memory.")
+    if isinstance(error, OSError):
+        remedy = "Free some space." if error.errno == errno.ENOSPC else "Check the path and its permissions."
+        return PictureError(f"{error.strerror or error}: {error.filename or ''}", remedy)
+    return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
+
+
+def as_json(result: Result, enhancer: Enhancer | None, options: EnhanceOptions) -> dict[str, Any]:
+    """A result as the line that `--json` prints: every field always there."""
+    # Of what was there already, nobody knows what made it.
+    skipped = result.status == "skipped"
+    runner = None if enhancer is None or skipped else enhancer.runner
+    line = dataclasses.asdict(result)
+    line |= {"source": str(result.source), "target": str(result.target), "seconds": round(result.seconds, 4)}
+    line |= {"maps": [str(path) for path in result.maps]}
+    line |= {"model": None if skipped else options.model, "scale": None if skipped else options.runner.scale}
+    line |= {"weights_sha256": runner.sha256 if runner else None}
+    line |= {name: getattr(runner, name) if runner else None for name in ("backend", "device", "precision")}
+    return line

@@ -1,0 +1,130 @@
+"""What a run's folder says of the run: its settings, and with what it was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+from accelerate import Accelerator
+
+from lowlight_cli import __version__, atomic
+from lowlight_cli.errors import OptionError
+from lowlight_cli.training.journal import LOG, rows
+from lowlight_cli.training.settings import Settings
+
+CONFIG, RECORD = "config.yaml", "run.json"
+PACKAGES = ("torch", "numpy", "accelerate", "safetensors", "pillow", "opencv-python-headless")
+
+
+def write(folder: Path, model: str, settings: Settings, data: Mapping[str, Any], accelerator: Accelerator) -> None:
+    """Keep the resolved settings, and add this start of the run to its record."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {name: plain(value) for name, value in vars(settings).items()}
+    text = yaml.safe_dump({"model": model, **values}, sort_keys=False, allow_unicode=True)
+    atomic.write(folder / CONFIG, text.encode())
+    starts = read_record(folder)
+    starts.append(start(accelerator) | {"data": dict(data)})
+    atomic.write(folder / RECORD, json.dumps({"model": model, "starts": starts}, indent=2).encode())
+
+
+def plain(value: Any) -> Any:
+    """Mappings and sequences as YAML's own."""
+    if isinstance(value, Mapping):
+        return {name: plain(entry) for name, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def read_record(folder: Path) -> list[dict[str, Any]]:
+    """The starts of a run so far; none if there is no record."""
+    try:
+        return json.loads((folder / RECORD).read_text(encoding="utf-8"))["starts"]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OptionError(f"{folder / RECORD} is damaged: {error!r}.", "Delete it; it is a record only.") from error
+
+
+def start(accelerator: Accelerator) -> dict[str, Any]:
+    """One start: when, how, from what code, with which versions, on what machine."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["lowlight", *sys.argv[1:]]),
+        "lowlight": __version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "system": platform.platform(),
+        "device": str(accelerator.device),
+        "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
+        "processes": accelerator.num_processes,
+        "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count(),
+    }
+
+
+def commit() -> str | None:
+    """The git commit of the checkout that runs, `-dirty` if it was changed; None for an installed package."""
+    home = Path(__file__).resolve().parents[2]
+    if not (home / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(home), "describe", "--always", "--abbrev=40", "--dirty", "--match", ""]
+        return subprocess.run(git, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def version(package: str) -> str | None:
+    """Of an installed package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
+    """(`model` if it names one, settings) of a YAML file."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OptionError(f"{path} cannot be read as YAML: {error}.", "It holds lines such as `lr: 0.0001`.") from error
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise OptionError(f"{path} holds no settings.", "It holds lines such as `lr: 0.0001`.")
+    return values.pop("model", None), values
+
+
+def training(folder: Path) -> dict[str, Any]:
+    """What a manifest's row tells of the training: data, command, seed, commit, machine, hours, best scores."""
+    starts = read_record(folder)
+    settings = read_config(folder / CONFIG)[1]
+    logged = rows(folder / LOG)
+    first = starts[0] if starts else {}
+    return {
+        "data": first.get("data", {}).get("summary"),
+        "command": [begun["command"] for begun in starts],
+        "seed": settings.get("seed"),
+        "commit": first.get("commit"),
+        "hardware": ", ".join(str(first.get(name)) for name in ("device", "precision", "processes", "threads")),
+        "hours": round(max((float(row[1]) for row in logged), default=0.0) / 3600, 2),
+        "validation": best_scores(logged, settings.get("best", "")),
+    }
+
+
+def best_scores(logged: list[tuple[str, ...]], name: str) -> dict[str, float]:
+    """The step and scores of the validation with the highest score of that name."""
+    scored = [(float(row[3]), row[0]) for row in logged if row[2] == name]
+    if not scored:
+        return {}
+    step = max(scored)[1]
+    found = {row[2]: float(row[3]) for row in logged if row[0] == step}
+    wanted = ("psnr", "ssim", "mae", "made_psnr")
+    return {"step": int(step)} | {key: value for key, value in found.items() if key.startswith(wanted)}

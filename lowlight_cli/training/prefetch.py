@@ -1,0 +1,32 @@
+"""Batches drawn ahead, so that the loop waits for the network and not for its data."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Drawn = TypeVar("Drawn")
+
+DEPTH = 3
+"""Batches that wait."""
+
+
+def ahead(draw: Callable[[int], Drawn], steps: range) -> Iterator[tuple[Drawn, float]]:
+    """(what `draw` gives for a step, seconds that were waited for it), step by step, drawn in one other thread."""
+    with ThreadPoolExecutor(1, thread_name_prefix="draw") as thread:
+        waiting = deque(thread.submit(draw, step) for step in steps[:DEPTH])
+        try:
+            for following in itertools.chain(steps[DEPTH:], [None] * min(DEPTH, len(steps))):
+                started = time.perf_counter()
+                drawn = waiting.popleft().result()
+                seconds = time.perf_counter() - started
+                if following is not None:
+                    waiting.append(thread.submit(draw, following))
+                yield drawn, seconds
+        finally:
+            for future in waiting:
+                future.cancel()

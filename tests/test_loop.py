@@ -1,0 +1,336 @@
+"""The training loop with a recipe of two numbers: what is exact, what is kept, and when it stops."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from lowlight_cli.data.pairs import Pair
+from lowlight_cli.errors import Diverged, LowlightError
+from lowlight_cli.nn.gan import ImagePool
+from lowlight_cli.nn.state import load_weights
+from lowlight_cli.training import checkpoint, loop
+from lowlight_cli.training.descent import Descent
+from lowlight_cli.training.journal import Journal
+from lowlight_cli.training.loop import Limits, Run, train
+from lowlight_cli.training.prefetch import ahead
+from lowlight_cli.training.settings import Settings
+from lowlight_cli.training.validation import Judge
+
+
+class Gain(nn.Module):
+    """Brightens by a convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 1)
+
+    def forward(self, pixels, thumbnail, exposure):  # noqa: ARG002
+        return self.layer(pixels)
+
+
+class GainRecipe:
+    """A supervised term, and one that draws random numbers and uses an image pool."""
+
+    data, deploy = "paired", "network"
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.networks = {"network": Gain(), "critic": nn.Conv2d(3, 1, 1)}
+        self.optimizers = {
+            name: torch.optim.Adam(network.parameters(), lr=settings.lr) for name, network in self.networks.items()
+        }
+        self.schedules = {
+            name: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+            for name, optimizer in self.optimizers.items()
+        }
+        self.extras = {"pool": ImagePool(4)}
+
+    def step(self, batch, descend):
+        output = self.networks["network"](batch["low"], None, None)
+        total = (output - batch["high"]).square().mean()
+        descend(total, "network")
+        shown = self.extras["pool"](output.detach())
+        critic = (self.networks["critic"](shown) + 0.1 * torch.randn(len(shown), 1, 1, 1)).square().mean()
+        descend(critic, "critic")
+        return {"total": total.detach(), "critic": critic.detach()}
+
+
+PICTURES = [
+    Pair(str(n), high // 8, high)
+    for n, high in enumerate(np.random.default_rng(0).integers(40, 250, (3, 16, 24, 3)).astype(np.uint8))
+]
+
+
+def draw(step, samples):
+    rngs = [np.random.default_rng([7, step, sample]) for sample in samples]
+    high = torch.from_numpy(np.stack([rng.random((3, 8, 8), dtype=np.float32) for rng in rngs]))
+    return {"low": high / 8, "high": high}
+
+
+def new(folder, *, pictures=PICTURES, limits=None, recipe=None, **changes):
+    settings = Settings(
+        **{"steps": 6, "batch": 4, "lr": 0.01, "ema": 0.9, "log_every": 2, "validate_every": 3, **changes}
+    )
+    torch.manual_seed(0)
+    accelerator = Accelerator(cpu=True)
+    return Run(
+        recipe=recipe or GainRecipe(settings),
+        settings=settings,
+        draw=draw,
+        judge=Judge(
+            pictures,
+            [],
+            multiple=4,
+            thumbnail_side=8,
+            device=accelerator.device,
+            autocast=contextlib.nullcontext,
+        ),
+        held_out=[draw(0, range(2))],
+        folder=folder,
+        metadata={},
+        limits=limits or Limits(),
+        accelerator=accelerator,
+    )
+
+
+def finished(run, **options):
+    return [*train(run, **options)]
+
+
+def state(folder):
+    return torch.load(folder / loop.LAST, weights_only=True)
+
+
+def assert_equal(one, other, path=""):
+    """Bit for bit, whatever lies in whatever."""
+    assert type(one) is type(other), path
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for key in one:
+            assert_equal(one[key], other[key], f"{path}/{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), path
+        for number, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_equal(a, b, f"{path}/{number}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), path
+    else:
+        assert one == other or path.endswith("seconds"), path
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 5])
+def test_a_resumed_run_is_bit_equal_to_one_that_never_stopped(tmp_path, stop):
+    finished(new(tmp_path / "a"))
+    first = finished(new(tmp_path / "b", limits=Limits(steps=stop)))
+    assert first[-1].step == stop
+    finished(new(tmp_path / "b"), resume=True)
+    one, other = state(tmp_path / "a"), state(tmp_path / "b")
+    assert one["position"]["step"] == 6
+    assert len(one["extras"][0]["pool"]["kept"]) == 4
+    assert_equal(one, other)
+    # The terms that are logged are the same, too; times are not.
+    logs = [
+        [(row[0], *row[2:]) for row in csv.reader((tmp_path / name / "log.csv").read_text().splitlines())]
+        for name in "ab"
+    ]
+    terms = [[row for row in log if row[1] in ("total", "critic", "lr_network")] for log in logs]
+    assert terms[0] == terms[1] != []
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(tmp_path):
+    finished(new(tmp_path / "whole", pool=0))
+    finished(new(tmp_path / "parts", pool=0, accumulate=4))
+    one, other = (state(tmp_path / name)["networks"]["network"] for name in ("whole", "parts"))
+    for name in one:
+        assert torch.allclose(one[name], other[name], atol=1e-6)
+
+
+def test_a_run_stops_after_the_step_in_hand_when_asked_and_saves(tmp_path):
+    asked = iter([False, True])
+    run = new(tmp_path, limits=Limits(asked=lambda: next(asked)))
+    assert finished(run)[-1].step == 2
+    assert state(tmp_path)["position"]["step"] == 2
+
+
+def test_the_time_limit_ends_a_run_with_a_checkpoint(tmp_path):
+    assert finished(new(tmp_path, limits=Limits(minutes=0)))[-1].step == 1
+    assert state(tmp_path)["position"]["step"] == 1
+
+
+def test_a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint(tmp_path):
+    finished(new(tmp_path, limits=Limits(steps=3)))
+    before = (tmp_path / loop.LAST).read_bytes()
+    run = new(tmp_path)
+    good = run.recipe.step
+    run.recipe.step = lambda batch, descend: good({**batch, "high": batch["high"] * math.nan}, descend)
+    with pytest.raises(Diverged, match="diverged before step 4: total"):
+        finished(run, resume=True)
+    assert (tmp_path / loop.LAST).read_bytes() == before
+    assert not [row for row in csv.reader((tmp_path / "log.csv").read_text().splitlines()) if row[-1] == "nan"]
+
+
+def test_weights_that_are_not_finite_stop_a_run_whose_losses_are(tmp_path):
+    run = new(tmp_path)
+    good = run.recipe.step
+
+    def poisoned(batch, descend):
+        terms = good(batch, descend)
+        with torch.no_grad():
+            run.recipe.networks["network"].layer.bias.fill_(math.inf)
+        return {name: torch.zeros(()) for name in terms}
+
+    run.recipe.step = poisoned
+    with pytest.raises(Diverged, match="a weight is not finite"):
+        finished(run)
+    assert not (tmp_path / loop.LAST).exists()
+
+
+def test_an_output_of_one_flat_colour_stops_the_run(tmp_path):
+    run = new(tmp_path, ema=0.0)
+    good = run.recipe.step
+
+    def collapsing(batch, descend):
+        terms = good(batch, descend)
+        with torch.no_grad():
+            run.recipe.networks["network"].layer.weight.zero_()
+        return terms
+
+    run.recipe.step = collapsing
+    with pytest.raises(Diverged, match="one flat colour"):
+        finished(run)
+    assert not (tmp_path / loop.LAST).exists()
+
+
+def test_a_killed_run_leaves_its_last_checkpoint_whole_and_drops_what_it_logged_after_it(tmp_path, monkeypatch):
+    finished(new(tmp_path, limits=Limits(steps=3)))
+    before = (tmp_path / loop.LAST).read_bytes()
+
+    def killed(state, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint.torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        finished(new(tmp_path), resume=True)
+    assert (tmp_path / loop.LAST).read_bytes() == before
+    monkeypatch.undo()
+    with (tmp_path / "log.csv").open("a") as log:
+        log.write("6,1.0,tot")  # and a row cut in the middle
+    finished(new(tmp_path), resume=True)
+    logged = list(csv.reader((tmp_path / "log.csv").read_text().splitlines()))
+    assert len([row for row in logged if row[:1] == ["4"] and row[2] == "total"]) == 1
+    assert all(len(row) == 4 for row in logged)
+
+
+def test_a_damaged_checkpoint_is_an_error_with_a_way_out(tmp_path):
+    finished(new(tmp_path, limits=Limits(steps=1)))
+    whole = (tmp_path / loop.LAST).read_bytes()
+    (tmp_path / loop.LAST).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(LowlightError, match="cannot be resumed from") as caught:
+        finished(new(tmp_path), resume=True)
+    assert "--init" in caught.value.hint
+
+
+def test_the_best_weights_are_those_of_the_highest_score(tmp_path):
+    # A learning rate that ruins the network after the first validation.
+    run = new(tmp_path, ema=0.0, validate_every=1, steps=3, best="psnr")
+    scores = iter([20.0, 30.0, 10.0])
+    seen = []
+
+    def judged(network):
+        seen.append({name: value.clone() for name, value in network.state_dict().items()})
+        return {"psnr": next(scores)}
+
+    run.judge.scores = judged
+    finished(run)
+    best, last = load_weights(tmp_path / "best.safetensors"), load_weights(tmp_path / "last.safetensors")
+    assert torch.equal(best["layer.weight"], seen[1]["layer.weight"])
+    assert torch.equal(last["layer.weight"], seen[2]["layer.weight"])
+
+
+def test_without_truth_the_least_loss_is_the_best(tmp_path):
+    run = new(tmp_path, pictures=[Pair(p.name, p.low, None) for p in PICTURES])
+    told = [progress.values["loss_total"] for progress in finished(run) if "loss_total" in progress.values]
+    assert len(told) == 2
+    assert run.best == -min(told)
+
+
+def test_validation_changes_nothing(tmp_path):
+    finished(new(tmp_path / "a", validate_every=6))
+    finished(new(tmp_path / "b", validate_every=1))
+    one, other = (state(tmp_path / name) for name in "ab")
+    one["position"] = other["position"] = {}
+    assert_equal(one, other)
+
+
+def test_a_network_has_to_beat_its_input_which_is_scored_first(tmp_path):
+    first = finished(new(tmp_path))[0]
+    assert first.step == 0
+    assert first.values["input_psnr"] == pytest.approx(
+        np.mean([-10 * math.log10(np.mean((p.low / 255 - p.high / 255) ** 2)) for p in PICTURES]), abs=0.01
+    )
+
+
+def test_strips_and_scalars_are_kept_to_look_at(tmp_path):
+    finished(new(tmp_path))
+    names = {path.name for path in (tmp_path / "samples").iterdir()}
+    assert {"0000003-real-0.png", "0000006-real-2.png"} <= names
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    assert {"total", "critic", "psnr", "data_seconds"} <= set(board.Tags()["scalars"])
+    assert "real-0" in board.Tags()["images"]
+
+
+def test_data_are_drawn_ahead_in_order_and_the_wait_is_told():
+    drawn = []
+
+    def slow(step):
+        drawn.append(step)
+        return step
+
+    batches = ahead(slow, range(3, 9))
+    assert next(batches)[0] == 3
+    assert [step for step, _ in batches] == [4, 5, 6, 7, 8]
+    assert drawn == [3, 4, 5, 6, 7, 8]
+    assert [*ahead(slow, range(2, 2))] == []
+
+
+def test_what_goes_wrong_in_drawing_reaches_the_loop():
+    def broken(step):
+        raise LowlightError("gone", "")
+
+    with pytest.raises(LowlightError, match="gone"):
+        next(ahead(broken, range(3)))
+
+
+def test_the_gradient_is_clipped_as_a_whole():
+    recipe = GainRecipe(Settings(lr=0.0))
+    seen = []
+    optimizer = recipe.optimizers["network"]
+    optimizer.register_step_pre_hook(
+        lambda *_: seen.append(torch.cat([p.grad.flatten() for p in recipe.networks["network"].parameters()]).norm())
+    )
+    batch = {"low": torch.ones(2, 3, 8, 8), "high": torch.full((2, 3, 8, 8), 100.0)}
+    recipe.step(batch, Descent(recipe, Accelerator(cpu=True), clip=0.5))
+    recipe.step(batch, Descent(recipe, Accelerator(cpu=True), clip=0.0))
+    assert float(seen[0]) == pytest.approx(0.5, abs=1e-4)
+    assert float(seen[1]) > 10
+
+
+def test_a_journal_that_is_opened_anew_keeps_what_is_not_after_the_step(tmp_path):
+    with Journal(tmp_path) as journal:
+        journal.scalars(1, 0.5, {"total": 3.0})
+        journal.scalars(2, 0.7, {"total": 2.0})
+    with Journal(tmp_path, step=1):
+        pass
+    assert (tmp_path / "log.csv").read_text() == "step,seconds,name,value\n1,0.5,total,3\n"

@@ -1,0 +1,182 @@
+"""What every recipe must hold, whatever the network."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import pkgutil
+
+import numpy as np
+import pytest
+import torch
+
+from lowlight_cli import manifest, models, picture
+from lowlight_cli.nn.guide import Guide
+from lowlight_cli.tasks.train import TrainOptions, run
+from lowlight_cli.training.loop import Limits
+from lowlight_cli.training.settings import Settings
+
+ROWS = {name: spec for name, spec in manifest.models().items() if not spec.classical}
+SMALL = {
+    "neid": {"params": {"widths": [16, 16]}, "lr": 2e-3},
+    "aux_retinex": {"lr": 5e-3},
+    "ba_gan": {"params": {"widths": [8, 16, 16], "attention": [4, 4, 8, 8, 8, 8]}, "lr": 1e-3},
+    "ema_cyclegan": {"params": {"width": 8, "blocks": 1, "groups": 4}, "discriminator": {"width": 8}, "lr": 2e-3},
+    "drs_cyclegan": {"params": {"width": 8, "blocks": [1, 1, 1]}, "discriminator": {"width": 8}, "lr": 2e-3},
+}
+"""Settings that make a network small enough for seconds, by architecture."""
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Four pairs of 120x112 in low/ and high/, dark and noisy against well lit."""
+    root = tmp_path_factory.mktemp("pairs")
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        high = np.kron(rng.integers(60, 250, (15, 14, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+        low = np.clip(high / 9 + rng.normal(0, 1, high.shape), 0, 255).astype(np.uint8)
+        for name, pixels in (("low", low), ("high", high)):
+            (root / name).mkdir(exist_ok=True)
+            picture.save(picture.from_array(pixels), root / name / f"{number}.png")
+    return root
+
+
+def settings_of(arch, **changes):
+    defaults = Settings(**models.module(arch).DEFAULTS)
+    return defaults.override(
+        {"crop": 100, "batch": 2, "steps": 1000, "decay": "none", **SMALL.get(arch, {}), **changes}
+    )
+
+
+def perceptual(output, truth):
+    return (output.mean() - truth.mean()).square()
+
+
+def batch(count=2, side=100):
+    high = torch.rand(count, 3, side, side) * 0.6 + 0.3
+    small = torch.nn.functional.interpolate(high, (32, 32))
+    values = {"low": high / 8, "high": high, "low_thumbnail": small / 8, "high_thumbnail": small}
+    return values | {"brightness": high.mean(dim=(1, 2, 3))}
+
+
+def descend_of(recipe):
+    def descend(loss, name):
+        if torch.is_grad_enabled():
+            loss.backward()
+            recipe.optimizers[name].step()
+            recipe.schedules[name].step()
+            recipe.optimizers[name].zero_grad(set_to_none=True)
+
+    return descend
+
+
+def state(recipe):
+    """Everything that a step may change, as tensors."""
+    return [
+        value.clone()
+        for item in (*recipe.networks.values(), *recipe.extras.values())
+        for value in item.state_dict().values()
+    ]
+
+
+ARCHES = sorted({spec.arch for spec in ROWS.values()})
+
+
+def test_every_network_of_the_package_has_a_row_and_every_row_can_be_trained():
+    files = {module.name for module in pkgutil.iter_modules(models.__path__)}
+    assert files == set(ARCHES)
+    assert set(SMALL) == files
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_recipe_has_what_the_loop_asks_of_it(arch):
+    settings = settings_of(arch)
+    recipe = models.module(arch).recipe(settings, perceptual)
+    assert recipe.data in ("paired", "unpaired", "low")
+    assert recipe.deploy in recipe.networks
+    assert recipe.optimizers.keys() == recipe.schedules.keys()
+    trained = {id(p) for o in recipe.optimizers.values() for group in o.param_groups for p in group["params"]}
+    assert trained == {id(p) for network in recipe.networks.values() for p in network.parameters()}
+    deployed = recipe.networks[recipe.deploy]
+    assert list(inspect.signature(deployed.forward).parameters)[:3] == ["pixels", "thumbnail", "exposure"]
+    values = batch() if recipe.data != "low" else {k: v for k, v in batch().items() if k.startswith("low")}
+    terms = recipe.step(values, descend_of(recipe))
+    assert len(terms) > 1
+    assert all(math.isfinite(float(term)) and not term.requires_grad for term in terms.values())
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_steps_lower_the_loss(arch):
+    settings = settings_of(arch, pool=0)
+    recipe = models.module(arch).recipe(settings, perceptual)
+    values, descend = batch(), descend_of(recipe)
+    first = next(iter(recipe.step(values, lambda *_: None).values()))
+    for _ in range(25):
+        last = next(iter(recipe.step(values, descend).values()))
+    assert float(last) < float(first)
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_step_without_gradients_changes_nothing(arch):
+    recipe = models.module(arch).recipe(settings_of(arch), perceptual)
+    recipe.step(batch(), descend_of(recipe))
+    before = state(recipe)
+    with torch.no_grad():
+        recipe.step(batch(), lambda *_: None)
+    after = state(recipe)
+    assert len(before) == len(after)
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_step_in_bf16_is_finite(arch):
+    recipe = models.module(arch).recipe(settings_of(arch), perceptual)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = recipe.step(batch(), descend_of(recipe))
+    assert all(math.isfinite(float(term)) for term in terms.values())
+    weights = [p for network in recipe.networks.values() for p in network.parameters()]
+    assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in weights)
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_the_row_says_what_the_network_says_of_itself(name):
+    spec = ROWS[name]
+    for field, value in models.module(spec.arch).geometry(**spec.params).items():
+        stated = getattr(spec, field)
+        assert (list(stated) if field == "scales" else stated) == value, field
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_run_of_every_recipe_goes_on_bit_for_bit(arch, folder, tmp_path):
+    name = next(name for name, spec in ROWS.items() if spec.arch == arch)
+    small = {**SMALL.get(arch, {}), "crop": 100, "batch": 2, "steps": 4, "perceptual": "off", "ema": 0.5}
+    chosen = {"model": name, "data": folder, "validation": 1, "overrides": small}
+    [*run(TrainOptions(**chosen, out=tmp_path / "a"))]
+    [*run(TrainOptions(**chosen, out=tmp_path / "b", limits=Limits(steps=2)))]
+    [*run(TrainOptions(**chosen, out=tmp_path / "b", resume=True))]
+    one, other = (torch.load(tmp_path / run_ / "last.pt", weights_only=True) for run_ in "ab")
+    assert flat(one["networks"]).keys() == flat(other["networks"]).keys()
+    for group in ("networks", "averaged", "optimizers", "extras"):
+        for key, value in flat(one[group]).items():
+            assert torch.equal(value, flat(other[group])[key]), key
+
+
+def flat(value, path=""):
+    """All tensors in nested tables and lists, by path."""
+    if isinstance(value, torch.Tensor):
+        return {path: value}
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return {key: tensor for name, entry in entries for key, tensor in flat(entry, f"{path}/{name}").items()}
+
+
+def test_a_guide_hands_out_what_it_kept_in_the_order_it_was_asked_for():
+    first = Guide()
+    one, two = first(2, lambda: torch.ones(1, 2)), first(1, lambda: torch.zeros(1, 1))
+    again = Guide(first.vectors())
+    assert torch.equal(again(2, lambda: torch.full((1, 2), 9.0)), one)
+    assert torch.equal(again(1, lambda: torch.full((1, 1), 9.0)), two)

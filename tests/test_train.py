@@ -1,0 +1,256 @@
+"""`lowlight train` and `lowlight export` from the command line, on pictures small enough for seconds."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+
+from lowlight_cli import picture
+from lowlight_cli.cli import group
+from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, NoInput, OptionError, OutputExists
+from lowlight_cli.nn.state import load_weights
+from lowlight_cli.tasks.export import ExportOptions
+from lowlight_cli.tasks.export import run as export
+from lowlight_cli.tasks.train import TrainOptions, run
+from lowlight_cli.training.loop import Limits
+
+TINY = {"params": {"widths": [16, 16]}, "crop": 64, "batch": 2, "ema": 0.9, "lr": 1e-3, "steps": 6}
+
+
+@pytest.fixture
+def lol(tmp_path):
+    """Four pairs of 72x80 in low/ and high/."""
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        high = np.kron(rng.integers(40, 250, (9, 10, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+        for folder, pixels in (("low", high // 10), ("high", high)):
+            (tmp_path / "lol" / folder).mkdir(parents=True, exist_ok=True)
+            picture.save(picture.from_array(pixels), tmp_path / "lol" / folder / f"{number}.png")
+    return tmp_path / "lol"
+
+
+def options(lol, out, **changes):
+    """A training of a few steps of a tiny neid."""
+    overrides = {**TINY, **changes.pop("overrides", {})}
+    return TrainOptions(**{"model": "neid", "data": lol, "out": out, "validation": 1, **changes}, overrides=overrides)
+
+
+def command(lol, out, *more, model="neid", **settings):
+    """The arguments of `lowlight train` for the same."""
+    chosen = [f"--set={name}={json.dumps(value)}" for name, value in {**TINY, **settings}.items()]
+    return ["train", "--model", model, "--data", str(lol), "--out", str(out), "--val", "1", "--json", *chosen, *more]
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(group, arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def weights_of(folder):
+    state = torch.load(folder / "last.pt", weights_only=True)
+    return state["networks"]["network"] | {f"ema.{name}": value for name, value in state["averaged"].items()}
+
+
+def assert_same(one, other, **tolerance):
+    for name, value in one.items():
+        assert torch.allclose(value, other[name], **tolerance) if tolerance else torch.equal(value, other[name]), name
+
+
+def test_the_command_trains_logs_and_writes_weights_that_enhance_takes_at_once(lol, tmp_path):
+    result = invoke(*command(lol, tmp_path / "run", log_every=2, validate_every=3))
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert lines[-1]["step"] == 6
+    assert {"psnr", "ssim", "mae", "psnr_gtmean", "loss_total"} <= set(lines[-1])
+    assert "3 pairs" in result.stderr
+    kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (kept["model"], kept["steps"], kept["params"]) == ("neid", 6, {"widths": [16, 16]})
+    [start] = json.loads((tmp_path / "run" / "run.json").read_text())["starts"]
+    assert start["packages"]["torch"] == torch.__version__
+    assert start["data"]["sha256"]
+    logged = [*csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines())]
+    assert {"data_seconds", "step_seconds", "lr_network", "huber"} <= {row["name"] for row in logged}
+    bright = invoke(
+        *("enhance", str(lol / "low"), "--out", str(tmp_path / "bright"), "--model", "neid"),
+        *("--weights", str(tmp_path / "run" / "best.safetensors")),
+    )
+    assert "4 done" in bright.stderr
+
+
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(lol, tmp_path):
+    [*run(options(lol, tmp_path / "a"))]
+    [*run(options(lol, tmp_path / "b", limits=Limits(steps=2)))]
+    plain = TrainOptions(model="neid", data=lol, out=tmp_path / "b", validation=1, resume=True)
+    assert [*run(plain)][-1].step == 6  # its settings come from its folder
+    assert_same(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
+    assert [*run(plain)] == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_killed_run_goes_on_to_the_same_numbers(lol, tmp_path):
+    more = {"steps": 40, "validate_every": 2, "log_every": 2}
+    [*run(options(lol, tmp_path / "a", overrides=more))]
+    arguments = command(lol, tmp_path / "b", **more)
+    with subprocess.Popen([sys.executable, "-m", "lowlight_cli", *arguments], stdout=subprocess.PIPE) as process:
+        while process.poll() is None and json.loads(process.stdout.readline())["step"] < 6:
+            pass
+        time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert 4 <= torch.load(tmp_path / "b" / "last.pt", weights_only=True)["position"]["step"] < 40
+    invoke(*command(lol, tmp_path / "b", "--resume", **more))
+    assert_same(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
+    kept = [
+        [row for row in csv.reader((tmp_path / name / "log.csv").read_text().splitlines()) if "seconds" not in row[2]]
+        for name in "ab"
+    ]
+    assert [(row[0], *row[2:]) for row in kept[0]] == [(row[0], *row[2:]) for row in kept[1]]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_sigterm_stops_after_the_step_in_hand_with_a_checkpoint(lol, tmp_path):
+    arguments = command(lol, tmp_path / "run", steps=100_000, validate_every=100_000, log_every=1)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lowlight_cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while json.loads(process.stdout.readline())["step"] < 2:
+        pass
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped as asked; go on with: --resume" in said
+    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["position"]["step"] >= 2
+
+
+def test_two_processes_do_what_one_does(lol, tmp_path):
+    more = {"batch": 4, "steps": 3, "ema": 0.5}
+    [*run(options(lol, tmp_path / "one", overrides=more))]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launch, "-m", "lowlight_cli", *command(lol, tmp_path / "two", **more)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["step"] for line in done.stdout.splitlines()][-1] == 3
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["starts"][0]["processes"] == 2
+    assert_same(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"), atol=1e-5)
+
+
+def test_a_configuration_file_is_checked_and_set_goes_over_it(lol, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: neid\nlr: 0.005\nloss:\n  ssim: 0.2\n")
+    [*run(options(lol, tmp_path / "a", config=file, overrides={"steps": 1, "lr": 0.002}))]
+    kept = yaml.safe_load((tmp_path / "a" / "config.yaml").read_text())
+    assert (kept["lr"], kept["loss"]["ssim"], kept["loss"]["huber"]) == (0.002, 0.2, 1.0)
+    for text, words in (
+        ("lrr: 1", "Did you mean 'lr'"),
+        ("model: aux-retinex", "not of neid"),
+        ("- 1", "holds no settings"),
+        ("a: [", "cannot be read as YAML"),
+    ):
+        file.write_text(text)
+        with pytest.raises(OptionError, match=words):
+            next(run(options(lol, tmp_path / "b", config=file)))
+    assert not (tmp_path / "b").exists()
+
+
+def test_what_cannot_start_says_why_and_leaves_no_folder_behind(lol, tmp_path):
+    for wrong, error, words in (
+        ({"data": lol / "nope"}, NoInput, "no folder"),
+        ({"validation": 600}, OptionError, "600"),
+        ({"model": "clahe"}, OptionError, "nothing to train"),
+        ({"model": "nied"}, ModelUnavailable, "Did you mean 'neid'"),
+        ({"resume": True}, OptionError, "no checkpoint"),
+        ({"overrides": {"params": {"depth": 3}}}, OptionError, "do not fit"),
+        ({"overrides": {"batch": 3, "accumulate": 2}}, OptionError, "does not split"),
+        ({"device": "cuda:9"}, DeviceUnavailable, "cuda:9"),
+        ({"device": "tpu"}, DeviceUnavailable, "tpu"),
+    ):
+        with pytest.raises(error, match=words):
+            next(run(options(lol, tmp_path / "a", **wrong)))
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_run_is_not_written_over(lol, tmp_path):
+    [*run(options(lol, tmp_path / "a", overrides={"steps": 1}))]
+    with pytest.raises(OptionError, match="holds a run"):
+        next(run(options(lol, tmp_path / "a")))
+
+
+def test_a_run_can_start_from_weights(lol, tmp_path):
+    [*run(options(lol, tmp_path / "a", overrides={"steps": 2}))]
+    last = tmp_path / "a" / "last.safetensors"
+    [*run(options(lol, tmp_path / "b", init=last, overrides={"steps": 1, "lr": 0.0}))]
+    assert_same(load_weights(last), load_weights(tmp_path / "b" / "last.safetensors"))
+    with pytest.raises(ModelUnavailable, match="does not fit"):
+        next(run(options(lol, tmp_path / "c", init=last, overrides={"params": {"widths": [16, 32]}})))
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(lol, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        invoke(*command(lol, tmp_path / name, "--seed", str(seed), steps=2))
+    assert_same(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
+    one, other = weights_of(tmp_path / "a"), weights_of(tmp_path / "c")
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_disk_that_fills_up_ends_in_an_error_that_says_what_to_do(lol, tmp_path, monkeypatch):
+    from lowlight_cli.errors import LowlightError
+    from lowlight_cli.training import checkpoint
+
+    def full(*_):
+        raise OSError(28, "No space left on device", str(tmp_path / "a" / "last.pt"))
+
+    monkeypatch.setattr(checkpoint.torch, "save", full)
+    with pytest.raises(LowlightError, match="No space left") as caught:
+        [*run(options(lol, tmp_path / "a", overrides={"steps": 1}))]
+    assert "--resume" in caught.value.hint
+
+
+def test_a_run_is_exported_with_its_own_shape_and_the_row_says_how_it_was_made(lol, tmp_path):
+    invoke(*command(lol, tmp_path / "run", model="aux-retinex", params={"width": 2}, steps=2))
+    out = tmp_path / "out"
+    row = json.loads(invoke("export", str(tmp_path / "run"), "--out", str(out), "--name", "mine").stdout)["mine"]
+    assert {file["role"] for file in row["files"]} == {"torch", "onnx-context", "onnx-x1"}
+    assert sorted(path.name for path in out.iterdir()) == sorted(file["path"] for file in row["files"])
+    assert (row["arch"], row["params"], row["training"]["seed"]) == ("aux_retinex", {"width": 2}, 0)
+    assert row["parameters"] < 1345
+    assert row["training"]["validation"]["step"] == 2
+    from lowlight_cli import manifest
+
+    assert manifest.spec_from_row("mine", row).params == {"width": 2}
+    done = invoke(
+        *("enhance", str(lol / "low" / "0.png"), "--out", str(tmp_path / "bright"), "--model", "aux-retinex"),
+        *("--weights", str(out / "mine.safetensors")),
+    )
+    assert "1 done" in done.stderr
+
+
+def test_export_never_writes_over_others_and_says_what_it_lacks(tmp_path):
+    from lowlight_cli import manifest, weights
+
+    source = weights.find(manifest.find("aux-retinex"), "torch")
+    given = {"source": source, "out": tmp_path, "name": "mine"}
+    export(ExportOptions(**given, model="aux-retinex"))
+    for options_, error, words in (
+        (ExportOptions(**given, model="aux-retinex"), OutputExists, "mine"),
+        (ExportOptions(**given, model="clahe"), OptionError, "classical"),
+        (ExportOptions(**given), OptionError, "whose"),
+        (ExportOptions(**given | {"source": tmp_path}), ModelUnavailable, "no folder of a run"),
+    ):
+        with pytest.raises(error, match=words):
+            export(options_)
