@@ -188,10 +188,20 @@ def test_where_the_map_is_right_the_converted_input_is_the_truth() -> None:
     network.attention.forward = lambda pixels: ba_gan.wanted_attention(pixels, high)
     network.trunk.forward = lambda planes: seen.append(planes) or torch.zeros_like(planes[:, :3])
     output, attention = network.enhance(low)
-    assert torch.allclose(output, high, atol=1e-5)
-    assert torch.equal(seen[0][:, :3], low)
-    assert torch.equal(seen[0][:, 3:4], attention)
-    assert torch.equal(seen[0][:, 4:], output)
+    assert torch.equal(output, low)  # and to it the trunk adds
+    planes = seen[0]
+    assert planes.shape == (1, 7, 24, 24)
+    assert torch.equal(planes[:, :3], low)
+    assert torch.equal(planes[:, 3:4], attention)
+    assert torch.allclose(planes[:, 4:], high, atol=1e-5)
+
+
+def test_the_map_begins_half_way_and_the_output_near_the_input() -> None:
+    network, pixels = ba_gan.build(), torch.rand(1, 3, 96, 96) * 0.3
+    with torch.no_grad():
+        output, attention = network.enhance(pixels)
+    assert float(attention.mean()) == pytest.approx(0.5, abs=0.1)
+    assert float((output - pixels).abs().mean()) < 0.2
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 97), (100, 100), (71, 83)])

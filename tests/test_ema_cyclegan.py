@@ -403,6 +403,6 @@ def test_a_recipe_that_is_restored_goes_on_bit_for_bit():
 
 
 def test_some_steps_lower_the_cycle_loss():
-    made, shown = recipe(), batch()
-    losses = [float(made.step(shown, descend_in(made))["cycle"]) for _ in range(20)]
+    made, shown = recipe(loss={"identity": 0.0}), batch()
+    losses = [float(made.step(shown, descend_in(made))["cycle"]) for _ in range(16)]
     assert losses[-1] < 0.7 * losses[0]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lowlight_cli import cli, manifest, models, picture
 from lowlight_cli.enhancer import Enhancer, Settings, open_model
-from lowlight_cli.errors import ALL_FAILED, DONE, NO_INPUT, SOME_FAILED, USAGE, OptionError, OutOfMemory
+from lowlight_cli.errors import ALL_FAILED, DONE, NO_INPUT, NO_MODEL, SOME_FAILED, USAGE, OptionError, OutOfMemory
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.nn.state import save_weights
 from lowlight_cli.runners import RunnerOptions, choose_backend, open_runner, with_weights
@@ -428,7 +428,7 @@ def test_pictures_are_the_same_with_and_without_maps(run: Run, photo: Photo) -> 
     np.testing.assert_array_equal(samples("out/a.png"), plain(Path("in/a.png")))
 
 
-@pytest.mark.parametrize("name", sorted(REAL))
+@pytest.mark.parametrize("name", sorted(name for name, row in REAL.items() if row.files))
 def test_maps_of_every_network_are_seamless_pictures_of_the_input_s_size(rows: dict[str, ModelSpec], name: str) -> None:
     rows |= REAL
     names = models.map_names(REAL[name])
@@ -453,3 +453,22 @@ def test_the_illumination_of_aux_retinex_is_what_the_picture_is_divided_by(rows:
     assert np.abs(bright * light - pixels / 255).max() < 2 / 255
     dark, lit = (light[..., 0][mask].mean() for mask in (pixels[..., 0] < 13, pixels[..., 0] > 38))
     assert dark < lit < 0.6
+
+
+def test_trained_weights_with_other_widths_give_their_attention(
+    run: Run, photo: Photo, rows: dict[str, ModelSpec], tmp_path: Path
+) -> None:
+    from lowlight_cli.models import ba_gan
+    from lowlight_cli.weights_metadata import Origin, texts
+
+    rows |= REAL
+    assert models.map_names(REAL["ba-gan"]) == ("attention",)
+    params = {"widths": [4, 8], "attention": [4, 4, 8]}
+    trained = tmp_path / "best.safetensors"
+    save_weights(trained, ba_gan.build(**params), texts(Origin("ba_gan", params, ba_gan.geometry(**params))))
+    photo(Path("in/a.png"), 37, 50)
+    assert run("in", "--weights", trained, model="ba-gan").code == DONE
+    assert samples("maps/a-attention.png").shape == (37, 50)
+    refused = run("in", "--weights", trained, model="neid", out="other", maps="others")
+    assert refused.code == NO_MODEL
+    assert "Use --model ba-gan." in refused.err

@@ -275,12 +275,15 @@ def test_the_fingerprint_follows_names_and_contents_not_places(tmp_path: Path) -
     assert opened(tmp_path, data=root).fingerprint["sha256"] != first["sha256"]
 
 
-@pytest.mark.parametrize("damage", ["pixels", "index", "other"])
+@pytest.mark.parametrize("damage", ["short", "long", "index", "other"])
 def test_a_damaged_entry_is_built_anew(tmp_path: Path, decoded: list[bytes], damage: str) -> None:
     root = flat_pairs(tmp_path / "d")
     folder = opened(tmp_path, data=root).crops.real.low.pictures.folder
-    if damage == "pixels":
-        (folder / cache.PIXELS).write_bytes(b"short")
+    pixels = (folder / cache.PIXELS).read_bytes()
+    if damage == "short":
+        (folder / cache.PIXELS).write_bytes(pixels[:-1])
+    elif damage == "long":
+        (folder / cache.PIXELS).write_bytes(pixels + b"x")
     elif damage == "index":
         (folder / cache.INDEX).write_text("{")
     else:
@@ -637,6 +640,7 @@ def test_a_sample_depends_on_seed_step_and_index_alone(textured_data: TrainingDa
     parts = [textured_data.draw(5, part) for part in ((4, 5), (0, 1), (2, 3))]
     put = {name: torch.cat([parts[1][name], parts[2][name], parts[0][name]]) for name in whole}
     assert same(put, whole)
+    assert len({whole["low"][index].numpy().tobytes() for index in range(6)}) == 6
     assert not same(textured_data.draw(6, range(6)), whole)
     root = textured_pairs(tmp_path / "d", 8)
     assert same(opened(tmp_path, data=root, crop=24, shuffle=0.5).draw(5, range(6)), whole)

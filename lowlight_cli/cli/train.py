@@ -51,7 +51,7 @@ def command(**flags: Any) -> None:
     Several processes, GPUs or machines: start it with `accelerate launch -m lowlight_cli train ...`.
 
     \b
-    Examples:
+    Example:
       lowlight train --model neid --data LOL --out runs/neid --set steps=4000
       lowlight train --model ba-gan --synth photos/ --out runs/ba-gan --max-minutes 600
     """

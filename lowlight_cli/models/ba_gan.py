@@ -8,7 +8,9 @@ with deep convolutional networks" (DPED, ICCV 2017), which the paper cites and c
 Where the paper is silent or we differ, and why:
 
 * The "converted input" that is combined with the input and the attention map is the picture as lit as the map says it
-  could be: Eq. 4, solved for the truth, is Ix / (1 - A). The trunk sees all three and adds what is left to correct.
+  could be: Eq. 4, solved for the truth, is Ix / (1 - A). The trunk sees all three, and its output is added to the
+  input. (Added to the converted input instead, it has to take strong noise away again that the division made stronger:
+  fewer decibels in equally short trainings, with the paper's data and with real-looking ones.)
 * Table 1 has one 3x3 convolution of stride 1 in a deconvolution block, as in the blocks of the contracting path; the
   text counts one more in both. We follow the table. An odd size (25, 13, 7) comes back by cropping.
 * The trunk, of which the paper tells nothing but "U-Net", has the widths of the one for low light that it cites (Chen
@@ -24,6 +26,7 @@ Where the paper is silent or we differ, and why:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -127,17 +130,18 @@ class BAGAN(nn.Module):
             raise ValueError("The trunk has two widths or more, the attention network three or more.")
         self.attention, self.trunk = AttentionNet(attention), Trunk(7, widths)
         self.apply(initialise)
-        # Tanh starts where it has a slope, and the output near the converted input.
         with torch.no_grad():
             self.attention.last.weight.mul_(0.1)
             self.trunk.last.weight.mul_(0.1)
+        # The map begins half-way: from 0, dark data drive it to 1 at such a pace that tanh loses its slope for good.
+        nn.init.constant_(self.attention.last.bias, math.atanh(0.5))
 
     def enhance(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Enhanced picture (N, 3, H, W), not clamped, and attention (N, 1, H, W) in (-1, 1)."""
         attention = self.attention(pixels)
         dark = attention.float().clamp(0.0, 1.0)
         converted = (pixels / (1 - dark).clamp(min=1 / LARGEST_GAIN)).clamp(max=1.0)
-        return converted + self.trunk(torch.cat([pixels, dark, converted], dim=1)).float(), attention
+        return pixels + self.trunk(torch.cat([pixels, dark, converted], dim=1)).float(), attention
 
     def tile(self, pixels: Tensor, vectors: Tensor | None = None, scale: int = 1) -> Tensor:  # noqa: ARG002
         """Output (N, 3, H, W) in [0, 1] for pixels (N, 3, H, W) in [0, 1]."""
