@@ -454,4 +454,4 @@ def test_a_row_with_its_own_onnx_file_exports_nothing() -> None:
 
 
 def test_a_row_without_torch_weights_cannot_be_exported() -> None:
-    assert "no 'onnx-x1' file" in failure(lambda: exported(row(), Exporter()))
+    assert "No weights of" in failure(lambda: exported(row(), Exporter()))

@@ -23,7 +23,7 @@ COMMANDS = {
     "synth": "Make pairs of dark and normal pictures from normal photos.",
     "train": "Train a network of one of the papers.",
     "benchmark": "Score models and methods on a data set.",
-    "export": "Write weights as safetensors and ONNX, checked against each other.",
+    "export": "Write the weights of a run as safetensors and ONNX.",
     "doctor": "Check this installation: versions, back ends, devices, cache.",
 }
 

@@ -95,7 +95,7 @@ def steering(spec: ModelSpec, network: nn.Module, pixels: Tensor) -> Tensor | No
 
 def unguided(spec: ModelSpec, pixels: Tensor) -> Tensor | None:
     """Vectors of a network that takes none from a thumbnail: None for `exact`, (N, 0) for `whole`."""
-    return None if spec.tiling == "exact" else pixels.new_zeros(len(pixels), 0)
+    return None if spec.tiling == "exact" else pixels.new_zeros(pixels.shape[0], 0)
 
 
 def map_names(spec: ModelSpec) -> tuple[str, ...]:

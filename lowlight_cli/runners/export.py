@@ -43,14 +43,15 @@ class Context(nn.Module):
 class Tile(nn.Module):
     """The `x1` or `x2` graph."""
 
-    def __init__(self, network: nn.Module, scale: int) -> None:
+    def __init__(self, network: nn.Module, scale: int, *, whole: bool = False) -> None:
         super().__init__()
-        self.network, self.scale = network, scale
+        self.network, self.scale, self.whole = network, scale, whole
 
     def forward(self, pixels: Tensor, vectors: Tensor | None = None) -> Tensor:
         """See the network's `tile`."""
-        steering = () if vectors is None else (vectors,)
-        return self.network.tile(pixels, *steering, scale=self.scale)
+        if self.whole:
+            vectors = pixels.new_zeros(pixels.shape[0], 0)
+        return self.network.tile(pixels, vectors, scale=self.scale)
 
 
 def export_onnx(spec: ModelSpec, weights: Path, folder: Path) -> dict[str, Path]:
@@ -69,7 +70,9 @@ def export_onnx(spec: ModelSpec, weights: Path, folder: Path) -> dict[str, Path]
 
 def write_graph(spec: ModelSpec, network: nn.Module, graph: str, path: Path) -> Path:
     """Export one graph and compare it with PyTorch."""
-    module = (Context(network) if graph == "context" else Tile(network, int(graph[1:]))).eval()
+    module = (
+        Context(network) if graph == "context" else Tile(network, int(graph[1:]), whole=spec.tiling == "whole")
+    ).eval()
     sides = (4 * spec.multiple, 6 * spec.multiple)
     export(module, inputs_of(spec, network, graph, exposures=(-1.0, 0.4), sides=sides), path)
     sides = (3 * spec.multiple, 7 * spec.multiple)
