@@ -43,13 +43,30 @@ def lol(tmp_path):
 def options(lol, out, **changes):
     """A training of a few steps of a tiny neid."""
     overrides = {**TINY, **changes.pop("overrides", {})}
-    return TrainOptions(**{"model": "neid", "data": lol, "out": out, "validation": 1, **changes}, overrides=overrides)
+    return TrainOptions(
+        **{"model": "neid", "data": lol, "out": out, "validation": 1, "threads": 1, **changes}, overrides=overrides
+    )
 
 
 def command(lol, out, *more, model="neid", **settings):
     """The arguments of `lowlight train` for the same."""
     chosen = [f"--set={name}={json.dumps(value)}" for name, value in {**TINY, **settings}.items()]
-    return ["train", "--model", model, "--data", str(lol), "--out", str(out), "--val", "1", "--json", *chosen, *more]
+    return [
+        "train",
+        "--model",
+        model,
+        "--data",
+        str(lol),
+        "--out",
+        str(out),
+        "--val",
+        "1",
+        "--threads",
+        "1",
+        "--json",
+        *chosen,
+        *more,
+    ]
 
 
 def invoke(*arguments):
@@ -91,7 +108,7 @@ def test_the_command_trains_logs_and_writes_weights_that_enhance_takes_at_once(l
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(lol, tmp_path):
     [*run(options(lol, tmp_path / "a"))]
     [*run(options(lol, tmp_path / "b", limits=Limits(steps=2)))]
-    plain = TrainOptions(model="neid", data=lol, out=tmp_path / "b", validation=1, resume=True)
+    plain = TrainOptions(model="neid", data=lol, out=tmp_path / "b", validation=1, threads=1, resume=True)
     assert [*run(plain)][-1].step == 6  # its settings come from its folder
     assert_same(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
     assert [*run(plain)] == []
