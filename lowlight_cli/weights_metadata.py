@@ -72,6 +72,15 @@ def header(path: Path) -> dict[str, Any]:
     return found
 
 
+def parameters(path: Path) -> int:
+    """How many numbers a .safetensors file holds: parameters, as our networks keep nothing else."""
+    tensors = [entry for name, entry in header(path).items() if name != "__metadata__"]
+    shapes = [entry.get("shape") if isinstance(entry, dict) else None for entry in tensors]
+    if not all(isinstance(shape, list) and all(whole(side, 0, 2**32) for side in shape) for shape in shapes):
+        refuse(path, "a tensor has no shape")
+    return sum(math.prod(shape) for shape in shapes)
+
+
 def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
     """The bytes of a .safetensors file with metadata in the order given: safetensors itself shuffles them."""
     length = int.from_bytes(data[:8], "little")

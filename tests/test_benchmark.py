@@ -19,18 +19,20 @@ from click.testing import CliRunner
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
-from lowlight_cli import picture
+from lowlight_cli import manifest, picture
 from lowlight_cli.cli import benchmark as command
 from lowlight_cli.cli import group
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, NoInput, OptionError, OutputExists, PictureError
 from lowlight_cli.metrics import METRICS
-from lowlight_cli.models import gflop_per_megapixel
+from lowlight_cli.models import aux_retinex, gflop_per_megapixel
+from lowlight_cli.nn.state import save_weights
 from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.tasks import benchmark_metrics, contestants, speed
 from lowlight_cli.tasks.benchmark import Benchmark, BenchmarkOptions
 from lowlight_cli.tasks.benchmark_metrics import spread
 from lowlight_cli.tasks.speed import measure
+from lowlight_cli.weights_metadata import Origin, texts
 
 
 @pytest.fixture
@@ -523,6 +525,17 @@ def test_weights_of_ones_own_are_for_one_model_and_claim_no_training_data(lol):
     assert len([*benchmark.results()]) == benchmark.total
     assert benchmark.document()["models"][1]["overlap"] is None
     assert Benchmark(BenchmarkOptions(dataset="LOL", root=lol, models=("neid",))).document()["models"][1]["overlap"]
+
+
+def test_what_the_table_tells_of_a_network_is_that_of_the_weights_that_ran(lol, tmp_path):
+    params = {"width": 1, "hidden": [2, 2]}
+    network, path = aux_retinex.build(**params), tmp_path / "thin.safetensors"
+    save_weights(path, network, texts(Origin("aux_retinex", params, aux_retinex.geometry(**params))))
+    benchmark = run(lol, models=("aux-retinex",), runner=RunnerOptions(weights=path))
+    told = benchmark.document()["models"][1]
+    assert told["parameters"] == sum(p.numel() for p in network.parameters())
+    (figures,) = measure(["aux-retinex"], RunnerOptions(weights=path, backend="torch", threads=1))["aux-retinex"]
+    assert figures["gflop_per_megapixel"] < gflop_per_megapixel(manifest.find("aux-retinex"))
 
 
 def test_speed_is_that_of_the_weights_and_the_precision_asked_for(tmp_path):

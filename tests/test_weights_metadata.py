@@ -49,6 +49,24 @@ def enhanced(model: str, path: Path, **options: Any) -> np.ndarray:
     return Enhancer(runner, Settings(depth=16))(pixels) / 65535
 
 
+def test_the_number_of_parameters_is_the_files_own(file: Callable[..., Path]) -> None:
+    spec = with_weights(manifest.find("neid"), file())
+    assert spec.parameters == sum(p.numel() for p in neid.build(**NEID).parameters())
+
+
+@pytest.mark.parametrize("shape", [None, 3, [-1], ["2"], [2.0], [True], [10**30]])
+def test_a_tensor_of_absurd_shape_is_refused(file: Callable[..., Path], shape: object) -> None:
+    path = file()
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    next(entry for name, entry in header.items() if name != "__metadata__")["shape"] = shape
+    head = json.dumps(header).encode()
+    path.write_bytes(len(head).to_bytes(8, "little") + head + data[8 + length :])
+    with pytest.raises(ModelUnavailable, match="a tensor has no shape"):
+        with_weights(manifest.find("neid"), path)
+
+
 def test_weights_of_another_width_run_at_once(file: Callable[..., Path]) -> None:
     path = file()
     network = neid.build(**NEID)

@@ -12,7 +12,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lowlight_cli import manifest, weights_metadata
 from lowlight_cli import weights as weight_files
@@ -199,7 +199,9 @@ def with_weights(spec: ModelSpec, path: Path) -> ModelSpec:
     origin = weights_metadata.read(path)
     if origin is not None and origin.arch != spec.arch:
         raise foreign(spec, path, origin.arch)
-    facts = {} if origin is None else {"params": origin.params, **origin.geometry}
+    facts: dict[str, Any] = {}
+    if origin is not None:
+        facts = {"params": origin.params, **origin.geometry, "parameters": weights_metadata.parameters(path)}
     digest = weight_files.sha256_of(path)
     # An absolute path stays one when it is joined to the folder of bundled files.
     file = WeightFile(role="torch", path=str(path.resolve()), bytes=path.stat().st_size, sha256=digest, bundled=True)

@@ -68,6 +68,7 @@ class Model:
         """See `Contestant`; a first picture warms it up, so that times are those of the work."""
         self.enhancer = Enhancer(open_runner(self.spec, self.options), Settings())
         runner = self.enhancer.runner
+        self.spec = runner.spec
         self.ran = {
             "weights_sha256": runner.sha256,
             "backend": runner.backend,

@@ -20,7 +20,7 @@ import numpy as np
 from lowlight_cli import manifest, models
 from lowlight_cli.errors import LowlightError
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.runners import RunnerOptions
+from lowlight_cli.runners import RunnerOptions, described
 
 SIZE = (600, 400)
 """Width and height of the picture: LOL's."""
@@ -79,7 +79,9 @@ def measure_one(spec: ModelSpec, options: RunnerOptions) -> list[dict[str, Any]]
     finally:
         for worker in workers:
             worker.stop()
-    cost = {"gflop_per_megapixel": None if spec.classical else models.gflop_per_megapixel(spec)}
+    # Of the weights that ran, which may be of another width than the row's; without a run there is none to tell.
+    ran = all(rounds[-1]) and not spec.classical
+    cost = {"gflop_per_megapixel": models.gflop_per_megapixel(described(spec, options)) if ran else None}
     return [
         {"backend": worker.backend, **figures([answers[k] for answers in rounds[WARM_UP:]]), **cost}
         for k, worker in enumerate(workers)
