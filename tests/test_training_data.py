@@ -403,8 +403,18 @@ def test_pictures_with_one_truth_show_one_scene(tmp_path: Path) -> None:
     assert scenes.grouped(["001", "2", "x"], [["2", "1"]]) == [[0, 1], [2]]
 
 
+@pytest.mark.parametrize(("pictures", "held"), [(2, 1), (6, 1), (11, 2), (200, 20)])
+def test_where_nobody_says_how_many_twenty_scenes_are_held_out_or_a_fifth_of_few(pictures: int, held: int) -> None:
+    assert len(scenes.drawn([[number] for number in range(pictures)], None)) == held
+
+
+def test_a_single_scene_cannot_be_held_out_of_training(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="--val takes 0 to 0"):
+        opened(tmp_path, data=flat_pairs(tmp_path / "d", 1), validation=None)
+
+
 def test_more_scenes_than_there_are_cannot_be_held_out(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"6 scenes cannot be held out of 6\. --val takes 0 to 5"):
+    with pytest.raises(OptionError, match=r"6 scene\(s\) cannot be held out of 6\. --val takes 0 to 5"):
         opened(tmp_path, data=flat_pairs(tmp_path / "d"), validation=6)
 
 

@@ -24,8 +24,9 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--out", required=True, type=FOLDER, help="Folder of the run.")
 @click.option("--config", type=FOLDER, help="Settings of the recipe as YAML, such as another run's config.yaml.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; JSON values.")
-@click.option("--val", "validation", metavar="N|PATH", default="20", show_default=True,
-              help="Held out: N scenes, the names in a file, or another folder with low/ and high/.")  # fmt: skip
+@click.option("--val", "validation", metavar="N|PATH",
+              help="Held out: N scenes, the names in a file, or another folder with low/ and high/.  "
+                   "[default: 20, or a fifth of under 100]")  # fmt: skip
 @click.option("--scenes", type=FOLDER, help="JSON that tells which pairs show one scene.  [default: in the data]")
 @click.option("--init", type=FOLDER, help="Weights to start from.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint, as if it had not stopped.")
@@ -68,7 +69,7 @@ def command(**flags: Any) -> None:
         limits=Limits(
             steps=flags["max_steps"] or math.inf, minutes=flags["max_minutes"] or math.inf, asked=asked.pending
         ),
-        validation=int(flags["validation"]) if flags["validation"].isdecimal() else Path(flags["validation"]),
+        validation=validation(flags["validation"]),
         **{
             name: flags[name]
             for name in (
@@ -110,6 +111,13 @@ class StopRequests:
             raise KeyboardInterrupt
         self.received = True
         click.echo(f"{signal.Signals(number).name}: stopping after this step", err=True)
+
+
+def validation(text: str | None) -> int | Path | None:
+    """What --val names: a number of scenes, or a path."""
+    if text is None:
+        return None
+    return int(text) if text.isdecimal() else Path(text)
 
 
 def as_json(progress: Any) -> None:

@@ -89,7 +89,7 @@ def _chosen(
 ) -> set[int]:
     """Numbers of the pictures that are held out, scene by scene."""
     if names is None:
-        return scenes.drawn(groups, request.validation) if isinstance(request.validation, int) else set()
+        return set() if isinstance(request.validation, Path) else scenes.drawn(groups, request.validation)
     held = scenes.named(groups, data.low.names, names)
     wanted = {scenes.plain(name) for name in names}
     if others := [name for n in sorted(held) if scenes.plain(name := data.low.names[n]) not in wanted]:

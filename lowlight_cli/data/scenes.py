@@ -14,6 +14,8 @@ SCENES = "scenes.json"
 """The file in or beside a data folder that lists its scenes."""
 SPLIT_SEED = 0
 """Of what is held out. It is not the seed of the training: runs with several seeds are to be compared."""
+MOST_SCENES, SHARE_OF_SCENES = 20, 0.2
+"""Scenes held out where nobody says how many."""
 MOST_PHOTOS, SHARE_OF_PHOTOS = 10, 0.05
 """Photos held out."""
 
@@ -85,11 +87,13 @@ def grouped(names: Sequence[str], scenes: Iterable[Iterable[str]], alike: Iterab
     return sorted(groups.values(), key=lambda group: (scene_of.get(plain(names[group[0]]), len(names)), group[0]))
 
 
-def drawn(groups: Groups, count: int) -> set[int]:
-    """The pictures of `count` scenes, always the same ones."""
+def drawn(groups: Groups, count: int | None) -> set[int]:
+    """The pictures of `count` scenes, always the same ones; None: of twenty, and of a fifth where scenes are few."""
+    if count is None:
+        count = min(MOST_SCENES, max(1, round(SHARE_OF_SCENES * len(groups))))
     if not 0 <= count < len(groups):
         raise OptionError(
-            f"{count} scenes cannot be held out of {len(groups)}.", f"--val takes 0 to {len(groups) - 1}."
+            f"{count} scene(s) cannot be held out of {len(groups)}.", f"--val takes 0 to {len(groups) - 1}."
         )
     return {index for group in random.Random(SPLIT_SEED).sample(groups, count) for index in group}
 

@@ -36,8 +36,8 @@ class Request:
     """How they are darkened: `paper`, for each crop anew; `camera`, `night` or `mixed`, beforehand."""
     copies: int = 6
     """Darkened versions of each photo that are made beforehand."""
-    validation: int | Path = 20
-    """Scenes held out, a file with names held out, or a folder of data for validation alone."""
+    validation: int | Path | None = None
+    """Scenes held out, a file with names held out, or a folder of data for validation alone; None: some scenes."""
     scenes: Path | None = None
     """Which pictures show one scene: see `scenes.read_scenes`."""
     thumbnail: int = 112

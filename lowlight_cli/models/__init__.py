@@ -89,8 +89,8 @@ def steering(spec: ModelSpec, network: nn.Module, pixels: Tensor) -> Tensor | No
     """Vectors for `tile` and `maps` of pictures (N, 3, H, W): of a black thumbnail for `guided` networks, else none."""
     if spec.tiling != "guided":
         return unguided(spec, pixels)
-    thumbnail = pixels.new_zeros(len(pixels), 3, spec.thumbnail, spec.thumbnail)
-    return network.context(thumbnail, pixels.new_zeros(len(pixels)))
+    thumbnail = pixels.new_zeros(pixels.shape[0], 3, spec.thumbnail, spec.thumbnail)
+    return network.context(thumbnail, pixels.new_zeros(pixels.shape[0]))
 
 
 def unguided(spec: ModelSpec, pixels: Tensor) -> Tensor | None:

@@ -193,7 +193,7 @@ def steps(downsample: int) -> int:
 
 def nothing(thumbnail: Tensor) -> Tensor:
     """Vectors (N, 0)."""
-    return thumbnail.new_zeros(len(thumbnail), 0)
+    return thumbnail.new_zeros(thumbnail.shape[0], 0)
 
 
 def initialise(module: nn.Module, leak: float = 0.0) -> None:

@@ -133,7 +133,7 @@ class NEID(nn.Module):
             gain = solve_gain(thumbnail, exposure)
         else:
             gain = torch.ones_like(exposure)
-        share = thumbnail.new_ones(len(thumbnail), self.width)
+        share = thumbnail.new_ones(thumbnail.shape[0], self.width)
         if self.ff is not None:
             deepest = self.encoder(self.planes(thumbnail, gain)[0])[-1]
             share = self.ff(self.dr_features(deepest)).to(thumbnail.dtype)

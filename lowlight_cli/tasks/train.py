@@ -47,7 +47,7 @@ class TrainOptions:
     data: Path | None = None
     photos: Path | None = None
     scenes: Path | None = None
-    validation: int | Path = 20
+    validation: int | Path | None = None
     copies: int = 6
     init: Path | None = None
     """Weights to start from."""
