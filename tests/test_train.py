@@ -149,6 +149,15 @@ def test_sigterm_stops_after_the_step_in_hand_with_a_checkpoint(lol, tmp_path):
     assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["position"]["step"] >= 2
 
 
+def test_a_run_that_is_over_says_so_and_leaves_everything_as_it_is(lol, tmp_path):
+    [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.safetensors")}
+    heard = []
+    assert [*run(options(lol, tmp_path / "run", overrides={"steps": 1}, resume=True), heard.append)] == []
+    assert "nothing to do: the last step was reached before" in heard
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.safetensors")}
+
+
 def test_two_processes_do_what_one_does(lol, tmp_path):
     more = {"batch": 4, "steps": 3, "ema": 0.5}
     [*run(options(lol, tmp_path / "one", overrides=more))]
@@ -161,6 +170,7 @@ def test_two_processes_do_what_one_does(lol, tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
+    assert "nothing to do" not in done.stderr
     assert [json.loads(line)["step"] for line in done.stdout.splitlines()][-1] == 3
     assert json.loads((tmp_path / "two" / "run.json").read_text())["starts"][0]["processes"] == 2
     assert_same(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"), atol=1e-5)

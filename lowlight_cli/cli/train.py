@@ -79,14 +79,11 @@ def command(**flags: Any) -> None:
         },
     )
     show = as_json if flags["as_json"] else as_text
-    progress = None
     for progress in run(options, announce=lambda text: click.echo(text, err=True)):
         show(progress)
     if asked.received:
         click.echo(f"stopped as asked; go on with: --resume --out {options.out}", err=True)
         raise SystemExit(INTERRUPTED)
-    if progress is None:
-        click.echo("nothing to do: the last step was reached before", err=True)
 
 
 class StopRequests:

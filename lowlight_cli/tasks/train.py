@@ -101,13 +101,17 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
         limits=options.limits,
         accelerator=accelerator,
     )
+    progress = None
     try:
-        yield from train(state, resume=options.resume)
+        for progress in train(state, resume=options.resume):
+            yield progress
     except OSError as error:
         raise LowlightError(
             f"{error.filename or options.out} cannot be written: {error.strerror or error}.",
             "Free some space or mend the permissions, then go on with --resume.",
         ) from error
+    if progress is None:
+        say("nothing to do: the last step was reached before")
 
 
 def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:
