@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -215,6 +216,17 @@ def test_a_run_is_not_written_over(lol, tmp_path):
     [*run(options(lol, tmp_path / "a", overrides={"steps": 1}))]
     with pytest.raises(OptionError, match="holds a run"):
         next(run(options(lol, tmp_path / "a")))
+
+
+def test_weights_to_start_from_bring_the_shape_of_their_network(lol, tmp_path):
+    [*run(options(lol, tmp_path / "a", overrides={"steps": 1, "params": {"widths": [2, 4]}}))]
+    start = tmp_path / "a" / "last.safetensors"
+    small = {name: value for name, value in TINY.items() if name != "params"} | {"steps": 1}
+    chosen = dataclasses.replace(options(lol, tmp_path / "b", init=start), overrides=small)
+    [*run(chosen)]
+    assert yaml.safe_load((tmp_path / "b" / "config.yaml").read_text())["params"] == {"widths": [2, 4]}
+    with pytest.raises(ModelUnavailable, match="Use --model neid"):
+        next(run(dataclasses.replace(chosen, model="aux-retinex", out=tmp_path / "c", overrides={})))
 
 
 def test_a_run_can_start_from_weights(lol, tmp_path):

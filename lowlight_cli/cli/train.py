@@ -28,7 +28,7 @@ FOLDER = click.Path(path_type=Path)
               help="Held out: N scenes, the names in a file, or another folder with low/ and high/.  "
                    "[default: 20, or a fifth of under 100]")  # fmt: skip
 @click.option("--scenes", type=FOLDER, help="JSON that tells which pairs show one scene.  [default: in the data]")
-@click.option("--init", type=FOLDER, help="Weights to start from.")
+@click.option("--init", type=FOLDER, help="Weights to start from; they bring the shape of their network.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint, as if it had not stopped.")
 @click.option("--max-steps", type=click.IntRange(1), help="Stop cleanly after this step of the recipe.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop cleanly after so long.")

@@ -15,13 +15,14 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowlight_cli import manifest, models, weights
+from lowlight_cli import manifest, models, weights, weights_metadata
 from lowlight_cli.data.crops import tensor
 from lowlight_cli.data.sources import Kind, Request
 from lowlight_cli.data.training_data import TrainingData, open_data
 from lowlight_cli.errors import DeviceUnavailable, LowlightError, OptionError
 from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.nn.perceptual import open_perceptual
+from lowlight_cli.runners import foreign
 from lowlight_cli.tasks import train_record
 from lowlight_cli.thumbnail import thumbnail
 from lowlight_cli.training.loop import LAST, Limits, Progress, Run, train
@@ -115,29 +116,35 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
 
 
 def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:
-    """(architecture, its module, the settings): the recipe's, over them those of a resumed run, of the configuration
-    file, and of `--set`, in this order."""
-    arch, params = architecture(options.model)
+    """(architecture, its module, the settings): the recipe's, over them the shape of the network whose weights
+    `--init` names, the settings of a resumed run, of the configuration file, and of `--set`, in this order.
+
+    The shape in a row of the manifest is of the weights that ship, not of the recipe.
+    """
+    arch = architecture(options.model)
     module = models.module(arch)
-    settings = Settings(**module.DEFAULTS).override({"params": params} if params else {})
+    origin = weights_metadata.read(options.init) if options.init and not options.resume else None
+    if origin and origin.arch != arch:
+        raise foreign(manifest.find(options.model), options.init, origin.arch)
+    settings = Settings(**module.DEFAULTS).override({"params": origin.params} if origin else {})
     for source in (options.out / train_record.CONFIG if options.resume else None, options.config):
         if source is not None:
             if source != options.config and not source.is_file():
                 continue
             name, values = train_record.read_config(source)
-            if name is not None and architecture(name)[0] != arch:
+            if name is not None and architecture(name) != arch:
                 raise OptionError(f"{source} is of {name}, not of {options.model}.", "Name its model with --model.")
             settings = settings.override(values)
     return arch, module, settings.override(options.overrides)
 
 
-def architecture(name: str) -> tuple[str, Mapping[str, Any]]:
-    """(architecture, params) of a row of the manifest that can be trained; any other name is an error."""
+def architecture(name: str) -> str:
+    """The network's file of a row of the manifest that can be trained; any other name is an error."""
     spec = manifest.find(name)
     able = [row.name for row in manifest.models().values() if not row.classical]
     if spec.classical:
         raise OptionError(f"{name} is a classical method: there is nothing to train.", f"Networks: {', '.join(able)}.")
-    return spec.arch, spec.params
+    return spec.arch
 
 
 def built(build: Callable[..., Any], settings: Settings) -> Any:
