@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,13 +12,14 @@ from typing import TypeVar
 
 Drawn = TypeVar("Drawn")
 
-DEPTH = 3
-"""Batches that wait."""
+THREADS = max(1, min(8, (os.cpu_count() or 1) // 2))
+DEPTH = THREADS + 2
+"""Batches that are drawn or wait."""
 
 
 def ahead(draw: Callable[[int], Drawn], steps: range) -> Iterator[tuple[Drawn, float]]:
-    """(what `draw` gives for a step, seconds that were waited for it), step by step, drawn in one other thread."""
-    with ThreadPoolExecutor(1, thread_name_prefix="draw") as thread:
+    """(what `draw` gives for a step, seconds that were waited for it), step by step, drawn in other threads."""
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="draw") as thread:
         waiting = deque(thread.submit(draw, step) for step in steps[:DEPTH])
         try:
             for following in itertools.chain(steps[DEPTH:], [None] * min(DEPTH, len(steps))):
