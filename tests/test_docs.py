@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lowlight_cli.cli import COMMANDS, group
+from lowlight_cli.training.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,6 +43,36 @@ def test_the_page_of_metrics_is_what_the_tables_say():
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == generator().metrics_page()
 
 
+def test_the_page_of_settings_is_what_settings_and_networks_say():
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == generator().settings_page()
+
+
+def test_every_setting_has_a_sentence_of_its_own():
+    told = generator().setting_sentences()
+    assert told.keys() == vars(Settings()).keys()
+    assert len({*told.values()}) == len(told)
+
+
+def test_every_sentence_on_a_network_is_on_the_page():
+    made = generator()
+    archs = {name: code.__name__.rpartition(".")[2] for name, code in made.networks().items()}
+    assert {*archs.values()} == made.SENTENCES.keys()
+    for name, arch in archs.items():
+        section = made.network_section(name, made.networks()[name])
+        assert [key for key in made.SENTENCES[arch] if f"| `{key}` |" not in section] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (["LOL/train", "BSDS500/train"], "LOL/train, BSDS500/train"),
+        ({"step": 500, "psnr": 20.1}, "step 500, psnr 20.1"),
+    ],
+)
+def test_lists_and_mappings_of_the_manifest_read_as_words(value: object, text: str):
+    assert generator().words(value) == text
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(name):
     command = group.get_command(group.make_context("lowlight", [], resilient_parsing=True), name)
@@ -58,8 +89,10 @@ def test_the_readme_installs_with_the_constraints_and_names_every_command():
         assert f"lowlight {name}" in readme, name
 
 
-def test_every_picture_and_page_the_readme_links_to_is_there():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", readme):
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_every_picture_and_page_that_is_linked_to_is_there(page: Path):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert (page.parent / target).exists(), target

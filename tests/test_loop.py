@@ -19,7 +19,7 @@ from lowlight_cli.nn.state import load_weights
 from lowlight_cli.training import checkpoint, loop
 from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.journal import Journal
-from lowlight_cli.training.loop import Limits, Run, train
+from lowlight_cli.training.loop import Limits, Run, prepare, train
 from lowlight_cli.training.prefetch import ahead
 from lowlight_cli.training.settings import Settings
 from lowlight_cli.training.validation import Judge
@@ -101,8 +101,9 @@ def new(folder, *, pictures=PICTURES, limits=None, recipe=None, **changes):
     )
 
 
-def finished(run, **options):
-    return [*train(run, **options)]
+def finished(run, *, resume=False):
+    prepare(run, resume=resume)
+    return [*train(run)]
 
 
 def state(folder):
@@ -141,7 +142,7 @@ def test_a_resumed_run_is_bit_equal_to_one_that_never_stopped(tmp_path, stop):
         [(row[0], *row[2:]) for row in csv.reader((tmp_path / name / "log.csv").read_text().splitlines())]
         for name in "ab"
     ]
-    terms = [[row for row in log if row[1] in ("total", "critic", "lr_network")] for log in logs]
+    terms = [[row for row in log if row[1] in ("train_total", "train_critic", "lr_network")] for log in logs]
     assert terms[0] == terms[1] != []
 
 
@@ -226,7 +227,7 @@ def test_a_killed_run_leaves_its_last_checkpoint_whole_and_drops_what_it_logged_
         log.write("6,1.0,tot")  # and a row cut in the middle
     finished(new(tmp_path), resume=True)
     logged = list(csv.reader((tmp_path / "log.csv").read_text().splitlines()))
-    assert len([row for row in logged if row[:1] == ["4"] and row[2] == "total"]) == 1
+    assert len([row for row in logged if row[:1] == ["4"] and row[2] == "train_total"]) == 1
     assert all(len(row) == 4 for row in logged)
 
 
@@ -234,26 +235,44 @@ def test_a_damaged_checkpoint_is_an_error_with_a_way_out(tmp_path):
     finished(new(tmp_path, limits=Limits(steps=1)))
     whole = (tmp_path / loop.LAST).read_bytes()
     (tmp_path / loop.LAST).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(LowlightError, match="cannot be resumed from") as caught:
+    with pytest.raises(LowlightError, match="is damaged, or no checkpoint") as caught:
         finished(new(tmp_path), resume=True)
     assert "--init" in caught.value.hint
 
 
-def test_the_best_weights_are_those_of_the_highest_score(tmp_path):
+@pytest.mark.parametrize("lost", ["position", "optimizers", "sums"])
+def test_a_checkpoint_that_lacks_a_part_is_an_error(tmp_path, lost):
+    finished(new(tmp_path, limits=Limits(steps=1)))
+    state = torch.load(tmp_path / loop.LAST, weights_only=True)
+    (state if lost in state else state["position"]).pop(lost)
+    torch.save(state, tmp_path / loop.LAST)
+    with pytest.raises(LowlightError, match=r"last\.pt is"):
+        finished(new(tmp_path), resume=True)
+
+
+@pytest.mark.parametrize(("name", "sign"), [("psnr", 1), ("made_ssim", 1), ("mae", -1), ("made_mae", -1)])
+def test_the_best_weights_are_those_of_the_best_score(tmp_path, name, sign):
     # A learning rate that ruins the network after the first validation.
-    run = new(tmp_path, ema=0.0, validate_every=1, steps=3, best="psnr")
+    run = new(tmp_path, ema=0.0, validate_every=1, steps=3, best=name)
     scores = iter([20.0, 30.0, 10.0])
     seen = []
 
     def judged(network):
         seen.append({name: value.clone() for name, value in network.state_dict().items()})
-        return {"psnr": next(scores)}
+        return {name: sign * next(scores)}
 
     run.judge.scores = judged
     finished(run)
     best, last = load_weights(tmp_path / "best.safetensors"), load_weights(tmp_path / "last.safetensors")
     assert torch.equal(best["layer.weight"], seen[1]["layer.weight"])
     assert torch.equal(last["layer.weight"], seen[2]["layer.weight"])
+
+
+def test_with_nothing_held_out_the_last_weights_are_the_best(tmp_path):
+    run = new(tmp_path, pictures=[], steps=2, ema=0.0)
+    run.held_out = []
+    finished(run)
+    assert (tmp_path / "best.safetensors").read_bytes() == (tmp_path / "last.safetensors").read_bytes()
 
 
 def test_without_truth_the_least_loss_is_the_best(tmp_path):
@@ -287,7 +306,7 @@ def test_strips_and_scalars_are_kept_to_look_at(tmp_path):
 
     board = EventAccumulator(str(tmp_path / "tensorboard"))
     board.Reload()
-    assert {"total", "critic", "psnr", "data_seconds"} <= set(board.Tags()["scalars"])
+    assert {"train_total", "train_critic", "psnr", "data_seconds"} <= set(board.Tags()["scalars"])
     assert "real-0" in board.Tags()["images"]
 
 

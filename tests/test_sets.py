@@ -23,6 +23,8 @@ from lowlight_cli.errors import LowlightError, NoInput, OptionError, OutputExist
 from lowlight_cli.manifest import WeightFile
 
 Photo = Callable[..., Path]
+OWN = ("synth", "pairs")
+"""Sets of everybody's own: no paper, no published number of pictures."""
 
 
 def make(root: Path, *files: str) -> Path:
@@ -73,6 +75,9 @@ LAYOUTS = [
     ("synth", "test", ["synth.jsonl", *pair("low", "high", "1.png")]),
     ("synth", "test", ["synth.jsonl", *pair("test/low", "test/high", "1.png")]),
     ("synth", "train", ["synth.jsonl", *pair("train/low", "train/high", "1.png")]),
+    ("pairs", "test", pair("low", "high", "1.png")),
+    ("pairs", "test", pair("Low", "HIGH", "1.png")),
+    ("pairs", "test", pair("pairs/low", "pairs/high", "1.png")),
     ("MIT-Adobe-5K", "test", pair("FiveK/test/input", "FiveK/test/target", "a4574-DSC_0038.jpg")),
     ("MIT-Adobe-5K", "test", pair("MIT-Adobe-5K-512/test/low", "MIT-Adobe-5K-512/test/high", "a4574.jpg")),
     ("MIT-Adobe-5K", "test", pair("fiveK/input", "fiveK/expertC", "a4574.jpg")),
@@ -94,18 +99,18 @@ def test_every_published_layout_is_found(name: str, split: str, files: list[str]
     paths = {item.low, item.high} - {None}
     assert paths == {tmp_path / "data" / file for file in files if not file.endswith(".jsonl")}
     assert (item.high is not None) == found.data.truth == (name not in ("LIME", "DICM", "NPE", "MEF", "VV"))
-    assert len(found.notices) == (name != "synth")
+    assert len(found.notices) == (name not in OWN)
 
 
 def test_every_set_says_what_it_is() -> None:
-    assert len(SETS) == 14
+    assert len(SETS) == 15
     for name, data in SETS.items():
         assert data.name == name
         assert data.title
-        assert data.paper or name == "synth"
+        assert bool(data.paper) != (name in OWN)
         assert "test" in data.splits or data.parts
         for split in data.splits.values():
-            assert split.counts or name == "synth"
+            assert bool(split.counts) != (name in OWN)
 
 
 @pytest.mark.parametrize("root", [".", "LOL", "LOL/eval15", "lol"])
@@ -142,10 +147,40 @@ def test_the_variable_names_the_root_and_the_argument_wins(tmp_path: Path, monke
         ("LIME", ["1.png"]),
         ("LIME", ["LIME/readme.txt", "LIME/.hidden.png"]),
         ("LOL", pair("our485/low", "our485/high", "1.png")),
+        ("pairs", pair("eval15/low", "eval15/high", "1.png")),
+        ("pairs", pair("LOL/low", "LOL/high", "1.png")),
+        ("pairs", pair("low", "normal", "1.png")),
+        ("pairs", ["low/readme.txt", "high/1.png"]),
     ],
 )
 def test_another_set_is_never_taken_for_it(name: str, files: list[str], tmp_path: Path) -> None:
     assert "There are no test pictures" in failure(lambda: sets.find(name, make(tmp_path, *files)))
+
+
+@pytest.mark.parametrize("name", [name for name in SETS if name != "pairs"])
+def test_pairs_of_a_user_are_no_other_set(name: str, tmp_path: Path) -> None:
+    make(tmp_path, *pair("low", "high", "1.png"), *pair("pairs/low", "pairs/high", "2.png"))
+    assert "There are no test pictures" in failure(lambda: sets.find(name, tmp_path))
+
+
+@pytest.mark.parametrize("root", [".", "pairs"])
+def test_pairs_of_a_user_are_paired_strictly_and_loaded(root: str, photo: Photo, tmp_path: Path) -> None:
+    for folder in ("low", "high"):
+        for number in (10, 9):
+            photo(tmp_path / "pairs" / folder / f"{number}.png", 6, 8)
+    found = sets.find("pairs", tmp_path / root)
+    assert names(found) == ["9", "10"]
+    assert [pixels.shape for item in found.items for pixels in sets.load(item) if pixels is not None] == [(6, 8, 3)] * 4
+    photo(tmp_path / "pairs" / "low" / "11.png", 6, 8)
+    assert "1 picture has no partner, among them 11" in failure(lambda: sets.find("pairs", tmp_path), PictureError)
+
+
+def test_pairs_of_a_user_that_are_not_there_say_what_was_looked_for(tmp_path: Path) -> None:
+    text = failure(lambda: sets.find("pairs", tmp_path))
+    assert f"in {tmp_path}. Looked for {{low,high}}." in text
+    assert "--root" in text
+    make(tmp_path, "low/1.png")
+    assert f"There is {tmp_path / 'low'}, but no {tmp_path / 'high'}." in failure(lambda: sets.find("pairs", tmp_path))
 
 
 def test_a_split_is_not_taken_for_the_other(tmp_path: Path) -> None:
@@ -341,6 +376,7 @@ def test_a_report_is_told_what_a_model_has_seen(trained: list[str], name: str, s
         ("LSRW-Nikon/train", "LSRW-Huawei", "train"),
         ("LOL-v2-real/train", "LOL-v2-syn", "test"),
         ("synth/train", "synth", "train"),
+        ("pairs/test", "pairs", "test"),
         ("BSDS500/train", "LOL", "test"),
     ],
 )

@@ -6,10 +6,13 @@ import csv
 import dataclasses
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +20,19 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from lowlight_cli import picture
+from lowlight_cli import manifest, picture
 from lowlight_cli.cli import group
-from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, NoInput, OptionError, OutputExists
+from lowlight_cli.errors import (
+    DeviceUnavailable,
+    Diverged,
+    LowlightError,
+    ModelUnavailable,
+    NoInput,
+    OptionError,
+    OutputExists,
+)
 from lowlight_cli.nn.state import load_weights
+from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.tasks.export import ExportOptions
 from lowlight_cli.tasks.export import run as export
 from lowlight_cli.tasks.train import TrainOptions, run
@@ -98,7 +110,7 @@ def test_the_command_trains_logs_and_writes_weights_that_enhance_takes_at_once(l
     assert start["packages"]["torch"] == torch.__version__
     assert start["data"]["sha256"]
     logged = [*csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines())]
-    assert {"data_seconds", "step_seconds", "lr_network", "huber"} <= {row["name"] for row in logged}
+    assert {"data_seconds", "step_seconds", "lr_network", "train_huber"} <= {row["name"] for row in logged}
     bright = invoke(
         *("enhance", str(lol / "low"), "--out", str(tmp_path / "bright"), "--model", "neid"),
         *("--weights", str(tmp_path / "run" / "best.safetensors")),
@@ -146,7 +158,7 @@ def test_sigterm_stops_after_the_step_in_hand_with_a_checkpoint(lol, tmp_path):
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped as asked; go on with: --resume" in said
+    assert re.search(r"stopped at step \d+ of 100000; go on with the same command and --resume", said)
     assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["position"]["step"] >= 2
 
 
@@ -247,8 +259,76 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(lol, tmp_p
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_refused_resume_leaves_the_run_as_it_was(lol, tmp_path):
+    out = tmp_path / "run"
+    [*run(options(lol, out, overrides={"steps": 2}))]
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    spare = tmp_path / "other"
+    shutil.copytree(lol, spare)
+    (spare / "low" / "3.png").unlink()
+    (spare / "high" / "3.png").unlink()
+    for changed, words in (
+        ({"overrides": {"steps": 3, "params": {"widths": [16, 8]}}}, "of a run with other settings"),
+        ({"overrides": {"steps": 3}, "validation": 2}, "held_out differ"),
+        ({"overrides": {"steps": 3}, "data": spare}, "sha256"),
+        ({"overrides": {"steps": 2, "lr": 0.5}}, None),  # nothing to do
+    ):
+        trying = run(options(lol, out, resume=True, **changed))
+        if words is None:
+            assert [*trying] == []
+        else:
+            with pytest.raises(LowlightError, match=words):
+                next(trying)
+        assert before == {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+
+
+def test_what_a_resumed_run_does_otherwise_is_told(lol, tmp_path):
+    [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
+    heard = []
+    [*run(options(lol, tmp_path / "run", overrides={"steps": 2, "lr": 0.002}, resume=True), heard.append)]
+    assert {line for line in heard if "changed" in line} == {
+        "changed since the run began: steps: 1 -> 2",
+        "changed since the run began: lr: 0.001 -> 0.002",
+    }
+
+
+def test_a_run_that_never_reached_a_checkpoint_says_how_to_start_anew(lol, tmp_path):
+    stuck = tmp_path / "run"
+    with pytest.raises(Diverged):
+        [*run(options(lol, stuck, overrides={"lr": 1e30, "clip": 0.0, "log_every": 1}))]
+    for resume in (False, True):
+        with pytest.raises(OptionError) as caught:
+            next(run(options(lol, stuck, resume=resume)))
+        assert "delete" in caught.value.hint
+
+
+def test_a_checkpoint_is_no_file_of_weights(lol, tmp_path):
+    [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
+    runner = RunnerOptions(weights=tmp_path / "run" / "last.pt", backend="torch", device="cpu")
+    with pytest.raises(ModelUnavailable, match="is a checkpoint") as caught:
+        open_runner(manifest.find("neid"), runner)
+    assert "best.safetensors" in caught.value.hint
+
+
+@pytest.mark.parametrize("widths", [[], [0], [-3, 4], ["a"]])
+def test_params_that_no_network_has_are_refused(lol, tmp_path, widths):
+    with pytest.raises(OptionError, match="do not fit"):
+        next(run(options(lol, tmp_path / "run", overrides={"params": {"widths": widths}})))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate") or not Path("/dev/full").exists(), reason="/dev/full")
+def test_torchs_own_errors_of_a_full_disk_say_what_to_do(lol, tmp_path, monkeypatch):
+    from lowlight_cli.training import checkpoint
+
+    save = torch.save
+    monkeypatch.setattr(checkpoint.torch, "save", lambda state, _: save(state, "/dev/full"))
+    with pytest.raises(LowlightError, match=r"last\.pt cannot be written") as caught:
+        [*run(options(lol, tmp_path / "a", overrides={"steps": 1}))]
+    assert "--resume" in caught.value.hint
+
+
 def test_a_disk_that_fills_up_ends_in_an_error_that_says_what_to_do(lol, tmp_path, monkeypatch):
-    from lowlight_cli.errors import LowlightError
     from lowlight_cli.training import checkpoint
 
     def full(*_):

@@ -147,11 +147,11 @@ def test_dark_pictures_alone_are_nothing_to_train_pairs_on(tmp_path: Path) -> No
 def test_unpaired_heaps_need_no_common_names_or_sizes(tmp_path: Path, folders: tuple[str, str]) -> None:
     for number in range(3):
         save(tmp_path / "d" / folders[0] / f"a{number}.png", flat(10 + number))
-    save(tmp_path / "d" / folders[1] / "b.png", flat(200, 64, 64))
+        save(tmp_path / "d" / folders[1] / f"b{number}.png", flat(200 + number, 64, 64))
     data = opened(tmp_path, kind="unpaired", data=tmp_path / "d")
-    assert levels(data, "high") == {200}
     assert len(data.validation) == 1
     assert data.validation[0].high is None
+    assert levels(data, "high") == {200, 201, 202} - {int(data.validation[0].bright[0, 0, 0])}
     assert levels(data) == {10, 11, 12} - {int(data.validation[0].low[0, 0, 0])}
 
 
@@ -161,8 +161,11 @@ def test_equal_names_of_unequal_sizes_are_no_pairs_where_none_are_needed(tmp_pat
     heard: list[str] = []
     data = opened(tmp_path, heard, kind="unpaired", data=tmp_path / "d")
     assert any("not taken for pairs" in line for line in heard)
-    assert len(data.crops.real.high) == 6
+    assert len(data.crops.real.high) == 5
     assert data.validation[0].high is None
+    apart = opened(tmp_path, heard, kind="unpaired", data=tmp_path / "d", validation=tmp_path / "d")
+    assert len(apart.crops.real.high) == len(apart.validation) == 6
+    assert {shown.high is None for shown in apart.validation} == {True}
 
 
 @pytest.mark.parametrize("folder", ["", "low"])
@@ -204,6 +207,22 @@ def test_all_pictures_that_cannot_be_used_are_named_together(tmp_path: Path) -> 
     assert "It is 48x12, smaller than the crop of 16." in message
     for path in ("d/low/4.png", "p/0.png"):
         assert path not in message
+    assert message.endswith("Repair or remove them; a partner goes, too. What is too small fits --set crop=12.")
+
+
+@pytest.mark.parametrize(("sizes", "crop"), [([(48, 40)], 40), ([(48, 40), (30, 60)], 30)])
+def test_where_pictures_are_small_a_smaller_crop_is_the_remedy(
+    tmp_path: Path, sizes: list[tuple[int, int]], crop: int
+) -> None:
+    for number, size in enumerate(sizes):
+        for side in ("low", "high"):
+            save(tmp_path / "d" / side / f"{number}.png", flat(9, *size))
+    save(tmp_path / "d" / "low" / "9.png", flat(9, 64, 64))
+    save(tmp_path / "d" / "high" / "9.png", flat(9, 64, 64))
+    with pytest.raises(NoInput, match=rf"Take a smaller crop: --set crop={crop}; or remove them") as caught:
+        opened(tmp_path, data=tmp_path / "d", crop=64)
+    assert "Repair" not in str(caught.value)
+    opened(tmp_path, data=tmp_path / "d", crop=crop)
 
 
 def test_of_many_bad_pictures_ten_are_named_and_all_counted(tmp_path: Path) -> None:
@@ -408,9 +427,36 @@ def test_where_nobody_says_how_many_twenty_scenes_are_held_out_or_a_fifth_of_few
     assert len(scenes.drawn([[number] for number in range(pictures)], None)) == held
 
 
-def test_a_single_scene_cannot_be_held_out_of_training(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--val takes 0 to 0"):
-        opened(tmp_path, data=flat_pairs(tmp_path / "d", 1), validation=None)
+def test_a_single_scene_cannot_be_held_out_of_training_and_the_error_says_how_to_go_on(tmp_path: Path) -> None:
+    root = flat_pairs(tmp_path / "d", 1)
+    with pytest.raises(OptionError, match=r"1 scene\(s\) .* out of 1\. Add pictures of other scenes, or .*--val 0"):
+        opened(tmp_path, data=root, validation=None)
+    assert levels(opened(tmp_path, data=root, validation=0)) == {10}
+
+
+def test_that_scenes_are_not_known_is_said_once_and_only_where_they_are_held_out_by_number(tmp_path: Path) -> None:
+    root = flat_pairs(tmp_path / "d")
+    (tmp_path / "names").write_text("1")
+
+    def said(**changes: Any) -> int:
+        heard: list[str] = []
+        opened(tmp_path, heard, **changes)
+        return len([line for line in heard if "both sides" in line and "--scenes" in line])
+
+    for kind in ("paired", "unpaired", "low"):
+        assert said(kind=kind, data=root) == said(kind=kind, data=root, validation=None) == 1
+    for validation in (0, tmp_path / "names", flat_pairs(tmp_path / "apart", 2)):
+        assert said(data=root, validation=validation) == 0
+    for number in range(3):
+        save(tmp_path / "dark" / f"{number}.png", flat(10 + number))
+        save(tmp_path / "unp" / "trainA" / f"{number}.png", flat(10 + number))
+        save(tmp_path / "unp" / "trainB" / f"{number}.png", flat(200 + number))
+    assert said(kind="low", data=tmp_path / "dark") == said(kind="unpaired", data=tmp_path / "unp") == 0
+    assert said(photos=photos(tmp_path / "p"), preset="paper") == 0
+    (root / "scenes.json").write_text('{"scenes": [[4, 5]]}')
+    assert said(data=root) == 0
+    (root / "scenes.json").write_text('{"scenes": [[77, 78]]}')
+    assert said(data=root) == 1
 
 
 def test_more_scenes_than_there_are_cannot_be_held_out(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ SUMMARY, MARKDOWN, PER_IMAGE, PAGE = "summary.json", "summary.md", "per_image.cs
 
 
 @click.command()
-@click.option("--dataset", required=True, help="LOL, LOL-v2-real, LSRW, DICM, ...; see below.")
+@click.option("--dataset", required=True, help="LOL, LSRW, DICM, ...; pairs for your own low/ and high/; see below.")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the data sets.  [default: $LOWLIGHT_DATA]")
 @click.option("--split", default="test", show_default=True, help="Part of the set.")
 @click.option(

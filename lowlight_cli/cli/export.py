@@ -26,6 +26,9 @@ def command(**flags: Any) -> None:
     Example:
       lowlight export runs/neid --name my-neid --out exported/
     """
+    from lowlight_cli.cli.console import end_as_by_ctrl_c
     from lowlight_cli.tasks.export import ExportOptions, run
 
-    click.echo(json.dumps(run(ExportOptions(**flags)), indent=2, default=list))
+    end_as_by_ctrl_c()
+    row = run(ExportOptions(**flags), announce=lambda text: click.echo(text, err=True))
+    click.echo(json.dumps(row, indent=2, default=list))

@@ -19,7 +19,7 @@ FOLDER = click.Path(path_type=Path)
 @click.command()
 @click.option("-m", "--model", required=True, help="Network to train: one of `lowlight models list`.")
 @click.option("--data", type=FOLDER, help="Folder of pictures: low/ and high/, a known set such as LOL, or low ones.")
-@click.option("--synth", "photos", type=FOLDER, help="Normal-light photos, darkened into pairs on the fly.")
+@click.option("--synth", "--photos", "photos", type=FOLDER, help="Normal-light photos, darkened into pairs on the fly.")
 @click.option("--copies", type=click.IntRange(1), default=6, show_default=True, help="Darkened versions of each photo.")
 @click.option("--out", required=True, type=FOLDER, help="Folder of the run.")
 @click.option("--config", type=FOLDER, help="Settings of the recipe as YAML, such as another run's config.yaml.")
@@ -56,9 +56,11 @@ def command(**flags: Any) -> None:
       lowlight train --model neid --data LOL --out runs/neid --set steps=4000
       lowlight train --model ba-gan --synth photos/ --out runs/ba-gan --max-minutes 600
     """
+    from lowlight_cli.cli.console import end_as_by_ctrl_c
     from lowlight_cli.tasks.train import TrainOptions, run
     from lowlight_cli.training.loop import Limits
 
+    end_as_by_ctrl_c()
     asked = StopRequests()
     told = {"seed": flags["seed"], "perceptual": flags["perceptual"]}
     options = TrainOptions(
@@ -82,7 +84,6 @@ def command(**flags: Any) -> None:
     for progress in run(options, announce=lambda text: click.echo(text, err=True)):
         show(progress)
     if asked.received:
-        click.echo(f"stopped as asked; go on with: --resume --out {options.out}", err=True)
         raise SystemExit(INTERRUPTED)
 
 

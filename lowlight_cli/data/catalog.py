@@ -213,6 +213,13 @@ _TABLE = (
         },
     ),
     DataSet(
+        name="pairs",
+        title="Your own pairs: low/ and high/ in the folder that --root names, or in its folder pairs/",
+        paper="",
+        homes=("pairs",),
+        splits={"test": Split((Layout("low", "high", bare=True),))},
+    ),
+    DataSet(
         name="MIT-Adobe-5K",
         title="MIT-Adobe FiveK, retouched by expert C",
         paper=FIVEK,

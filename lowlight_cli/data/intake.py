@@ -27,6 +27,11 @@ class Contents:
     low: Pictures
     high: Pictures | None
 
+    @property
+    def bright(self) -> Pictures | None:
+        """Well-lit pictures that are nobody's truth."""
+        return None if self.source.paired else self.high
+
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
@@ -51,7 +56,7 @@ def take(request: Request, announce: Announce) -> Taken:
             intake.decode("low", source.low)
             intake.decode("high", source.high)
     intake.decode("photos", photos)
-    data = intake.matched(data, request) if data else None
+    data, validation = (intake.matched(source, request) if source else None for source in (data, validation))
     intake.refuse_unequal(data, validation)
     found = [file for source in (data, validation) if source for file in source.low + source.high]
     intake.refuse_small([*found, *photos], request.crop)
@@ -69,6 +74,8 @@ class Intake:
     def __init__(self, folder: Path, announce: Announce) -> None:
         self.folder, self.announce = folder, announce
         self.problems: dict[Path, str] = {}
+        self.small: dict[Path, int] = {}
+        """The shorter side of pictures that no crop fits into; they are among the problems."""
         self.sizes: dict[Path, tuple[int, int]] = {}
         self.done: dict[tuple[File, ...], Pictures] = {}
 
@@ -120,8 +127,9 @@ class Intake:
     def refuse_small(self, files: Sequence[File], crop: int) -> None:
         """Note pictures that no crop fits into."""
         for file in files:
-            if (size := self.sizes.get(file.path)) and min(size) < crop:
-                self.problems.setdefault(file.path, f"It is {_shown(size)}, smaller than the crop of {crop}.")
+            if (size := self.sizes.get(file.path)) and min(size) < crop and file.path not in self.problems:
+                self.problems[file.path] = f"It is {_shown(size)}, smaller than the crop of {crop}."
+                self.small[file.path] = min(size)
 
     def raise_problems(self) -> None:
         """Name all that was noted."""
@@ -130,11 +138,18 @@ class Intake:
         lines = [f"{path}: {problem}" for path, problem in sorted(self.problems.items())[:NAMED]]
         if (more := len(self.problems) - NAMED) > 0:
             lines.append(f"and {more} more")
-        one = len(self.problems) == 1
-        raise NoInput(
-            f"{len(self.problems)} {'picture' if one else 'pictures'} cannot be used:\n  " + "\n  ".join(lines) + "\n",
-            f"Repair or remove {'it' if one else 'them'}; a partner goes, too.",
-        )
+        what = "picture" if len(self.problems) == 1 else "pictures"
+        raise NoInput(f"{len(self.problems)} {what} cannot be used:\n  " + "\n  ".join(lines) + "\n", self._remedy())
+
+    def _remedy(self) -> str:
+        """What can be done: small pictures need no repair."""
+        them = "it" if len(self.problems) == 1 else "them"
+        if not self.small:
+            return f"Repair or remove {them}; a partner goes, too."
+        crop = f"--set crop={min(self.small.values())}"
+        if len(self.small) == len(self.problems):
+            return f"Take a smaller crop: {crop}; or remove {them}; a partner goes, too."
+        return f"Repair or remove {them}; a partner goes, too. What is too small fits {crop}."
 
     def contents(self, source: Source) -> Contents:
         """A source with its pictures."""

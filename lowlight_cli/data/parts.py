@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ from lowlight_cli.errors import OptionError
 
 PAPER = "paper"
 """The preset that needs no copies: it treats each pixel alone."""
+UNKNOWN_SCENES = (
+    "No scenes.json lists these pictures: each pair counts as a scene of its own (equal files aside), so that pictures "
+    "of one scene may be on both sides of the split; see --scenes."
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,12 @@ class HeldOut:
     name: str
     low: NDArray[np.uint8]
     high: NDArray[np.uint8] | None
+    bright: NDArray[np.uint8] | None = None
+    """A well-lit picture of another scene, where unpaired training has no truth: for its losses, never for scores."""
+
+    def for_losses(self) -> HeldOut:
+        """The same with `bright` where there is no truth, as the losses of unpaired training take it."""
+        return self if self.high is not None else dataclasses.replace(self, high=self.bright)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +47,8 @@ class Part:
 
     pool: Pool | None = None
     validation: tuple[HeldOut, ...] = ()
+    bright: tuple[NDArray[np.uint8], ...] = ()
+    """Well-lit pictures that are held out and no truth of `validation`."""
     summary: str = ""
     record: dict[str, Any] = field(default_factory=dict)
 
@@ -45,7 +58,9 @@ def apart(contents: Contents) -> Part:
     folder = contents.source.folder
     validation = tuple(_held_out(contents, number) for number in range(len(contents.low)))
     record = {"validation": str(folder), "validated": len(validation)}
-    return Part(validation=validation, summary=f"{len(validation)} of {folder} to validate on", record=record)
+    told = f"{len(validation)} of {folder} to validate on"
+    bright = tuple(contents.bright[number] for number in range(len(contents.bright))) if contents.bright else ()
+    return Part(validation=validation, bright=bright, summary=told, record=record)
 
 
 def own(request: Request, data: Contents, names: Collection[str] | None, announce: Announce) -> Part:
@@ -56,12 +71,29 @@ def own(request: Request, data: Contents, names: Collection[str] | None, announc
     if not left:
         raise OptionError("All pictures are held out: none is left to train on.", "Hold out fewer with --val.")
     count = sum(group[0] in held for group in groups)
-    what = "pairs" if data.source.paired else "dark pictures"
-    summary = f"{len(left)} {what} from {data.source.folder} ({data.source.title})"
-    summary += f", {count} scenes ({len(held)} {what}) held out" if held else ""
+    bright = _chosen_bright(request, data, names) if data.bright else []
     record = {"training": len(left), "held_out_scenes": count, "held_out": [data.low.names[n] for n in sorted(held)]}
-    validation = tuple(_held_out(data, number) for number in sorted(held))
-    return Part(pool=_pool(request, data, left), validation=validation, summary=summary, record=record)
+    if data.bright:
+        record["training_bright"] = len(data.bright) - len(bright)
+        record["held_out_bright"] = [data.bright.names[number] for number in bright]
+    return Part(
+        pool=_pool(request, data, left, bright),
+        validation=tuple(_held_out(data, number) for number in sorted(held)),
+        bright=tuple(data.bright[number] for number in bright) if data.bright else (),
+        summary=_told(data, len(held), count, len(bright)),
+        record=record,
+    )
+
+
+def _told(data: Contents, held: int, scenes_held: int, bright: int) -> str:
+    """How many pictures there are, and how many of them are held out."""
+    left, where = len(data.low) - held, f"from {data.source.folder} ({data.source.title})"
+    if data.bright:
+        told = f"{left} dark and {len(data.bright) - bright} bright pictures {where}"
+        return f"{told}, {held} dark and {bright} bright held out" if held or bright else told
+    what = "pairs" if data.source.paired else "dark pictures"
+    told = f"{left} {what} {where}"
+    return f"{told}, {scenes_held} scenes ({held} {what}) held out" if held else told
 
 
 def _groups(request: Request, data: Contents, announce: Announce) -> scenes.Groups:
@@ -73,8 +105,16 @@ def _groups(request: Request, data: Contents, announce: Announce) -> scenes.Grou
         raise OptionError(f"{path} names no picture of {data.source.folder}.", "Its names are those of files.")
     if path and hits:
         announce(f"Scenes from {path}.")
+    elif _drawn_by_number(request, data):
+        announce(UNKNOWN_SCENES)
     alike = [data.low.sha256, *([data.high.sha256] if data.high and data.source.paired else [])]
     return scenes.grouped(data.low.names, listed, alike)
+
+
+def _drawn_by_number(request: Request, data: Contents) -> bool:
+    """Whether what is held out are scenes of pairs that nobody named."""
+    by_number = not isinstance(request.validation, Path) and request.validation != 0
+    return by_number and data.source.paired and len(data.low) > 1
 
 
 def _scenes_beside(source: Source) -> Path | None:
@@ -97,17 +137,43 @@ def _chosen(
     return held
 
 
+def _chosen_bright(request: Request, data: Contents, names: Collection[str] | None) -> list[int]:
+    """Numbers of the well-lit pictures of other scenes that are held out; none where a folder validates."""
+    groups = scenes.grouped(data.bright.names, (), [data.bright.sha256])
+    if isinstance(request.validation, Path):
+        if names is None:
+            return []
+        return sorted(scenes.named(groups, data.bright.names, names) or scenes.drawn_bright(groups, None))
+    return sorted(scenes.drawn_bright(groups, request.validation))
+
+
+def with_bright(validation: Sequence[HeldOut], bright: Sequence[NDArray[np.uint8]]) -> tuple[HeldOut, ...]:
+    """Pictures without a truth, each with one of `bright`, in turn; an error where there is none."""
+    if not bright and any(shown.high is None for shown in validation):
+        raise OptionError(
+            "No bright picture can be held out beside the dark ones that validate.",
+            "Add some (to the folder of --val, if you name one), or train without validation: --val 0.",
+        )
+    return tuple(
+        shown if shown.high is not None else dataclasses.replace(shown, bright=bright[number % len(bright)])
+        for number, shown in enumerate(validation)
+    )
+
+
 def _held_out(contents: Contents, number: int) -> HeldOut:
     """A picture with its truth, if the source has pairs."""
     truth = contents.high[number] if contents.high and contents.source.paired else None
     return HeldOut(contents.low.names[number], contents.low[number], truth)
 
 
-def _pool(request: Request, data: Contents, left: Sequence[int]) -> Pool:
-    """What is drawn of a user's own pictures."""
+def _pool(request: Request, data: Contents, left: Sequence[int], bright: Collection[int]) -> Pool:
+    """What is drawn of a user's own pictures; `bright` are held out, of those that are no truth."""
     high = None
     if data.high and request.kind != "low":
-        high = _kept(data.high, left if data.source.paired else range(len(data.high)), request)
+        unseen = [number for number in range(len(data.high)) if number not in bright]
+        if not unseen:
+            raise OptionError("All bright pictures are held out: none is left to train on.", "Name fewer in --val.")
+        high = _kept(data.high, left if data.source.paired else unseen, request)
     return Pool(_kept(data.low, left, request), high, data.source.paired)
 
 
@@ -143,9 +209,11 @@ def made(request: Request, photos: Pictures, names: Collection[str] | None, anno
         low = _kept(copied.low, [copied.lows[index] for index in drawn], request)
         high = _kept(copied.high, [copied.highs[index] for index in drawn], request)
         told = f"{len(drawn)} darkened copies of {len(left)} photos"
+    validation = _first_of(copied, held, photos.names)
     return Part(
         pool=Pool(low, None if request.kind == "low" else high, True),
-        validation=_first_of(copied, held, photos.names),
+        validation=validation,
+        bright=tuple(shown.high for shown in validation if shown.high is not None),
         summary=f"{told} ({request.preset}) from {request.photos}, {len(held)} photos held out",
         record={"preset": request.preset, "darkened": len(low), "held_out_photos": [photos.names[n] for n in held]},
     )

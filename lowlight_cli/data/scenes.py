@@ -92,10 +92,20 @@ def drawn(groups: Groups, count: int | None) -> set[int]:
     if count is None:
         count = min(MOST_SCENES, max(1, round(SHARE_OF_SCENES * len(groups))))
     if not 0 <= count < len(groups):
-        raise OptionError(
-            f"{count} scene(s) cannot be held out of {len(groups)}.", f"--val takes 0 to {len(groups) - 1}."
-        )
+        hint = f"--val takes 0 to {len(groups) - 1}; 0 trains without validation."
+        if len(groups) == 1:
+            hint = "Add pictures of other scenes, or train without validation: --val 0."
+        raise OptionError(f"{count} scene(s) cannot be held out of {len(groups)}.", hint)
     return {index for group in random.Random(SPLIT_SEED).sample(groups, count) for index in group}
+
+
+def drawn_bright(groups: Groups, count: int | None) -> set[int]:
+    """Well-lit pictures held out beside `count` scenes of dark ones: no more than that, nor than a fifth; the last
+    one is left to train on."""
+    if len(groups) < 2 or count == 0:
+        return set()
+    share = max(1, round(SHARE_OF_SCENES * len(groups)))
+    return drawn(groups, min(MOST_SCENES if count is None else count, share))
 
 
 def named(groups: Groups, names: Sequence[str], wanted: Collection[str]) -> set[int]:

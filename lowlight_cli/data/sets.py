@@ -227,7 +227,7 @@ def overlaps(training: str | Iterable[str] | Mapping[str, Any], name: str, split
     """
     trained = training.get("sets", ()) if isinstance(training, Mapping) else training
     data = lookup(name)
-    if data.marker:  # everybody's own
+    if not data.paper:  # everybody's own
         return None
     ones = [part for one in ([trained] if isinstance(trained, str) else trained) for part in _parts(one)]
     others = _parts(f"{data.name}/{split}")

@@ -80,9 +80,9 @@ def training_data(folder: Path, kind: Kind, announce: Announce) -> Source:
 
 
 def validation_data(folder: Path, kind: Kind) -> Source:
-    """A folder of its own for validation: pairs, or dark pictures where training needs no truth."""
+    """A folder of its own for validation: pairs; where training needs no truth also what it can be trained on."""
     with _readable(folder):
-        return _plain(folder, "paired" if kind == "paired" else "low") or _raise_nothing(folder, kind)
+        return _plain(folder, kind) or _raise_nothing(folder, kind)
 
 
 def photos(folder: Path) -> tuple[File, ...]:

@@ -54,10 +54,13 @@ def open_data(request: Request, announce: Announce) -> TrainingData:
     apart = parts.apart(taken.validation) if taken.validation else Part()
     if request.kind != "low" and not any(part.pool and part.pool.high for part in (own, made)):
         raise NoInput(f"{request.data} holds no well-lit pictures.", "Put them in high/, or name photos with --synth.")
+    validation = own.validation + apart.validation
+    if request.kind == "unpaired":
+        validation = parts.with_bright(validation, apart.bright or own.bright or made.bright)
     _warn_of_leak(taken, announce)
     return TrainingData(
         crops=Crops(own.pool, made.pool, request),
-        validation=own.validation + apart.validation,
+        validation=validation,
         made_validation=made.validation,
         fingerprint={"kind": request.kind, **_files(request, taken), **own.record, **made.record, **apart.record},
         summary="; ".join(part.summary for part in (own, made, apart) if part.summary),
@@ -81,7 +84,8 @@ def _names(request: Request, taken: Taken) -> list[str] | None:
     if not isinstance(request.validation, Path) or taken.validation:
         return None
     names = scenes.read_names(request.validation)
-    there = [*(taken.data.low.names if taken.data else ()), *(taken.photos.names if taken.photos else ())]
+    groups = [taken.data.low, taken.data.bright] if taken.data else []
+    there = [name for group in (*groups, taken.photos) if group for name in group.names]
     scenes.refuse_unknown(names, there, request.validation)
     return names
 

@@ -70,6 +70,11 @@ def refuse_misfits(state: Any, network: nn.Module, path: Path, name: str) -> Non
     """Every key and shape must be the network's, nothing may be missing."""
     if not isinstance(state, Mapping):
         raise ModelUnavailable(f"{path.name} holds no named weights.", "Give the state dict of a network.")
+    if {"networks", "optimizers", "position"} <= state.keys():
+        raise ModelUnavailable(
+            f"{path} is a checkpoint, which only `lowlight train --resume` reads.",
+            "Give best.safetensors beside it.",
+        )
     wanted = network.state_dict()
     differ = [name for name in (wanted | state) if shape(wanted.get(name)) != shape(state.get(name))]
     if differ:

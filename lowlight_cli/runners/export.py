@@ -9,7 +9,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +54,11 @@ class Tile(nn.Module):
         return self.network.tile(pixels, vectors, scale=self.scale)
 
 
-def export_onnx(spec: ModelSpec, weights: Path, folder: Path) -> dict[str, Path]:
-    """Write `<graph>.onnx` for every graph of the row into `folder`; each is checked against PyTorch."""
+def export_onnx(
+    spec: ModelSpec, weights: Path, folder: Path, announce: Callable[[str], None] = lambda _: None
+) -> dict[str, Path]:
+    """Write `<graph>.onnx` for every graph of the row into `folder`; each is checked against PyTorch. `announce` is
+    told of each before: one takes from seconds to minutes."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -65,7 +68,11 @@ def export_onnx(spec: ModelSpec, weights: Path, folder: Path) -> dict[str, Path]
             'pip install "lowlight[train]", or use --backend torch.',
         ) from error
     network = load(spec, weights).eval().requires_grad_(False)
-    return {graph: write_graph(spec, network, graph, folder / f"{graph}.onnx") for graph in spec.graphs()}
+    written = {}
+    for graph in spec.graphs():
+        announce(f"writing the ONNX graph {graph}")
+        written[graph] = write_graph(spec, network, graph, folder / f"{graph}.onnx")
+    return written
 
 
 def write_graph(spec: ModelSpec, network: nn.Module, graph: str, path: Path) -> Path:

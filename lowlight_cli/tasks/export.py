@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class ExportOptions:
     overwrite: bool = False
 
 
-def run(options: ExportOptions) -> dict[str, Any]:
+def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Write `<name>.safetensors` and `<name>-<graph>.onnx`, all or none; gives the manifest's row by its name."""
     source, model = located(options)
     spec = manifest.find(model)
@@ -54,11 +54,12 @@ def run(options: ExportOptions) -> dict[str, Any]:
         raise OutputExists(f"{', '.join(map(str, there))} exist already.", "Use another --name, or --overwrite.")
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=atomic.PREFIX, dir=options.out) as temporary:
-        made = {f"onnx-{graph}": path for graph, path in export_onnx(spec, source, Path(temporary)).items()}
+        made = {f"onnx-{graph}": path for graph, path in export_onnx(spec, source, Path(temporary), announce).items()}
         made["torch"] = Path(temporary) / "weights.safetensors"
         network = models.load(spec, source)
         geometry = models.module(spec.arch).geometry(**spec.params)
         save_weights(made["torch"], network, texts(Origin(spec.arch, spec.params, geometry)))
+        announce("comparing both back ends")
         compare(spec, made)
         for role, path in made.items():
             path.replace(targets[role])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +27,7 @@ from lowlight_cli.nn.perceptual import open_perceptual
 from lowlight_cli.runners import foreign
 from lowlight_cli.tasks import train_record
 from lowlight_cli.thumbnail import thumbnail
-from lowlight_cli.training.loop import LAST, Limits, Progress, Run, train
+from lowlight_cli.training.loop import LAST, Limits, Progress, Run, prepare, train
 from lowlight_cli.training.recipe import Batch, Recipe
 from lowlight_cli.training.settings import Settings
 from lowlight_cli.training.validation import Judge, Shown
@@ -80,9 +82,11 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
         data = open_data(request(options, settings, recipe.data, side), say)
     say(data.summary)
     say(f"{accelerator.num_processes} process(es) on {accelerator.device}, {options.precision}")
+    if options.resume:
+        train_record.refuse_other_data(options.out, data.fingerprint)
+        for change in train_record.changes(options.out, settings):
+            say(f"changed since the run began: {change}")
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        train_record.write(options.out, options.model, settings, data.fingerprint, accelerator)
     judge = Judge(
         data.validation[:MOST_VALIDATED],
         data.made_validation[:MOST_VALIDATED],
@@ -102,17 +106,22 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
         limits=options.limits,
         accelerator=accelerator,
     )
-    progress = None
+    prepare(state, resume=options.resume)
+    if state.step >= state.last:
+        say("nothing to do: the last step was reached before")
+        return
     try:
-        for progress in train(state, resume=options.resume):
-            yield progress
+        # Not before: what is refused, or has nothing to do, leaves a run's folder as it was.
+        if accelerator.is_main_process:
+            train_record.write(options.out, options.model, settings, data.fingerprint, accelerator)
+        yield from train(state)
     except OSError as error:
         raise LowlightError(
             f"{error.filename or options.out} cannot be written: {error.strerror or error}.",
             "Free some space or mend the permissions, then go on with --resume.",
         ) from error
-    if progress is None:
-        say("nothing to do: the last step was reached before")
+    if state.step < settings.steps:
+        say(f"stopped at step {state.step} of {settings.steps}; go on with the same command and --resume")
 
 
 def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:
@@ -150,9 +159,17 @@ def architecture(name: str) -> str:
 def built(build: Callable[..., Any], settings: Settings) -> Any:
     """What a network's function makes of `params`; arguments it does not take are an error."""
     try:
-        return build(**settings.params)
-    except (TypeError, ValueError, AssertionError) as error:
-        raise OptionError(f"params {dict(settings.params)} do not fit: {error}.", "See the network's file.") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # layers of no width are worth no more than one to torch
+            return build(**settings.params)
+    except (TypeError, ValueError, AssertionError, IndexError, RuntimeError, UserWarning) as error:
+        raise unfit("params", settings.params, error) from error
+
+
+def unfit(name: str, values: Mapping[str, Any], error: Exception) -> OptionError:
+    """The error for arguments that a network cannot be built with; torch tells of it in many ways."""
+    reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    return OptionError(f"{name} {json.dumps(dict(values))} do not fit: {reason}.", "See docs/settings.md.")
 
 
 def make_recipe(module: ModuleType, settings: Settings, options: TrainOptions, say: Callable[[str], None]) -> Recipe:
@@ -163,7 +180,10 @@ def make_recipe(module: ModuleType, settings: Settings, options: TrainOptions, s
         perceptual = open_perceptual(settings.perceptual, offline=options.offline, announce=say)
     built(module.build, settings)
     torch.manual_seed(settings.seed)
-    recipe = module.recipe(settings, perceptual)
+    try:
+        recipe = module.recipe(settings, perceptual)
+    except (TypeError, ValueError, AssertionError, IndexError, RuntimeError) as error:
+        raise unfit("discriminator", settings.discriminator, error) from error
     if options.init and not options.resume:
         models.load_into(recipe.networks[recipe.deploy], options.init, options.model)
     return recipe
@@ -210,18 +230,25 @@ def check_batch(settings: Settings, processes: int) -> None:
 
 def check_folder(options: TrainOptions) -> None:
     """A new run does not write over an old one, and a resumed one goes on with its own kind."""
-    there = (options.out / train_record.CONFIG).exists()
+    there, begun = (options.out / train_record.CONFIG).exists(), (options.out / LAST).exists()
+    anew = "It stopped before its first checkpoint: delete the folder, and start anew."
     if not options.resume:
         if there:
-            raise OptionError(f"{options.out} holds a run already.", "Use --resume, or another --out.")
+            raise OptionError(
+                f"{options.out} holds a run already.", "Use --resume, or another --out." if begun else anew
+            )
         return
-    if not there or not (options.out / LAST).exists():
-        raise OptionError(f"{options.out} holds no checkpoint to resume from.", "Leave out --resume.")
+    if not begun:
+        raise OptionError(
+            f"{options.out} holds no checkpoint to resume from.", anew if there else "Leave out --resume."
+        )
+    if not there:
+        raise OptionError(f"{options.out} lacks {train_record.CONFIG}.", "Start anew from its weights with --init.")
 
 
 def held_out_batches(data: TrainingData, settings: Settings, side: int) -> list[Batch]:
     """The middles of held-out pictures, real ones if there are any."""
-    pictures = list((data.validation or data.made_validation)[:LOSS_PICTURES])
+    pictures = [shown.for_losses() for shown in (data.validation or data.made_validation)[:LOSS_PICTURES]]
     size = max(1, min(settings.batch, len(pictures)))
     return [middles(pictures[at : at + size], settings.crop, side) for at in range(0, len(pictures) - size + 1, size)]
 

@@ -54,6 +54,34 @@ def read_record(folder: Path) -> list[dict[str, Any]]:
         raise OptionError(f"{folder / RECORD} is damaged: {error!r}.", "Delete it; it is a record only.") from error
 
 
+SAME = ("kind", "sha256", "held_out", "held_out_bright", "held_out_photos", "preset", "darkened")
+"""What a resumed run must find as it was: which pictures there are, and which are held out."""
+
+
+def refuse_other_data(folder: Path, data: Mapping[str, Any]) -> None:
+    """An OptionError where a run's data are not those that it began with."""
+    starts = read_record(folder)
+    before = starts[-1].get("data", {}) if starts else {}
+    now = json.loads(json.dumps(dict(data)))
+    differ = [name for name in SAME if before and before.get(name) != now.get(name)]
+    if differ:
+        raise OptionError(
+            f"The data are not those that {folder} began with: {', '.join(differ)} differ.",
+            "Give the same --data, --val, --scenes, --synth and --copies as before, or start anew with --init.",
+        )
+
+
+def changes(folder: Path, settings: Settings) -> list[str]:
+    """What a resumed run does otherwise than it was told before, as texts."""
+    before = read_config(folder / CONFIG)[1]
+    now = {name: plain(value) for name, value in vars(settings).items()}
+    return [
+        f"{name}: {json.dumps(before[name])} -> {json.dumps(value)}"
+        for name, value in now.items()
+        if name in before and before[name] != value
+    ]
+
+
 def start(accelerator: Accelerator) -> dict[str, Any]:
     """One start: when, how, from what code, with which versions, on what machine."""
     return {

@@ -20,6 +20,7 @@ from lowlight_cli.errors import LowlightError
 from lowlight_cli.training.recipe import Recipe
 
 GROUPS = ("networks", "optimizers", "schedules")
+POSITION = ("step", "best", "seconds", "counted", "sums")
 
 
 def save(
@@ -33,14 +34,20 @@ def save(
     state = {group: {name: item.state_dict() for name, item in getattr(recipe, group).items()} for group in GROUPS}
     state |= {"extras": extras, "averaged": averaged.state_dict() if averaged is not None else None}
     with atomic.replacing(path) as temporary:
-        torch.save(state | {"position": dict(position)}, temporary)
+        try:
+            torch.save(state | {"position": dict(position)}, temporary)
+        except RuntimeError as error:  # torch's own writer, for any trouble with the disk
+            raise LowlightError(
+                f"{path} cannot be written: {str(error).splitlines()[0]}.",
+                "Free some space or mend the permissions, then go on with --resume.",
+            ) from error
 
 
 def restore(path: Path, recipe: Recipe, averaged: nn.Module | None, accelerator: Accelerator) -> dict[str, Any]:
     """Fill everything from the file; gives the position. With more processes than then, the new ones start their
     extras (image pools) empty."""
+    state = loaded(path, accelerator)
     try:
-        state = torch.load(path, weights_only=True, map_location=accelerator.device)
         for group in GROUPS:
             for name, item in getattr(recipe, group).items():
                 item.load_state_dict(state[group][name])
@@ -49,9 +56,23 @@ def restore(path: Path, recipe: Recipe, averaged: nn.Module | None, accelerator:
                 extra.load_state_dict(state["extras"][accelerator.process_index][name])
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
+        return {name: state["position"][name] for name in POSITION}
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise LowlightError(
+            f"{path} is of a run with other settings: {str(error).splitlines()[0] if str(error) else 'nothing fits'}",
+            "Leave out the --set that changes the network, or start anew from its weights with --init.",
+        ) from error
+
+
+def loaded(path: Path, accelerator: Accelerator) -> dict[str, Any]:
+    """What a checkpoint holds; never more than tensors and plain values."""
+    try:
+        state = torch.load(path, weights_only=True, map_location=accelerator.device)
+        if not isinstance(state, dict) or not {*GROUPS, "extras", "averaged", "position"} <= state.keys():
+            raise ValueError("parts are missing")
+        return state
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise LowlightError(
-            f"{path} cannot be resumed from: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-            "It is damaged, or of a run with other settings; start anew from its weights with --init.",
+            f"{path} is damaged, or no checkpoint.",
+            "Start anew from the weights beside it: --init, another --out.",
         ) from error
-    return state["position"]

@@ -58,5 +58,6 @@ def rows(log: Path) -> list[tuple[str, ...]]:
     """The whole rows of a log; a last one that a killed run left half-written is none."""
     if not log.exists():
         return []
-    found = (tuple(row) for row in csv.reader(log.read_text(encoding="utf-8").splitlines()))
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\0", "").splitlines()
+    found = (tuple(row) for row in csv.reader(lines))
     return [row for row in found if len(row) == len(HEADER) and row[0].isdecimal() and row[3]]

@@ -21,10 +21,11 @@ from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.journal import Journal, NoJournal
 from lowlight_cli.training.prefetch import ahead
 from lowlight_cli.training.recipe import Batch, Recipe
-from lowlight_cli.training.settings import Settings
+from lowlight_cli.training.settings import SCORES, Settings
 from lowlight_cli.training.validation import KEPT, Judge
 
 LAST, BEST, DEPLOYED = "last.pt", "best.safetensors", "last.safetensors"
+TIMES = ("data_seconds", "step_seconds")
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,22 @@ class Run:
     """Steps that `sums` holds."""
 
     @property
+    def last(self) -> int:
+        """The step to stop at."""
+        return int(min(self.settings.steps, self.limits.steps))
+
+    @property
     def deployed(self) -> nn.Module:
         """The network that is validated and exported."""
         return self.averaged.module if self.averaged is not None else self.recipe.networks[self.recipe.deploy]
 
 
-def train(run: Run, *, resume: bool = False) -> Iterator[Progress]:
-    """Train to the last step or a limit; yields progress, in the first process alone. Files: see the names above."""
-    prepare(run, resume=resume)
+def train(run: Run) -> Iterator[Progress]:
+    """Train a prepared run to its last step or a limit; yields progress, in the first process alone. Files: see the
+    names above."""
     settings, accelerator = run.settings, run.accelerator
     descent = Descent(run.recipe, accelerator, clip=settings.clip, parts=settings.accumulate)
-    last = int(min(settings.steps, run.limits.steps))
+    last = run.last
     started, before = time.monotonic(), run.seconds
     with Journal(run.folder, step=run.step) if accelerator.is_main_process else NoJournal() as journal:
         if run.step == 0:
@@ -137,8 +143,8 @@ def one_step(run: Run, descent: Descent, parts: Sequence[Mapping[str, Tensor]], 
             run.sums[name] = run.sums.get(name, 0.0) + value / len(parts)
     if run.averaged is not None:
         run.averaged.update_parameters(run.recipe.networks[run.recipe.deploy])
-    times = {"data_seconds": waited, "step_seconds": waited + time.perf_counter() - started}
-    for name, value in times.items():
+    times = (waited, waited + time.perf_counter() - started)
+    for name, value in zip(TIMES, times, strict=True):
         run.sums[name] = run.sums.get(name, 0.0) + value
     run.step, run.counted = run.step + 1, run.counted + 1
 
@@ -166,9 +172,12 @@ def check(run: Run) -> None:
 
 
 def means(run: Run) -> dict[str, float]:
-    """Means of the terms (of the first process' share) and times since the last call, and the learning rates."""
+    """Means of the terms (of the first process' share) as `train_...` and of the times since the last call, and the
+    learning rates."""
     check(run)
-    values = {name: float(value) / run.counted for name, value in run.sums.items()}
+    values = {
+        name if name in TIMES else f"train_{name}": float(value) / run.counted for name, value in run.sums.items()
+    }
     return values | {f"lr_{name}": schedule.get_last_lr()[0] for name, schedule in run.recipe.schedules.items()}
 
 
@@ -181,13 +190,18 @@ def validate(run: Run, journal: Journal) -> dict[str, float]:
     journal.pictures(run.step, run.judge.strips(run.deployed))
     for network in training:
         network.train()
-    score = scores.get(run.settings.best)
-    if score is None:  # no truth: the least loss is the best
-        score = -next((value for name, value in scores.items() if name.startswith("loss_")), math.inf)
-    if score > run.best:
+    score = merit(scores, run.settings.best)
+    if score > run.best or score == -math.inf:  # with nothing held out, the last are the best
         run.best = score
         save_weights(run.folder / BEST, run.deployed, run.metadata)
     return scores
+
+
+def merit(scores: Mapping[str, float], name: str) -> float:
+    """A number that is larger for better weights; without the score asked for, by the least total loss."""
+    if name in scores:
+        return SCORES[name.removeprefix("made_")] * scores[name]
+    return -next((value for name, value in scores.items() if name.startswith("loss_")), math.inf)
 
 
 def save(run: Run) -> None:

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+import json
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lowlight_cli.errors import OptionError
+
+SCORES = {"psnr_gtmean": 1, "psnr": 1, "ssim": 1, "mae": -1, "loss": -1}
+"""What may choose the best weights: 1, the larger the better; -1, the smaller."""
+SMALLEST_CROP = 16
+LIMITS: Sequence[tuple[Sequence[str], Callable[[Any], bool], str]] = (
+    (("steps", "batch", "accumulate", "log_every", "validate_every"), lambda v: v >= 1, "a whole number from 1 on"),
+    (("crop",), lambda v: v >= SMALLEST_CROP, f"a whole number of pixels, {SMALLEST_CROP} or more"),
+    (("lr", "lr_discriminator"), lambda v: 0 <= v < math.inf, "a number from 0 on"),
+    (("clip",), lambda v: 0 <= v < math.inf, "a number from 0 on"),
+    (("pool",), lambda v: v >= 0, "a whole number from 0 on"),
+    (("ema",), lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    (("synth", "shuffle"), lambda v: 0 <= v <= 1, "a share from 0 to 1"),
+    (("seed",), lambda v: 0 <= v < 2**63, "a whole number from 0 to 2^63 - 1"),
+)
+"""Names of settings, whether a value can be, and what can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,9 +33,9 @@ class Settings:
     """How to train; a network's module says in `DEFAULTS` what its paper asks for."""
 
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Arguments of the network's `build`."""
+    """Arguments of the network, such as its widths."""
     discriminator: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Arguments of the discriminators, of recipes that have them."""
+    """Arguments of the discriminators, where there are any."""
     steps: int = 10_000
     """Optimizer steps of the whole recipe; schedules stretch over them."""
     batch: int = 8
@@ -26,48 +43,67 @@ class Settings:
     accumulate: int = 1
     """Parts that a process computes its share of the batch in, one after the other, to save memory."""
     crop: int = 256
+    """Side in pixels of the squares that are cut at random places; smaller pictures are refused."""
     lr: float = 1e-4
+    """Learning rate at the start, of the network or the generators; `decay` lowers it."""
     lr_discriminator: float = 1e-4
+    """The same of the discriminators."""
     betas: Sequence[float] = (0.9, 0.999)
-    """Adam's."""
+    """Adam's, of all optimizers."""
     decay: str = "cosine"
-    """`cosine`: to a hundredth at the last step. `linear`: constant for one half, then to zero. `paper`: drops to a
-    tenth, where the paper says so. `none`."""
+    """How learning rates fall. `cosine`: up for 200 steps, then smoothly to a hundredth at the last step. `linear`:
+    constant for one half, then straight to zero. `paper`: to a tenth after a quarter and again after a half (`neid`;
+    the papers of the others have no such drops). `none`: constant."""
     clip: float = 1.0
-    """Largest norm of the gradient; 0: no limit."""
+    """Largest norm of an optimizer's gradient, which is made shorter if it is longer; 0: no limit."""
     ema: float = 0.0
-    """Decay of the moving average of weights that is deployed; 0: none."""
+    """Decay of a moving average of the weights, such as 0.999: it is then what is validated and deployed; 0: none."""
     pool: int = 50
-    """Made pictures that discriminators may be shown again; 0: none."""
-    synth: float = 1.0
-    """Share of pictures drawn from darkened photos, where there are any besides real pairs."""
+    """The CycleGANs' image pool: how many of the generators' pictures are kept, to be shown to the discriminators
+    again, so that they do not forget. Once it is full, half of the made pictures they see come from it; 0: none."""
+    synth: float = 0.5
+    """Share of a batch's pictures that come from darkened photos (--synth), where --data gives real pictures as well.
+    With 1 all do, and --data is for validation only."""
     preset: str = "mixed"
-    """How photos are darkened: `paper`, `camera`, `night`, or `mixed` (camera and night, some left as they are)."""
+    """How photos are darkened: `paper`, `camera` or `night`, as `lowlight synth` does it, or `mixed`: `camera` and
+    `night`, with some left as they are."""
     shuffle: float = 0.0
-    """Share of pictures whose colour channels change places."""
+    """Share of pictures, each with its truth, whose colour channels change places: a small data set knows few pink or
+    purple things."""
     loss: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Weights of the terms of the loss, by name."""
+    """Weights of the terms of the loss, by name; a term of weight 0 is left out."""
     perceptual: str = "auto"
-    """VGG16 for the perceptual term: `required`, `auto` (a stated substitute where it cannot be had) or `off`."""
+    """What the loss's term `perceptual` compares, if it has a weight. `required`: features of VGG16. `auto`: these, or
+    image gradients where its weights cannot be had. `off`: the term is left out."""
     best: str = "psnr_gtmean"
-    """The score that chooses `best.safetensors`; `loss` where there is no truth."""
+    """The score that chooses `best.safetensors`: `psnr_gtmean`, `psnr`, `ssim`, `mae`, one of them on darkened photos
+    (`made_psnr`), or `loss`, the total on held-out crops, which also stands in where the score cannot be had."""
     log_every: int = 50
+    """Steps from one line of means in the log to the next."""
     validate_every: int = 500
-    """Steps; a checkpoint is written then, too."""
+    """Steps from one validation to the next; a checkpoint is written then, too."""
     seed: int = 0
+    """Of the weights at the start and of everything drawn; not of what is held out."""
 
     def __post_init__(self) -> None:
         choices = {
             "decay": ("cosine", "linear", "paper", "none"),
             "preset": ("paper", "camera", "night", "mixed"),
             "perceptual": ("required", "auto", "off"),
+            "best": (*SCORES, *(f"made_{name}" for name in SCORES if name != "loss")),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise OptionError(f"{getattr(self, name)!r} is no value for {name}.", f"One of: {', '.join(known)}.")
-        for name in ("steps", "batch", "accumulate", "crop", "log_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name} is {getattr(self, name)}; the least is 1.", f"For example --set {name}=8")
+        for names, fits, wanted in LIMITS:
+            for name in names:
+                if not fits(getattr(self, name)):
+                    raise OptionError(f"{getattr(self, name)!r} is no value for {name}.", f"It takes {wanted}.")
+        if len(self.betas) != 2 or not all(isinstance(beta, float | int) and 0 <= beta < 1 for beta in self.betas):
+            raise OptionError(f"{self.betas!r} is no value for betas.", "It takes two numbers from 0 to below 1.")
+        for name, weight in self.loss.items():
+            if not math.isfinite(weight):
+                raise OptionError(f"{weight!r} is no value for loss.{name}.", "It takes a number.")
 
     def override(self, values: Mapping[str, Any]) -> Settings:
         """A copy with other values. Mappings are merged into what is there, `loss.ssim` names one entry of `loss`.
@@ -108,4 +144,5 @@ def checked(name: str, value: Any, default: Any) -> None:
     elif isinstance(default, Sequence) and not isinstance(default, str):
         kinds = (list, tuple)
     if not isinstance(value, kinds) or isinstance(value, bool):
-        raise OptionError(f"{value!r} is no value for {name}.", f"For example --set {name}={default!r}")
+        wanted = "a whole number" if isinstance(default, int) else f"something like {json.dumps(default, default=dict)}"
+        raise OptionError(f"{value!r} is no value for {name}.", f"It takes {wanted}.")

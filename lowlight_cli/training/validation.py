@@ -131,7 +131,10 @@ class Judge:
         return [panel[0].float() for panel in (pixels, output, *maps.values(), truth) if panel is not None]
 
 
-KEPT = "The last good checkpoint is kept; resume with a lower learning rate (--set lr=...)."
+KEPT = (
+    "Lower the learning rate (--set lr=...): with --resume it goes on from the last good checkpoint; where none was "
+    "written yet, start anew."
+)
 
 
 def fidelity(output: Tensor, truth: Tensor) -> dict[str, float]:
