@@ -16,9 +16,10 @@ from lowlight_cli.data.pairs import Pair
 from lowlight_cli.errors import Diverged, LowlightError
 from lowlight_cli.nn.gan import ImagePool
 from lowlight_cli.nn.state import load_weights
+from lowlight_cli.tasks.train_record import best_scores
 from lowlight_cli.training import checkpoint, loop
 from lowlight_cli.training.descent import Descent
-from lowlight_cli.training.journal import Journal
+from lowlight_cli.training.journal import Journal, rows
 from lowlight_cli.training.loop import Limits, Run, prepare, train
 from lowlight_cli.training.prefetch import ahead
 from lowlight_cli.training.settings import Settings
@@ -266,6 +267,15 @@ def test_the_best_weights_are_those_of_the_best_score(tmp_path, name, sign):
     best, last = load_weights(tmp_path / "best.safetensors"), load_weights(tmp_path / "last.safetensors")
     assert torch.equal(best["layer.weight"], seen[1]["layer.weight"])
     assert torch.equal(last["layer.weight"], seen[2]["layer.weight"])
+
+
+def test_where_only_darkened_photos_have_truths_they_choose(tmp_path):
+    run = new(tmp_path, ema=0.0, validate_every=1, steps=2, best="psnr")
+    scores = iter([20.0, 10.0])
+    run.judge.scores = lambda _: {"made_psnr": next(scores)}
+    finished(run)
+    assert (tmp_path / "best.safetensors").read_bytes() != (tmp_path / "last.safetensors").read_bytes()
+    assert best_scores(rows(tmp_path / "log.csv"), "psnr") == {"step": 1, "made_psnr": 20.0}
 
 
 def test_with_nothing_held_out_the_last_weights_are_the_best(tmp_path):

@@ -68,9 +68,14 @@ def test_black_white_and_noise_give_finite_values(opened, name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_dark_picture_gets_brighter_and_a_bright_one_stays(opened, name):
+def test_a_dark_picture_gets_brighter(opened, name):
     low = dark(96, 128)
     assert enhanced(opened(name, "onnx"), low).mean() > 3 * low.mean() / 255
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if manifest.find(name).exposure])
+def test_a_bright_picture_stays_as_it_is(opened, name):
+    low = dark(96, 128)
     bright = np.clip(low.astype(int) * 6 + 60, 0, 255).astype(np.uint8)
     assert abs(enhanced(opened(name, "onnx"), bright).mean() - bright.mean() / 255) < 0.06
 
@@ -104,7 +109,10 @@ def test_the_halo_of_the_row_covers_what_the_network_sees(name):
     for seed in range(4):
         torch.manual_seed(seed)
         pixels = (torch.rand(1, 3, side, side) * 0.2).requires_grad_()
-        vectors = network.context(torch.rand(1, 3, spec.thumbnail, spec.thumbnail) * 0.2, torch.tensor([0.5])).detach()
+        vectors = None
+        if spec.tiling == "guided":
+            thumbnail = torch.rand(1, 3, spec.thumbnail, spec.thumbnail) * 0.2
+            vectors = network.context(thumbnail, torch.tensor([0.5])).detach()
         network.tile(pixels, vectors)[0, :, middle, middle].sum().backward()
         gradient = gradient + pixels.grad[0].abs().sum(0)
     seen = gradient.nonzero()

@@ -198,9 +198,11 @@ def validate(run: Run, journal: Journal) -> dict[str, float]:
 
 
 def merit(scores: Mapping[str, float], name: str) -> float:
-    """A number that is larger for better weights; without the score asked for, by the least total loss."""
-    if name in scores:
-        return SCORES[name.removeprefix("made_")] * scores[name]
+    """A number that is larger for better weights. Without the score asked for, it is that of the darkened photos, and
+    without that the least total loss."""
+    for found in (name, f"made_{name}"):
+        if found in scores:
+            return SCORES[name.removeprefix("made_")] * scores[found]
     return -next((value for name, value in scores.items() if name.startswith("loss_")), math.inf)
 
 

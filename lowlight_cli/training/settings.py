@@ -77,7 +77,8 @@ class Settings:
     image gradients where its weights cannot be had. `off`: the term is left out."""
     best: str = "psnr_gtmean"
     """The score that chooses `best.safetensors`: `psnr_gtmean`, `psnr`, `ssim`, `mae`, one of them on darkened photos
-    (`made_psnr`), or `loss`, the total on held-out crops, which also stands in where the score cannot be had."""
+    (`made_psnr`), or `loss`, the total on held-out crops. Where the score cannot be had, that of darkened photos stands
+    in, and where there are none either, the loss."""
     log_every: int = 50
     """Steps from one line of means in the log to the next."""
     validate_every: int = 500
