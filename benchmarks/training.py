@@ -74,7 +74,7 @@ def prepared(model: str, size: str, options: TrainOptions) -> Work:
     """The recipe of a model with random pictures to step on."""
     accelerator = open_accelerator(options)
     module = models.module(model.replace("-", "_"))
-    settings = Settings(**module.DEFAULTS).override(SMALL[model] if size == "small" else {})
+    settings = Settings(**module.DEFAULTS).override(SMALL[model] if size == "small" else {"batch": 1})
     perceptual = open_perceptual("auto", offline=True, announce=lambda _: None)
     torch.manual_seed(0)
     recipe = module.recipe(settings, perceptual if settings.loss.get("perceptual") else None)
@@ -120,7 +120,7 @@ def page(about: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "# What a training step costs",
         "",
         "Made by `benchmarks/training.py`; do not edit. Seconds for 1000 steps: the median, the least and the most.",
-        "Recipes of one size took turns. `paper`: the recipe's defaults.",
+        "Recipes of one size took turns. `paper`: the recipe's defaults, one picture a step: cost grows with it.",
         "",
         f"- Machine: {about['cpu']}, {about['cores']['used']} of {about['cores']['of']} cores; {about['settings']}",
         f"- Commit {about['commit'][:12]}, {about['date']}; torch {about['versions'].get('torch')}",
@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--steps", type=int, default=6, help="of the small sizes, one more to warm up")
-    parser.add_argument("--paper-steps", type=int, default=1, help="of the papers' sizes; 0: none")
+    parser.add_argument("--paper-steps", type=int, default=1, help="of the papers' sizes, one picture each; 0: none")
     parser.add_argument("--name", default="training", help="of the result's files")
     parser.add_argument("--out", type=Path, required=True)
     told = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -92,7 +93,7 @@ def train(run: Run) -> Iterator[Progress]:
     started, before = time.monotonic(), run.seconds
     with Journal(run.folder, step=run.step) if accelerator.is_main_process else NoJournal() as journal:
         if run.step == 0:
-            yield from tell(run, journal, run.judge.inputs)
+            yield from tell(run, journal, lambda: untrained(run))
         for parts, waited in ahead(lambda step: parts_of(run, step), range(run.step, last)):
             one_step(run, descent, parts, waited)
             run.seconds = before + time.monotonic() - started
@@ -181,15 +182,28 @@ def means(run: Run) -> dict[str, float]:
     return values | {f"lr_{name}": schedule.get_last_lr()[0] for name, schedule in run.recipe.schedules.items()}
 
 
-def validate(run: Run, journal: Journal) -> dict[str, float]:
-    """Scores of the deployed network; the best one's weights and some strips are kept."""
+def untrained(run: Run) -> dict[str, float]:
+    """What training has to beat: scores of the dark pictures themselves, and the losses before the first step."""
+    with judged(run):
+        return run.judge.inputs() | run.judge.losses(run.recipe, run.held_out)
+
+
+@contextlib.contextmanager
+def judged(run: Run) -> Iterator[None]:
+    """All networks as they are used, not trained."""
     training = [network for network in (run.deployed, *run.recipe.networks.values()) if network.training]
     for network in training:
         network.eval()
-    scores = run.judge.scores(run.deployed) | run.judge.losses(run.recipe, run.held_out)
-    journal.pictures(run.step, run.judge.strips(run.deployed))
+    yield
     for network in training:
         network.train()
+
+
+def validate(run: Run, journal: Journal) -> dict[str, float]:
+    """Scores of the deployed network; the best one's weights and some strips are kept."""
+    with judged(run):
+        scores = run.judge.scores(run.deployed) | run.judge.losses(run.recipe, run.held_out)
+        journal.pictures(run.step, run.judge.strips(run.deployed))
     score = merit(scores, run.settings.best)
     if score > run.best or score == -math.inf:  # with nothing held out, the last are the best
         run.best = score
