@@ -20,6 +20,11 @@ from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.runners.fake import FakeRunner
 from lowlight_cli.tasks import enhance as task
 
+# Whoever runs the tests in the background may have them ignore signals, and so would every process that they start.
+for name in ("SIGINT", "SIGHUP"):
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+
 # How long an example takes tells how busy the machine is.
 settings.register_profile("lowlight", deadline=None)
 settings.load_profile("lowlight")

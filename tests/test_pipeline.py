@@ -406,6 +406,20 @@ def test_a_signal_ends_the_command_with_130_and_a_true_count(photo: Photo, numbe
     assert f"Interrupted: {len(lines)} done, {100 - len(lines)} not tried" in stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
+def test_under_nohup_a_lost_line_ends_nothing(photo: Photo) -> None:
+    for index in range(8):
+        photo(Path(f"in/{index}.png"), 6, 8 + index)
+    words = [sys.executable, "-c", SLOW.format(tests=str(Path(__file__).parent)), "enhance", "in", "--out", "out"]
+    ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh"]
+    process = subprocess.Popen([*ignoring, *words, "--json"], stdout=-1, stderr=-1, text=True)
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert len(written()) == 8
+
+
 def test_whoever_stops_reading_the_json_gets_no_traceback(photo: Photo) -> None:
     for index in range(20):
         photo(Path(f"in/{index}.png"), 6, 8 + index)

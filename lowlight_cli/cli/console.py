@@ -6,9 +6,9 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 import click
 
@@ -24,9 +24,16 @@ def shown(path: Path) -> str:
 def end_as_by_ctrl_c() -> None:
     """From now on SIGTERM (a batch system) and SIGHUP (a lost line) end a run as Ctrl-C does: nothing half-written
     stays."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    listen(("SIGTERM", "SIGHUP"), signal.default_int_handler)
+
+
+def listen(names: Iterable[str], handler: Callable[[int, FrameType | None], None]) -> None:
+    """Handle signals, but for those that whoever started us has us ignore: `nohup` does so with SIGHUP, and a script
+    with the SIGINT of what it runs in the background."""
+    for name in names:
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 class Console:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from lowlight_cli.cli.console import end_as_by_ctrl_c, listen
 from lowlight_cli.cli.options import json_option
 from lowlight_cli.errors import INTERRUPTED, OptionError
 
@@ -56,7 +57,6 @@ def command(**flags: Any) -> None:
       lowlight train --model neid --data LOL --out runs/neid --set steps=4000
       lowlight train --model ba-gan --synth photos/ --out runs/ba-gan --max-minutes 600
     """
-    from lowlight_cli.cli.console import end_as_by_ctrl_c
     from lowlight_cli.tasks.train import TrainOptions, run
     from lowlight_cli.training.loop import Limits
 
@@ -98,9 +98,7 @@ class StopRequests:
         is nothing to save, and an interrupt is one."""
         if not self.listening:
             self.listening = True
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                if hasattr(signal, name):
-                    signal.signal(getattr(signal, name), self.receive)
+            listen(("SIGINT", "SIGTERM", "SIGHUP"), self.receive)
         return self.received
 
     def receive(self, number: int, _: object) -> None:
