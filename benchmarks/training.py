@@ -19,10 +19,11 @@ from typing import Any
 
 import machine
 import torch
+from accelerate import Accelerator
 
 from lowlight_cli import models
 from lowlight_cli.nn.perceptual import open_perceptual
-from lowlight_cli.tasks.train import TrainOptions, open_accelerator
+from lowlight_cli.tasks.train import TrainOptions, architecture, open_accelerator
 from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.settings import Settings
 
@@ -70,10 +71,9 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def prepared(model: str, size: str, options: TrainOptions) -> Work:
+def prepared(model: str, size: str, accelerator: Accelerator) -> Work:
     """The recipe of a model with random pictures to step on."""
-    accelerator = open_accelerator(options)
-    module = models.module(model.replace("-", "_"))
+    module = models.module(architecture(model))
     settings = Settings(**module.DEFAULTS).override(SMALL[model] if size == "small" else {"batch": 1})
     perceptual = open_perceptual("auto", offline=True, announce=lambda _: None)
     torch.manual_seed(0)
@@ -150,13 +150,13 @@ def main() -> None:
     if told.threads:
         torch.set_num_threads(told.threads)
     torch.set_flush_denormal(True)
-    options = TrainOptions(model="", out=told.out, device=told.device, precision=told.precision)
+    accelerator = open_accelerator(TrainOptions(model="", out=told.out, device=told.device, precision=told.precision))
     rows = []
     for size, steps in (("small", told.steps + 1), ("paper", told.paper_steps)):
-        works = [prepared(model, size, options) for model in SMALL] if steps else []
+        works = [prepared(model, size, accelerator) for model in SMALL] if steps else []
         for _ in range(steps):
             for work in works:
-                work.timed(open_accelerator(options).device)
+                work.timed(accelerator.device)
         rows += [row(work) for work in works]
     settings = {name: getattr(told, name) for name in ("device", "precision", "threads")}
     about = machine.about(settings)

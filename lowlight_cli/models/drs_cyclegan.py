@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from lowlight_cli.nn.cycle import CycleRecipe
 from lowlight_cli.nn.gan import LEAK
-from lowlight_cli.nn.guide import Guide, GuidedNorm
+from lowlight_cli.nn.guide import Guide, GuidedNetwork, GuidedNorm
 
 if TYPE_CHECKING:
     from lowlight_cli.training.recipe import Perceptual
@@ -118,7 +118,7 @@ class FeaturePath(nn.Module):
         return before, features
 
 
-class Generator(nn.Module):
+class Generator(GuidedNetwork):
     """The network. `context` sees a thumbnail of the whole picture, `tile` any part of it, sides of any size.
 
     Vectors are what norms and thresholds know of the whole picture; (N, 0) where not `guided`.
@@ -127,10 +127,10 @@ class Generator(nn.Module):
     def __init__(
         self, width: int = 64, blocks: Sequence[int] = (9, 6, 6), *, downsample: int = 1, guided: bool = True
     ) -> None:
-        super().__init__()
+        super().__init__(guided=guided)
         if width % 2:
             raise ValueError(f"Paths of {width} and half as many channels: the width must be even.")
-        self.guided, half, halvings, (first, second, third) = guided, width // 2, steps(downsample), blocks
+        half, halvings, (first, second, third) = width // 2, steps(downsample), blocks
         self.path1 = FeaturePath(width, 3, first, dilation=DILATION, halvings=halvings)
         self.path2 = FeaturePath(width, 1, second, dilation=DILATION, halvings=halvings)
         self.reduce = conv(width, half, 1)
@@ -159,29 +159,9 @@ class Generator(nn.Module):
             features = features[:, :, : pixels.shape[2], : pixels.shape[3]]
         return (torch.tanh(self.last(features).float()) + 1) / 2
 
-    def whole(self, thumbnail: Tensor) -> tuple[Tensor, Tensor]:
-        """Output (N, 3, h, w) for a thumbnail (N, 3, h, w), and its vectors."""
-        guide = Guide()
-        output = self.picture(thumbnail, guide)
-        return output, guide.vectors() if self.guided else nothing(thumbnail)
-
-    def context(self, thumbnail: Tensor, exposure: Tensor) -> Tensor:  # noqa: ARG002 - as every network's
-        """Vectors (N, K) of a thumbnail (N, 3, h, w); there is no control of brightness."""
-        if not self.guided:
-            return nothing(thumbnail)
-        guide = Guide()
+    def ask(self, thumbnail: Tensor, guide: Guide) -> None:
+        """See `GuidedNetwork`: what follows the features asks for nothing."""
         self.features(thumbnail, guide)
-        return guide.vectors()
-
-    def tile(self, pixels: Tensor, vectors: Tensor | None = None, scale: int = 1) -> Tensor:  # noqa: ARG002
-        """Output (N, 3, H, W) in [0, 1]; without `guided`, `vectors` mean nothing."""
-        if self.guided and vectors is None:
-            raise ValueError("A guided network needs the vectors of the whole picture.")
-        return self.picture(pixels, Guide(vectors if self.guided else None))
-
-    def forward(self, pixels: Tensor, thumbnail: Tensor, exposure: Tensor) -> Tensor:
-        """`context`, then `tile`."""
-        return self.tile(pixels, self.context(thumbnail, exposure))
 
 
 def steps(downsample: int) -> int:
@@ -189,11 +169,6 @@ def steps(downsample: int) -> int:
     if downsample not in (1, 2, 4):
         raise ValueError(f"downsample is {downsample}; it can be 1, 2 or 4.")
     return downsample.bit_length() - 1
-
-
-def nothing(thumbnail: Tensor) -> Tensor:
-    """Vectors (N, 0)."""
-    return thumbnail.new_zeros(thumbnail.shape[0], 0)
 
 
 def initialise(module: nn.Module, leak: float = 0.0) -> None:

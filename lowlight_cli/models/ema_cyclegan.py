@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from lowlight_cli.nn.cycle import CycleRecipe
 from lowlight_cli.nn.gan import PatchDiscriminator, normal_weights
-from lowlight_cli.nn.guide import Guide, GuidedNorm
+from lowlight_cli.nn.guide import Guide, GuidedNetwork, GuidedNorm
 
 if TYPE_CHECKING:
     from lowlight_cli.training.recipe import Perceptual
@@ -164,7 +164,7 @@ class ResidualBlock(nn.Module):
         return features + (self.attention(added, guide) if self.attention is not None else added)
 
 
-class Generator(nn.Module):
+class Generator(GuidedNetwork):
     """The network, for both directions. `context` sees a thumbnail of the whole picture, `tile` any part of it.
 
     Vectors are all the means and variances that its layers ask for, in order: 20,224 numbers as in the paper. Without
@@ -182,8 +182,8 @@ class Generator(nn.Module):
         window: int = 17,
         guided: bool = True,
     ) -> None:
-        super().__init__()
-        deep, self.guided = 4 * width, guided
+        super().__init__(guided=guided)
+        deep = 4 * width
         self.encoder = nn.ModuleList(
             [
                 ConvNorm(nn.Conv2d(3, width, 7, padding=3, padding_mode="reflect")),
@@ -201,7 +201,7 @@ class Generator(nn.Module):
         self.tail = nn.Conv2d(width, 3, 7, padding=3, padding_mode="reflect")
         normal_weights(self)
 
-    def run(self, pixels: Tensor, guide: Guide) -> Tensor:
+    def picture(self, pixels: Tensor, guide: Guide) -> Tensor:
         """Output in [0, 1]: (N, 3, H, W) for pixels (N, 3, H, W) in [0, 1]."""
         features = 2 * pixels - 1
         for stage in (*self.encoder, *self.aspp, *self.blocks, *self.decoder):
@@ -210,28 +210,6 @@ class Generator(nn.Module):
         # the end.
         features = features[:, :, : pixels.shape[2], : pixels.shape[3]]
         return (torch.tanh(self.tail(features).float()) + 1) / 2
-
-    def whole(self, thumbnail: Tensor) -> tuple[Tensor, Tensor]:
-        """Output on a thumbnail (N, 3, s, s), and the vectors (N, K) for any part of its picture."""
-        guide = Guide()
-        output = self.run(thumbnail, guide)
-        return output, guide.vectors() if self.guided else thumbnail.new_zeros(thumbnail.shape[0], 0)
-
-    def context(self, thumbnail: Tensor, exposure: Tensor) -> Tensor:  # noqa: ARG002 - as every network's
-        """Vectors (N, K) from a thumbnail (N, 3, s, s); there is no control of brightness."""
-        if not self.guided:
-            return thumbnail.new_zeros(thumbnail.shape[0], 0)
-        return self.whole(thumbnail)[1]
-
-    def tile(self, pixels: Tensor, vectors: Tensor | None = None, scale: int = 1) -> Tensor:  # noqa: ARG002
-        """Output (N, 3, H, W) in [0, 1]; `vectors` may be left out without `guided` only."""
-        if self.guided and vectors is None:
-            raise ValueError("A guided network needs the vectors of the whole picture.")
-        return self.run(pixels, Guide(vectors if self.guided else None))
-
-    def forward(self, pixels: Tensor, thumbnail: Tensor, exposure: Tensor) -> Tensor:
-        """`context`, then `tile`."""
-        return self.tile(pixels, self.context(thumbnail, exposure))
 
 
 def build(**params: Any) -> Generator:

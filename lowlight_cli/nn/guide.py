@@ -46,3 +46,51 @@ class GuidedNorm(nn.Module):
         means = guide(self.channels, lambda: features.float().mean(dim=(2, 3)))[:, :, None, None]
         variances = guide(self.channels, lambda: features.float().var(dim=(2, 3), unbiased=False))[:, :, None, None]
         return ((features - means) * torch.rsqrt(variances + self.eps)).to(features.dtype)
+
+
+class GuidedNetwork(nn.Module):
+    """A network all of whose layers take a guide: the thumbnail's pass gives vectors (N, K), tiles' passes take them.
+
+    Without `guided`, the papers' plain form, every call takes its own numbers, and vectors are (N, 0).
+    """
+
+    def __init__(self, *, guided: bool) -> None:
+        super().__init__()
+        self.guided = guided
+
+    def picture(self, pixels: Tensor, guide: Guide) -> Tensor:
+        """Output (N, 3, H, W) in [0, 1] for pixels (N, 3, H, W) in [0, 1]."""
+        raise NotImplementedError
+
+    def ask(self, thumbnail: Tensor, guide: Guide) -> None:
+        """Let all layers ask for their numbers; a network may leave out what asks for none."""
+        self.picture(thumbnail, guide)
+
+    def whole(self, thumbnail: Tensor) -> tuple[Tensor, Tensor]:
+        """Output (N, 3, h, w) on a thumbnail (N, 3, h, w), and the vectors (N, K) for any part of its picture."""
+        guide = Guide()
+        output = self.picture(thumbnail, guide)
+        return output, guide.vectors() if self.guided else nothing(thumbnail)
+
+    def context(self, thumbnail: Tensor, exposure: Tensor) -> Tensor:  # noqa: ARG002 - as every network's
+        """Vectors (N, K) from a thumbnail (N, 3, h, w); there is no control of brightness."""
+        if not self.guided:
+            return nothing(thumbnail)
+        guide = Guide()
+        self.ask(thumbnail, guide)
+        return guide.vectors()
+
+    def tile(self, pixels: Tensor, vectors: Tensor | None = None, scale: int = 1) -> Tensor:  # noqa: ARG002
+        """Output (N, 3, H, W) in [0, 1]; `vectors` may be left out without `guided` only."""
+        if self.guided and vectors is None:
+            raise ValueError("A guided network needs the vectors of the whole picture.")
+        return self.picture(pixels, Guide(vectors if self.guided else None))
+
+    def forward(self, pixels: Tensor, thumbnail: Tensor, exposure: Tensor) -> Tensor:
+        """`context`, then `tile`."""
+        return self.tile(pixels, self.context(thumbnail, exposure))
+
+
+def nothing(thumbnail: Tensor) -> Tensor:
+    """Vectors (N, 0)."""
+    return thumbnail.new_zeros(thumbnail.shape[0], 0)

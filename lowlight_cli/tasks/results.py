@@ -77,14 +77,20 @@ class Item:
         return Result(source=self.job.source, target=self.job.target, **told)
 
 
-def told(error: Exception) -> LowlightError:
-    """Any error of one file as one that can be shown."""
+def told(
+    error: Exception,
+    *,
+    memory: str = "Use a smaller --tile, or a machine with more memory.",
+    path: str = "Check the path and its permissions.",
+    disk: str = "Free some space.",
+) -> LowlightError:
+    """Any error of one file as one that can be shown; texts are remedies for what ran out or cannot be used."""
     if isinstance(error, LowlightError):
         return error
     if isinstance(error, MemoryError):
-        return PictureError("There is not enough memory.", "Use a smaller --tile, or a machine with more memory.")
+        return PictureError("There is not enough memory.", memory)
     if isinstance(error, OSError):
-        remedy = "Free some space." if error.errno == errno.ENOSPC else "Check the path and its permissions."
+        remedy = disk if error.errno == errno.ENOSPC else path
         return PictureError(f"{error.strerror or error}: {error.filename or ''}", remedy)
     return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
 

@@ -20,9 +20,14 @@ from numpy.typing import NDArray
 
 from lowlight_cli import jobs, picture
 from lowlight_cli.data.darken import PRESETS, Preset, Range, from_record
-from lowlight_cli.errors import LowlightError, NoInput, OptionError, OutputExists, PictureError
+from lowlight_cli.errors import NoInput, OptionError, OutputExists, PictureError
 from lowlight_cli.tasks import synth_records, synth_workers
+from lowlight_cli.tasks.results import told
 from lowlight_cli.tasks.synth_records import Record
+
+ANY_PATH = "Check the path, its permissions and the space on the disk."
+REMEDIES = {"memory": "Go on with --resume and fewer --workers.", "path": ANY_PATH, "disk": ANY_PATH}
+"""See `results.told`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,7 +195,7 @@ def work(task: Task, options: SynthOptions, preset: Preset) -> tuple[Result, lis
             synth_records.append(options.out, record)
             records.append(record)
     except Exception as error:  # noqa: BLE001 - the boundary of one photo
-        failure = told(error)
+        failure = told(error, **REMEDIES)
         return Result(task.photo, len(records), failure.message, failure.hint), records
     return Result(task.photo, len(records)), records
 
@@ -204,18 +209,6 @@ def opened(task: Task, options: SynthOptions) -> tuple[NDArray, dict[str, str]]:
     if options.crop > min(photo.height, photo.width):
         raise PictureError(f"It is {photo.width}x{photo.height}.", f"--crop {options.crop} does not fit into it.")
     return photo.pixels, {"photo": task.relative, "photo_sha256": hashlib.sha256(data).hexdigest()}
-
-
-def told(error: Exception) -> LowlightError:
-    """Any error of one photo as one that can be shown."""
-    if isinstance(error, LowlightError):
-        return error
-    if isinstance(error, MemoryError):
-        return PictureError("There is not enough memory.", "Go on with --resume and fewer --workers.")
-    if isinstance(error, OSError):
-        remedy = "Check the path, its permissions and the space on the disk."
-        return PictureError(f"{error.strerror or error}: {error.filename or ''}", remedy)
-    return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
 
 
 def drawn(task: Task, copy: int, pixels: NDArray, options: SynthOptions, preset: Preset) -> dict[str, Any]:

@@ -70,10 +70,10 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
+    check_folder(options)
     arch, module, settings = resolve(options)
     geometry = built(module.geometry, settings)
     side = geometry["thumbnail"] or UNSEEN
-    check_folder(options)
     accelerator = open_accelerator(options)
     check_batch(settings, accelerator.num_processes)
     say = announce if accelerator.is_main_process else lambda _: None
@@ -136,14 +136,11 @@ def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:
     if origin and origin.arch != arch:
         raise foreign(manifest.find(options.model), options.init, origin.arch)
     settings = Settings(**module.DEFAULTS).override({"params": origin.params} if origin else {})
-    for source in (options.out / train_record.CONFIG if options.resume else None, options.config):
-        if source is not None:
-            if source != options.config and not source.is_file():
-                continue
-            name, values = train_record.read_config(source)
-            if name is not None and architecture(name) != arch:
-                raise OptionError(f"{source} is of {name}, not of {options.model}.", "Name its model with --model.")
-            settings = settings.override(values)
+    for source in filter(None, (options.out / train_record.CONFIG if options.resume else None, options.config)):
+        name, values = train_record.read_config(source)
+        if name is not None and architecture(name) != arch:
+            raise OptionError(f"{source} is of {name}, not of {options.model}.", "Name its model with --model.")
+        settings = settings.override(values)
     return arch, module, settings.override(options.overrides)
 
 
@@ -174,7 +171,6 @@ def unfit(name: str, values: Mapping[str, Any], error: Exception) -> OptionError
 
 def make_recipe(module: ModuleType, settings: Settings, options: TrainOptions, say: Callable[[str], None]) -> Recipe:
     """The recipe with fresh networks, the same for the same seed, or with the weights of `--init`."""
-    torch.manual_seed(settings.seed)
     perceptual = None
     if settings.loss.get("perceptual"):
         perceptual = open_perceptual(settings.perceptual, offline=options.offline, announce=say)

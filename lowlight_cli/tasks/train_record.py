@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from lowlight_cli import __version__, atomic
 from lowlight_cli.errors import OptionError
 from lowlight_cli.training.journal import LOG, rows
-from lowlight_cli.training.settings import SCORES, Settings
+from lowlight_cli.training.settings import Settings, merit
 
 CONFIG, RECORD = "config.yaml", "run.json"
 PACKAGES = ("torch", "numpy", "accelerate", "safetensors", "pillow", "opencv-python-headless")
@@ -149,11 +149,11 @@ def training(folder: Path) -> dict[str, Any]:
 
 def best_scores(logged: list[tuple[str, ...]], name: str) -> dict[str, float]:
     """The step and scores of the validation with the best score of that name; of darkened photos, if that is all."""
-    sign = SCORES.get(name.removeprefix("made_"), 1)
-    named = ([(sign * float(row[3]), row[0]) for row in logged if row[2] == one] for one in (name, f"made_{name}"))
-    if not (scored := next(filter(None, named), [])):
+    steps: dict[int, dict[str, float]] = {}
+    for step, _, key, value in logged:
+        steps.setdefault(int(step), {})[key] = float(value)
+    merits = {step: found for step, scores in steps.items() if (found := merit(scores, name)) is not None}
+    if not merits:
         return {}
-    step = max(scored, key=lambda score: score[0])[1]
-    found = {row[2]: float(row[3]) for row in logged if row[0] == step}
-    wanted = ("psnr", "ssim", "mae", "made_psnr")
-    return {"step": int(step)} | {key: value for key, value in found.items() if key.startswith(wanted)}
+    best, wanted = max(merits, key=merits.__getitem__), ("psnr", "ssim", "mae", "made_psnr")
+    return {"step": best} | {key: value for key, value in steps[best].items() if key.startswith(wanted)}

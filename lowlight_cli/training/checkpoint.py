@@ -5,6 +5,7 @@ Random numbers need no saving: what a step draws depends on the seed, the step a
 
 from __future__ import annotations
 
+import errno
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,10 +38,7 @@ def save(
         try:
             torch.save(state | {"position": dict(position)}, temporary)
         except RuntimeError as error:  # torch's own writer, for any trouble with the disk
-            raise LowlightError(
-                f"{path} cannot be written: {str(error).splitlines()[0]}.",
-                "Free some space or mend the permissions, then go on with --resume.",
-            ) from error
+            raise OSError(errno.EIO, str(error).splitlines()[0], str(path)) from error
 
 
 def restore(path: Path, recipe: Recipe, averaged: nn.Module | None, accelerator: Accelerator) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.journal import Journal, NoJournal
 from lowlight_cli.training.prefetch import ahead
 from lowlight_cli.training.recipe import Batch, Recipe
-from lowlight_cli.training.settings import SCORES, Settings
+from lowlight_cli.training.settings import Settings, merit
 from lowlight_cli.training.validation import KEPT, Judge
 
 LAST, BEST, DEPLOYED = "last.pt", "best.safetensors", "last.safetensors"
@@ -205,19 +205,12 @@ def validate(run: Run, journal: Journal) -> dict[str, float]:
         scores = run.judge.scores(run.deployed) | run.judge.losses(run.recipe, run.held_out)
         journal.pictures(run.step, run.judge.strips(run.deployed))
     score = merit(scores, run.settings.best)
+    if score is None:  # no truth: the least loss is the best
+        score = -next((value for name, value in scores.items() if name.startswith("loss_")), math.inf)
     if score > run.best or score == -math.inf:  # with nothing held out, the last are the best
         run.best = score
         save_weights(run.folder / BEST, run.deployed, run.metadata)
     return scores
-
-
-def merit(scores: Mapping[str, float], name: str) -> float:
-    """A number that is larger for better weights. Without the score asked for, it is that of the darkened photos, and
-    without that the least total loss."""
-    for found in (name, f"made_{name}"):
-        if found in scores:
-            return SCORES[name.removeprefix("made_")] * scores[found]
-    return -next((value for name, value in scores.items() if name.startswith("loss_")), math.inf)
 
 
 def save(run: Run) -> None:

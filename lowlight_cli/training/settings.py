@@ -147,3 +147,10 @@ def checked(name: str, value: Any, default: Any) -> None:
     if not isinstance(value, kinds) or isinstance(value, bool):
         wanted = "a whole number" if isinstance(default, int) else f"something like {json.dumps(default, default=dict)}"
         raise OptionError(f"{value!r} is no value for {name}.", f"It takes {wanted}.")
+
+
+def merit(scores: Mapping[str, float], name: str) -> float | None:
+    """A number that is larger for better weights: of the score of that name, without it of that on darkened photos;
+    None without either."""
+    found = next((one for one in (name, f"made_{name}") if one in scores), None)
+    return None if found is None else SCORES[found.removeprefix("made_")] * scores[found]
