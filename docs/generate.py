@@ -1,5 +1,5 @@
-"""Write docs/cli.md from --help, docs/models.md from the manifest, docs/metrics.md from the tables of metrics and sets,
-docs/settings.md from the settings of training and the networks' files.
+"""Write docs/cli.md from --help, docs/metrics.md from the tables of metrics and sets, docs/settings.md from the
+settings of training and the networks' files, docs/models.md and the cards in docs/models/ by `cards.py`.
 
 A test fails when one is stale.
 
@@ -17,21 +17,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
+import cards
 import click
+from cards import NOTE
 
 from lowlight_cli import manifest, models
-from lowlight_cli.cli import COMMANDS, group
+from lowlight_cli.cli import group
 from lowlight_cli.data.catalog import SETS, DataSet
 from lowlight_cli.metrics import METRICS
+from lowlight_cli.report.markdown import table
 from lowlight_cli.training import settings as training_settings
 from lowlight_cli.training.settings import Settings
 
 HERE = Path(__file__).resolve().parent
-NOTE = "<!-- Made by `python docs/generate.py`; edit the code instead. -->\n\n"
-CLASSICAL = """\
-Baselines to measure networks against: no weights, nothing to fetch, one picture at a time on the CPU, at scale 1 in
-float32. `--model` takes them like any other. Each looks at the whole picture and is never tiled; `--backend`,
-`--device cuda`, `--weights` and `--exposure` mean nothing to them and are refused."""
 
 SETS_TEXT = """\
 ## Data sets
@@ -56,6 +54,7 @@ PERCEPTUAL = "Difference of features of VGG16; see the setting `perceptual`."
 EXPOSURE = "With a target brightness, given or guessed; the paper: false."
 CYCLEGAN = {
     "params.guided": "With statistics of the whole picture from a thumbnail, for tiles; the paper: false.",
+    "params.exposure": EXPOSURE,
     "discriminator.width": "Channels of the first layer.",
     "discriminator.objective": "The adversarial loss: `log` (cross entropy) or `lsgan` (least squares).",
     "loss.adversarial": "Whether the discriminators take made pictures for real; in the log `adversarial_high` (of "
@@ -63,6 +62,7 @@ CYCLEGAN = {
     "loss.cycle": "Absolute difference, on the range -1 to 1, of a picture and what comes back after both generators.",
     "loss.identity": "The same of bright pictures and these brightened, and of dark ones and these darkened.",
     "loss.paired": "Ours. The same of made pictures and the truths of the same scenes; a weight asks for pairs.",
+    "loss.exposure": "Ours. Squared error of the brightness that a small head guesses; trains the head alone.",
 }
 SENTENCES: dict[str, dict[str, str]] = {
     "neid": {
@@ -141,53 +141,6 @@ def cli_page() -> str:
     pages = help_of(group, "lowlight")
     body = "\n".join(f"## {name}\n\n```text\n{text}\n```\n" for name, text in pages)
     return f"{NOTE}# The command line\n\n{body}"
-
-
-def models_page() -> str:
-    """docs/models.md."""
-    specs = manifest.models().values()
-    networks = "\n".join(model_section(spec) for spec in specs if not spec.classical)
-    return f"{NOTE}# Models\n\n{networks}\n{classical_section([spec for spec in specs if spec.classical])}"
-
-
-def model_section(spec: manifest.ModelSpec) -> str:
-    """One row of the manifest in words."""
-    paper, training = spec.paper, spec.training
-    size = f"files: {sum(file.bytes for file in spec.files) / 1e6:.1f} MB"
-    weights = "no weights yet: [train](training.md) your own" if spec.untrained else size
-    lines = [
-        f"## {spec.name}\n",
-        f"{spec.summary}\n",
-        f"- Paper: {paper['authors']}, *{paper['title']}*, {paper['venue']}",
-        f"- Parameters: {spec.parameters:,}; {weights}; licence {spec.licence}",
-        f"- Scales: {', '.join(f'x{scale}' for scale in spec.scales)}; precisions: {', '.join(spec.precisions)}",
-        f"- Target brightness (`--exposure`): {'yes' if spec.exposure else 'no'}; tiling: {spec.tiling}",
-        f"- Generative: {'yes' if spec.generative else 'no'}",
-        *(f"- Training {name}: {words(value)}" for name, value in training.items() if value not in (None, [], {})),
-    ]
-    if spec.figures:
-        columns = list(spec.figures[0])
-        lines += ["", *table(columns, [[str(figure[c]) for c in columns] for figure in spec.figures])]
-    return "\n".join(lines) + "\n"
-
-
-def words(value: object) -> str:
-    """A value of the manifest in words: lists with commas, mappings as `name value`."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {words(entry)}" for name, entry in value.items())
-    return ", ".join(map(words, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def classical_section(specs: list[manifest.ModelSpec]) -> str:
-    """All classical methods in one table."""
-    figures = list(dict.fromkeys(name for spec in specs for figure in spec.figures for name in figure))
-    rows = [
-        [spec.name, spec.summary, f"{spec.paper['authors']}, *{spec.paper['title']}*, {spec.paper['venue']}"]
-        + [str(spec.figures[0].get(name, "")) if spec.figures else "" for name in figures]
-        for spec in specs
-    ]
-    lines = ["## Classical methods\n", f"{CLASSICAL}\n", *table(["name", "method", "paper", *figures], rows)]
-    return "\n".join(lines) + "\n"
 
 
 def metrics_page() -> str:
@@ -285,22 +238,25 @@ def shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=dict)
 
 
-def table(columns: list[str], rows: list[list[str]]) -> list[str]:
-    """The lines of a table."""
-    return [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
-        for row in (columns, ["---"] * len(columns), *rows)
-    ]
+def pages() -> dict[str, str]:
+    """Every page by its path below docs/."""
+    made = {"cli.md": cli_page(), "metrics.md": metrics_page(), "settings.md": settings_page()}
+    return (
+        made | {"models.md": cards.models_page()} | {f"models/{name}.md": text for name, text in cards.cards().items()}
+    )
 
 
 def main() -> None:
-    """Write all."""
-    (HERE / "metrics.md").write_text(metrics_page(), encoding="utf-8")
-    (HERE / "cli.md").write_text(cli_page(), encoding="utf-8")
-    (HERE / "models.md").write_text(models_page(), encoding="utf-8")
-    (HERE / "settings.md").write_text(settings_page(), encoding="utf-8")
+    """Write all; a card of a model that is gone goes too."""
+    (HERE / "models").mkdir(exist_ok=True)
+    made = pages()
+    for card in (HERE / "models").glob("*.md"):
+        if f"models/{card.name}" not in made:
+            card.unlink()
+    for path, text in made.items():
+        (HERE / path).write_text(text, encoding="utf-8")
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":
     main()
-    print(f"wrote cli.md, models.md, metrics.md and settings.md for {', '.join(COMMANDS)}")

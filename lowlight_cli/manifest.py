@@ -11,7 +11,7 @@ import functools
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +70,10 @@ class ModelSpec:
     files: tuple[WeightFile, ...]
     training: Mapping[str, Any]
     figures: tuple[Mapping[str, Any], ...]
+    limits: tuple[str, ...] = ()
+    """What it does badly, in sentences."""
+    check: Mapping[str, Any] = field(default_factory=dict)
+    """Output of a tiny run by its name, for `lowlight models verify --run`."""
 
     @property
     def classical(self) -> bool:
@@ -127,6 +131,7 @@ def spec_from_row(name: str, row: Mapping[str, Any]) -> ModelSpec:
     values["scales"] = tuple(row["scales"])
     values["precisions"] = tuple(row["precisions"])
     values["figures"] = tuple(row["figures"])
+    values["limits"] = tuple(row.get("limits", ()))
     values["files"] = tuple(WeightFile(**file) for file in row["files"])
     return ModelSpec(name=name, **values)
 

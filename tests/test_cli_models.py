@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import subprocess
 import sys
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from lowlight_cli import hub as hub_module
 from lowlight_cli.cli import models
 from lowlight_cli.errors import DONE, NO_MODEL, USAGE, DeviceUnavailable, ModelUnavailable
 from lowlight_cli.tasks import publish as task
+from lowlight_cli.tasks import selftest
 
 GOOD, GRAPH = b"good weights" * 300, b"a graph" * 100
 BUNDLED = row(weight_file("torch", GOOD, path="b.safetensors", bundled=True), name="bundled-one", generative=True)
@@ -173,24 +174,24 @@ def test_verify_misses_a_bundled_file(run: Run) -> None:
     assert (code, json.loads(out)["ok"]) == (NO_MODEL, False)
 
 
-def test_verify_run_tries_both_back_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_run_tries_each_scale_on_both_back_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def selftest(spec: manifest.ModelSpec, *, backend: str, offline: bool) -> str:
-        calls.append((spec.name, backend, offline))
+    def trial(spec: manifest.ModelSpec, scale: int, *, backend: str, offline: bool) -> selftest.Trial:
+        calls.append((spec.name, scale, backend, offline))
         if backend == "onnx" and spec is REMOTE:
             raise DeviceUnavailable("No such back end.")
-        return "ran"
+        return selftest.Trial(model=spec.name, scale=scale, backend=backend, device="cpu", precision="fp32", mean=1.0)
 
-    fake = types.ModuleType("selftest")
-    fake.selftest = selftest
-    monkeypatch.setitem(sys.modules, "lowlight_cli.tasks.selftest", fake)
+    monkeypatch.setattr(selftest, "trial", trial)
+    doubling = dataclasses.replace(BUNDLED, scales=(1, 2))
+    monkeypatch.setattr(manifest, "models", lambda: {spec.name: spec for spec in (doubling, REMOTE)})
     assert run("verify", "bundled-one", "--run", "--offline")[0] == DONE
-    assert calls == [("bundled-one", "torch", True), ("bundled-one", "onnx", True)]
+    assert calls == [("bundled-one", scale, backend, True) for backend in ("torch", "onnx") for scale in (1, 2)]
     code, out, _ = run("verify", "--run")
     assert code == NO_MODEL
-    assert "ok   remote-one  torch  ran" in out
-    assert "BAD  remote-one  onnx  No such back end." in out
+    assert "ok   remote-one  torch  x1  torch on cpu, fp32: " in out
+    assert "BAD  remote-one  onnx  x1  No such back end." in out
 
 
 def test_import_takes_what_it_knows_and_refuses_the_rest(run: Run, tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ def test_a_classical_method_is_verified_by_running_it_once(run: Run) -> None:
     assert run("verify", "classical-one") == (DONE, "", "No files of weights to check.\n")
     code, out, _ = run("verify", "classical-one", "--run")
     assert code == DONE
-    assert out.startswith("ok   classical-one  auto  classical on cpu, fp32: opened in ")
+    assert out.startswith("ok   classical-one  classical  x1  classical on cpu, fp32: opened in ")
     assert len(out.splitlines()) == 1
 
 

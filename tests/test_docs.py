@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def generator():
-    """docs/generate.py as a module."""
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """docs/generate.py as a module; it finds those beside it."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        return importlib.import_module("generate")
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
 
 
 def locked(package: str) -> str:
@@ -36,7 +38,12 @@ def test_the_page_of_commands_is_what_help_says():
 
 
 def test_the_page_of_models_is_what_the_manifest_says():
-    assert (ROOT / "docs" / "models.md").read_text(encoding="utf-8") == generator().models_page()
+    assert (ROOT / "docs" / "models.md").read_text(encoding="utf-8") == generator().cards.models_page()
+
+
+def test_the_cards_of_models_are_what_manifest_and_figures_say():
+    told = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "models").glob("*.md")}
+    assert told == generator().cards.cards()
 
 
 def test_the_page_of_metrics_is_what_the_tables_say():
@@ -70,7 +77,7 @@ def test_every_sentence_on_a_network_is_on_the_page():
     ],
 )
 def test_lists_and_mappings_of_the_manifest_read_as_words(value: object, text: str):
-    assert generator().words(value) == text
+    assert generator().cards.words(value) == text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -90,7 +97,7 @@ def test_the_readme_installs_with_the_constraints_and_names_every_command():
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
 )
 def test_every_picture_and_page_that_is_linked_to_is_there(page: Path):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

@@ -284,6 +284,7 @@ def test_a_few_steps_lower_the_cycle_loss() -> None:
     rows = torch.linspace(0, 1, 40)[:, None] * torch.rand(2, 3, 1, 40)
     batch = {"low": rows[:1] * 0.2, "high": rows[1:]}
     batch |= {f"{name}_thumbnail": nn.functional.avg_pool2d(batch[name], 2) for name in ("low", "high")}
+    batch["brightness"] = batch["high"].mean(dim=(1, 2, 3))
 
     def descend(loss: Tensor, name: str) -> None:
         optimizer = recipe.optimizers[name]

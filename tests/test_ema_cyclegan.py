@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from lowlight_cli.models import ema_cyclegan
 from lowlight_cli.models.ema_cyclegan import ASPP, EMA, Generator, shares_within
+from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.nn.gan import PatchDiscriminator
 from lowlight_cli.nn.guide import Guide
 from lowlight_cli.training.settings import Settings
@@ -245,7 +246,7 @@ def batch(side=32):
     high = torch.rand(2, 3, 4, 4).repeat_interleave(side // 4, 2).repeat_interleave(side // 4, 3)
     low = (high * 0.2).flip(0)
     thumbnails = {f"{name}_thumbnail": picture for name, picture in (("low", low), ("high", high))}
-    return {"low": low, "high": high, **thumbnails}
+    return {"low": low, "high": high, "brightness": luma_mean(high), **thumbnails}
 
 
 def recipe(**changes):
@@ -274,7 +275,7 @@ def descend_in(made, order=None):
 def test_the_defaults_are_the_papers():
     settings = Settings(**ema_cyclegan.DEFAULTS)
     assert (settings.steps, settings.batch, settings.lr, settings.decay) == (12_125, 8, 1e-4, "linear")
-    assert dict(settings.loss) == {"adversarial": 1, "cycle": 10, "identity": 5, "paired": 0}
+    assert dict(settings.loss) == {"adversarial": 1, "cycle": 10, "identity": 5, "paired": 0, "exposure": 1}
     made = ema_cyclegan.recipe(
         Settings(**{**ema_cyclegan.DEFAULTS, "params": {**TINY}, "discriminator": {"objective": "lsgan", "width": 1}})
     )
@@ -327,7 +328,21 @@ def test_a_term_without_weight_is_not_computed():
     made = recipe(loss={"cycle": 0.0, "adversarial": 0.0})
     with mock.patch.object(Generator, "tile", autospec=True, side_effect=Generator.tile) as tile:
         assert list(made.step(batch(), descend_in(made))) == ["generators", "identity"]
-    assert tile.call_count == 2
+    assert tile.call_count == 1
+
+
+def test_without_the_cycle_there_is_no_way_back():
+    made, order = recipe(loss={"cycle": 0.0, "paired": 1.0}), []
+    assert list(made.networks) == ["generator", "discriminator_high"]
+    assert list(made.extras) == ["pool_high"]
+    shown = batch()
+    with torch.no_grad():
+        light = made.networks["generator"](shown["low"], shown["low"], NOBODY)
+        terms = made.step(shown, lambda loss, name: None)
+    assert float(terms["paired"]) == pytest.approx(2 * float((light - shown["high"]).abs().mean()), rel=1e-4)
+    names = ["generators", "adversarial_high", "identity", "paired", "discriminator_high"]
+    assert list(made.step(shown, descend_in(made, order))) == names
+    assert order == ["generators", "discriminators"]
 
 
 def test_each_descent_moves_its_own_networks_alone():

@@ -50,7 +50,7 @@ FILE_SCHEMA = {
 ROW_SCHEMA = {
     "type": "object",
     "additionalProperties": False,
-    "required": sorted({field.name for field in dataclasses.fields(ModelSpec)} - {"name"}),
+    "required": sorted({field.name for field in dataclasses.fields(ModelSpec)} - {"name", "limits", "check"}),
     "properties": {
         "arch": {"type": "string", "pattern": r"^(classical\.)?[a-z][a-z0-9_]*" + END},
         "summary": {**TEXT, "maxLength": 120},
@@ -73,6 +73,17 @@ ROW_SCHEMA = {
         "bytes_per_pixel": POSITIVE,
         "generative": {"type": "boolean"},
         "files": {"type": "array", "items": FILE_SCHEMA},
+        "limits": {"type": "array", "items": {**TEXT, "pattern": r"\." + END}},
+        "check": {
+            "type": "object",
+            "propertyNames": {"pattern": "^x[1-9]" + END},
+            "additionalProperties": {
+                "type": "array",
+                "minItems": 16,
+                "maxItems": 16,
+                "items": {"type": "number", "minimum": 0, "maximum": 1},
+            },
+        },
         "training": {"type": "object"},
         "figures": {"type": "array", "items": {"type": "object", "minProperties": 1}},
     },

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lowlight_cli import manifest, weights
-from lowlight_cli.errors import LowlightError, ModelUnavailable, OptionError
+from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec
 
 HEADINGS = ("NAME", "ARCH", "PARAMETERS", "MB", "WEIGHTS", "GENERATIVE", "SUMMARY")
@@ -65,9 +65,11 @@ def show(name: str, as_json: bool) -> None:
     row = describe(manifest.find(name))
     if as_json:
         return write_json(row)
-    files = row.pop("files")
+    files, limits = row.pop("files"), row.pop("limits")
     for key, value in row.items():
         click.echo(f"{key + ':':<16} {value if isinstance(value, str) else json.dumps(value)}")
+    if limits:
+        click.echo("\n".join(("limits:", *(f"  - {sentence}" for sentence in limits))))
     for file in files:
         click.echo(f"\n{file['role']}: {file['path']} ({file['place']})")
         click.echo(f"  {file['bytes']} bytes, sha256 {file['sha256']}")
@@ -107,13 +109,14 @@ def pull(names: tuple[str, ...], everything: bool, offline: bool, as_json: bool)
 
 @command.command()
 @names
-@click.option("--run", is_flag=True, help="Also run each model once on each back end.")
+@click.option("--run", is_flag=True, help="Also run each model on each back end and compare figures of the output.")
 @offline
 @as_json
 def verify(names: tuple[str, ...], run: bool, offline: bool, as_json: bool) -> None:
     """Hash every file of weights on this disk again.
 
-    Without names, of all models. Exit code 4 says that a file is not what the manifest states, or that a run failed.
+    Without names, of all models. Exit code 4 says that a file, or with --run a tiny output, is not what the manifest
+    states, or that a run failed.
 
     \b
     Example:
@@ -127,10 +130,13 @@ def verify(names: tuple[str, ...], run: bool, offline: bool, as_json: bool) -> N
         write_json({"ok": not bad, "files": files, "runs": runs})
     else:
         for item in (*files, *runs):
-            words = (item["model"], item.get("role"), item.get("backend"), item.get("path"), item["detail"])
+            scale = f"x{item['scale']}" if "scale" in item else None
+            words = (item["model"], item.get("role"), item.get("backend"), scale, item.get("path"), item["detail"])
             click.echo("  ".join(("ok " if item["ok"] else "BAD", *filter(None, words))))
     if bad:
         hint = "Reinstall lowlight for bundled files; `lowlight models pull` replaces cached ones."
+        if all(item["ok"] for item in files):
+            hint = "Use the back end that is right, if one is, and report this with `lowlight doctor`."
         raise ModelUnavailable(f"{len(bad)} of {len(files) + len(runs)} checks failed.", hint)
     if not files:
         click.echo("No files of weights to check.", err=True)
@@ -280,16 +286,7 @@ def check_files(spec: ModelSpec) -> list[dict[str, Any]]:
 
 
 def try_out(spec: ModelSpec, offline: bool) -> list[dict[str, Any]]:
-    """One tiny run on each back end, or of a classical method."""
-    from lowlight_cli.tasks.selftest import selftest
+    """One tiny run at each scale on each back end, or of a classical method."""
+    from lowlight_cli.tasks.selftest import trials
 
-    if spec.untrained:
-        return []
-    results = []
-    for backend in ("auto",) if spec.classical else ("torch", "onnx"):
-        try:
-            ok, detail = True, selftest(spec, backend=backend, offline=offline)
-        except LowlightError as error:
-            ok, detail = False, str(error)
-        results.append({"model": spec.name, "backend": backend, "ok": ok, "detail": detail})
-    return results
+    return [tried.as_row() for tried in trials(spec, offline=offline)]

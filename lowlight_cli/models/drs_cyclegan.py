@@ -100,16 +100,16 @@ class ShrinkageBlock(nn.Module):
 class FeaturePath(nn.Module):
     """One way through the generator: a first convolution, halvings if any, shrinkage blocks of one kernel size."""
 
-    def __init__(self, width: int, kernel: int, blocks: int, *, dilation: int, halvings: int) -> None:
+    def __init__(self, channels: int, width: int, kernel: int, blocks: int, *, dilation: int, halvings: int) -> None:
         super().__init__()
-        self.first = conv(3, width, 3, dilation=dilation)
+        self.first = conv(channels, width, 3, dilation=dilation)
         self.norms = nn.ModuleList(GuidedNorm(width) for _ in range(halvings))
         self.halvings = nn.ModuleList(conv(width, width, 3, stride=2) for _ in range(halvings))
         self.blocks = nn.ModuleList(ShrinkageBlock(width, kernel) for _ in range(blocks))
 
-    def forward(self, pixels: Tensor, guide: Guide) -> tuple[Tensor, Tensor]:
-        """Features before and after the blocks, both (N, width, h, w)."""
-        features = self.first(pixels)
+    def forward(self, planes: Tensor, guide: Guide) -> tuple[Tensor, Tensor]:
+        """Features before and after the blocks, both (N, width, h, w), of planes (N, channels, H, W)."""
+        features = self.first(planes)
         for norm, halve in zip(self.norms, self.halvings, strict=True):
             features = halve(torch.relu(norm(features, guide)))
         before = features
@@ -125,16 +125,22 @@ class Generator(GuidedNetwork):
     """
 
     def __init__(
-        self, width: int = 64, blocks: Sequence[int] = (9, 6, 6), *, downsample: int = 1, guided: bool = True
+        self,
+        width: int = 64,
+        blocks: Sequence[int] = (9, 6, 6),
+        *,
+        downsample: int = 1,
+        guided: bool = True,
+        exposure: bool = False,
     ) -> None:
-        super().__init__(guided=guided)
+        super().__init__(guided=guided, exposure=exposure)
         if width % 2:
             raise ValueError(f"Paths of {width} and half as many channels: the width must be even.")
         half, halvings, (first, second, third) = width // 2, steps(downsample), blocks
-        self.path1 = FeaturePath(width, 3, first, dilation=DILATION, halvings=halvings)
-        self.path2 = FeaturePath(width, 1, second, dilation=DILATION, halvings=halvings)
+        self.path1 = FeaturePath(self.seen, width, 3, first, dilation=DILATION, halvings=halvings)
+        self.path2 = FeaturePath(self.seen, width, 1, second, dilation=DILATION, halvings=halvings)
         self.reduce = conv(width, half, 1)
-        self.path3 = FeaturePath(half, 5, third, dilation=1, halvings=halvings)
+        self.path3 = FeaturePath(self.seen, half, 5, third, dilation=1, halvings=halvings)
         self.smooth = conv(3 * width, width, 1)
         self.returns = nn.ModuleList(conv(width, width, 3, dilation=RETURN_DILATION) for _ in range(halvings))
         self.last = conv(width, 3, 3, dilation=DILATION)
@@ -142,26 +148,26 @@ class Generator(GuidedNetwork):
         with torch.no_grad():
             self.last.weight.mul_(0.1)
 
-    def features(self, pixels: Tensor, guide: Guide) -> Tensor:
-        """Out = [X1, Y1, Y2] (N, 3 * width, h, w) of pixels (N, 3, H, W), sides divided by `downsample`, rounded up."""
-        _, x1 = self.path1(pixels, guide)
-        x2 = self.reduce(self.path2(pixels, guide)[1])
-        x3, x4 = self.path3(pixels, guide)
+    def features(self, planes: Tensor, guide: Guide) -> Tensor:
+        """Out = [X1, Y1, Y2] (N, 3 * width, h, w) of planes (N, seen, H, W): sides by `downsample`, rounded up."""
+        _, x1 = self.path1(planes, guide)
+        x2 = self.reduce(self.path2(planes, guide)[1])
+        x3, x4 = self.path3(planes, guide)
         y1, y2 = (x3, x4), (x2, x3)
         return torch.cat([x1, *y1, *y2], dim=1)
 
-    def picture(self, pixels: Tensor, guide: Guide) -> Tensor:
-        """Output (N, 3, H, W) in [0, 1] for pixels (N, 3, H, W) in [0, 1]."""
-        features = torch.relu(self.smooth(self.features(pixels, guide)))
+    def paint(self, planes: Tensor, guide: Guide) -> Tensor:
+        """See `GuidedNetwork`: (N, 3, H, W)."""
+        features = torch.relu(self.smooth(self.features(planes, guide)))
         for convolution in self.returns:
             features = torch.relu(convolution(F.interpolate(features, scale_factor=2.0, mode="nearest")))
         if len(self.returns):
-            features = features[:, :, : pixels.shape[2], : pixels.shape[3]]
-        return (torch.tanh(self.last(features).float()) + 1) / 2
+            features = features[:, :, : planes.shape[2], : planes.shape[3]]
+        return torch.tanh(self.last(features).float())
 
-    def ask(self, thumbnail: Tensor, guide: Guide) -> None:
+    def ask(self, planes: Tensor, guide: Guide) -> None:
         """See `GuidedNetwork`: what follows the features asks for nothing."""
-        self.features(thumbnail, guide)
+        self.features(planes, guide)
 
 
 def steps(downsample: int) -> int:
@@ -228,6 +234,7 @@ def geometry(
     blocks: Sequence[int] = (9, 6, 6),
     downsample: int = 1,
     guided: bool = True,
+    exposure: bool = False,
 ) -> dict[str, object]:
     """What a manifest row must say of a network with these params."""
     steps(downsample)
@@ -237,7 +244,7 @@ def geometry(
         "tiling": "guided" if guided else "whole",
         "thumbnail": THUMBNAIL if guided else 0,
         "scales": [1],
-        "exposure": False,
+        "exposure": exposure,
     }
 
 
@@ -264,7 +271,7 @@ DEFAULTS = {
     "steps": 1000 * 485,
     "betas": (0.5, 0.999),
     "decay": "linear",
-    "loss": {"adversarial": 1.0, "cycle": 10.0, "identity": 5.0, "paired": 0.0},
+    "loss": {"adversarial": 1.0, "cycle": 10.0, "identity": 5.0, "paired": 0.0, "exposure": 1.0},
     "discriminator": {"objective": "lsgan"},
 }
 """As in the paper: 1000 epochs of LOL's 485 pictures. Betas, decay and weights of the loss are CycleGAN's."""

@@ -181,12 +181,13 @@ class Generator(GuidedNetwork):
         groups: int = 32,
         window: int = 17,
         guided: bool = True,
+        exposure: bool = False,
     ) -> None:
-        super().__init__(guided=guided)
+        super().__init__(guided=guided, exposure=exposure)
         deep = 4 * width
         self.encoder = nn.ModuleList(
             [
-                ConvNorm(nn.Conv2d(3, width, 7, padding=3, padding_mode="reflect")),
+                ConvNorm(nn.Conv2d(self.seen, width, 7, padding=3, padding_mode="reflect")),
                 ConvNorm(nn.Conv2d(width, 2 * width, 3, 2, 1)),
                 ConvNorm(nn.Conv2d(2 * width, deep, 3, 2, 1)),
             ]
@@ -200,16 +201,19 @@ class Generator(GuidedNetwork):
         )
         self.tail = nn.Conv2d(width, 3, 7, padding=3, padding_mode="reflect")
         normal_weights(self)
+        if exposure:
+            with torch.no_grad():
+                self.tail.weight.mul_(0.1)
 
-    def picture(self, pixels: Tensor, guide: Guide) -> Tensor:
-        """Output in [0, 1]: (N, 3, H, W) for pixels (N, 3, H, W) in [0, 1]."""
-        features = 2 * pixels - 1
+    def paint(self, planes: Tensor, guide: Guide) -> Tensor:
+        """See `GuidedNetwork`: (N, 3, H, W)."""
+        features = planes
         for stage in (*self.encoder, *self.aspp, *self.blocks, *self.decoder):
             features = stage(features, guide)
         # Strided convolutions round odd sides up; the decoder's pixel 2i lies on their feature i, so the excess is at
         # the end.
-        features = features[:, :, : pixels.shape[2], : pixels.shape[3]]
-        return (torch.tanh(self.tail(features).float()) + 1) / 2
+        features = features[:, :, : planes.shape[2], : planes.shape[3]]
+        return torch.tanh(self.tail(features).float())
 
 
 def build(**params: Any) -> Generator:
@@ -224,6 +228,7 @@ def geometry(
     aspp: bool = True,
     window: int = 17,
     guided: bool = True,
+    exposure: bool = False,
     **params: Any,  # noqa: ARG001 - of no influence
 ) -> dict[str, Any]:
     """Facts of a manifest row that follow from its `params`."""
@@ -235,7 +240,7 @@ def geometry(
         "tiling": "guided" if guided else "whole",
         "thumbnail": THUMBNAIL if guided else 0,
         "scales": [1],
-        "exposure": False,
+        "exposure": exposure,
     }
 
 
@@ -251,7 +256,7 @@ DEFAULTS = {
     "pool": 50,
     "perceptual": "off",
     "discriminator": {"objective": "log"},
-    "loss": {"adversarial": 1.0, "cycle": 10.0, "identity": 5.0, "paired": 0.0},
+    "loss": {"adversarial": 1.0, "cycle": 10.0, "identity": 5.0, "paired": 0.0, "exposure": 1.0},
 }
 """200 epochs of 485 pictures in batches of 8 at 1e-4, as the paper says; the rest is CycleGAN's."""
 

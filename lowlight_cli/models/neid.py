@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowlight_cli.nn.brightness import ExposureHead, lift, solve_gain
+from lowlight_cli.nn.brightness import ExposureHead, headroom, lift, solve_gain
 from lowlight_cli.nn.losses import angle_loss, check_weights, color_loss, ssim_loss, weighted
 from lowlight_cli.nn.resample import double, halve
 from lowlight_cli.nn.schedule import rate
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 WIDTHS = (32, 48, 96, 128)
 THUMBNAIL = 112
-HEADROOM = 0.2
-"""Distance of a pixel's largest channel to white below which LE may add less."""
 CEILING = 0.99
 """What the curve leaves under this stays under it: no highlight is clipped that was not nearly so."""
 
@@ -151,8 +149,7 @@ class NEID(nn.Module):
             fused = FeatureFusing.fuse(fused, detail_features, vectors[:, 2:])
         out = self.le(fused, skips)
         mask = torch.sigmoid(out[:, 12:]) if self.detail else torch.zeros_like(out[:, :1])
-        room = ((1 - base.amax(dim=1, keepdim=True)) / HEADROOM).clamp(0.0, 1.0)
-        light = double(base) + F.pixel_shuffle(room * out[:, :12], 2)
+        light = double(base) + F.pixel_shuffle(headroom(base) * out[:, :12], 2)
         refined = F.pixel_shuffle(self.dr(detail_features, skips), 2) if with_detail and self.dr is not None else None
         return light, F.interpolate(mask, scale_factor=2.0, mode="nearest"), refined
 

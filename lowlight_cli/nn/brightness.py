@@ -11,6 +11,8 @@ LOG_GAIN = (-3.0, 9.0)
 """Range of log2(gain): an eighth to 512 times."""
 BRIGHT, DIM = 0.46, 0.34
 """Mean luma from which on a picture keeps its brightness, and up to which the head alone decides."""
+HEADROOM = 0.2
+"""Distance of a pixel's largest channel to white below which a network may change less."""
 
 
 def luma(pixels: Tensor) -> Tensor:
@@ -45,6 +47,14 @@ def solve_gain(thumbnail: Tensor, brightness: Tensor) -> Tensor:
         low = torch.where(too_dark, middle, low)
         high = torch.where(too_dark, high, middle)
     return torch.exp2((low + high) / 2)
+
+
+def headroom(pixels: Tensor) -> Tensor:
+    """What a network may change of each pixel: all (1), less and less near white, nothing (0) of white.
+
+    (N, 3, H, W) in [0, 1] -> (N, 1, H, W).
+    """
+    return ((1 - pixels.amax(dim=1, keepdim=True)) / HEADROOM).clamp(0.0, 1.0)
 
 
 class ExposureHead(nn.Module):

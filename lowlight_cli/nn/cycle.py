@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lowlight_cli.training.settings import Settings
 
 DOMAINS = ("high", "low")
+OTHER = {"high": "low", "low": "high"}
 
 
 def distance(output: Tensor, truth: Tensor) -> Tensor:
@@ -31,19 +32,26 @@ class View:
     def __init__(self, pixels: Tensor, thumbnail: Tensor) -> None:
         self.pixels, self.thumbnail = pixels, thumbnail
 
-    def through(self, generator: nn.Module) -> View:
-        """What the generator makes of both; statistics for the part come from the thumbnail."""
-        thumbnail, vectors = generator.whole(self.thumbnail)
+    def through(self, generator: nn.Module, brightness: Tensor) -> View:
+        """What the generator makes of both; statistics for the part come from the thumbnail.
+
+        `brightness` (N,) is the target of a generator that takes one.
+        """
+        thumbnail, vectors = generator.whole(self.thumbnail, brightness)
         return View(generator.tile(self.pixels, vectors), thumbnail)
 
 
 class CycleRecipe:
     """Adam on the generators, then on the discriminators, whose made pictures come out of pools.
 
-    A generator has `tile(pixels, vectors)` and `whole(thumbnail)`, which gives its output on the thumbnail and the
-    vectors. `settings.loss` weighs `adversarial`, `cycle`, `identity`, and `paired`: L1 to the truth of the same scene,
-    which asks for pairs. A term of weight 0 is not computed. `settings.discriminator` are arguments of
-    `make_discriminator`, but for `objective`: `log` or `lsgan`.
+    A generator has `tile(pixels, vectors)` and `whole(thumbnail, brightness)`, which gives its output on the thumbnail
+    and the vectors. `settings.loss` weighs `adversarial`, `cycle`, `identity`, `paired`: L1 to the truth of the same
+    scene, which asks for pairs, and `exposure`: the error of the head that guesses the brightness, where there is one.
+    A term of weight 0 is not computed; without `cycle` the way back would teach the generator nothing, and there is
+    none. `settings.discriminator` are arguments of `make_discriminator`, but for `objective`: `log` or `lsgan`.
+
+    Pictures are brightened to the brightness of the batch's bright ones, whether these show the same scenes or not. The
+    way back always has plain input: it makes darkness.
     """
 
     deploy = "generator"
@@ -58,17 +66,21 @@ class CycleRecipe:
         self.data: Literal["paired", "unpaired"] = "paired" if self.weights.get("paired") else "unpaired"
         arguments = dict(settings.discriminator)
         self.objective = arguments.pop("objective", "log")
-        self.networks = {name: make_generator(**settings.params) for name in ("generator", "back")}
-        self.networks |= {f"discriminator_{domain}": make_discriminator(**arguments) for domain in DOMAINS}
+        self.domains = DOMAINS if self.weights["cycle"] else DOMAINS[:1]
+        generators = {"generator": make_generator(**settings.params)}
+        if self.weights["cycle"]:
+            generators["back"] = make_generator(**{**settings.params, "exposure": False})
+        discriminators = {f"discriminator_{domain}": make_discriminator(**arguments) for domain in self.domains}
+        self.networks = generators | discriminators
         self.optimizers = {
-            "generators": self.adam(settings, settings.lr, "generator", "back"),
-            "discriminators": self.adam(settings, settings.lr_discriminator, "discriminator_high", "discriminator_low"),
+            "generators": self.adam(settings, settings.lr, *generators),
+            "discriminators": self.adam(settings, settings.lr_discriminator, *discriminators),
         }
         self.schedules = {
             name: torch.optim.lr_scheduler.LambdaLR(optimizer, rate(settings))
             for name, optimizer in self.optimizers.items()
         }
-        self.extras = {f"pool_{domain}": ImagePool(settings.pool) for domain in DOMAINS}
+        self.extras = {f"pool_{domain}": ImagePool(settings.pool) for domain in self.domains}
 
     def adam(self, settings: Settings, lr: float, *names: str) -> torch.optim.Adam:
         """One optimizer of several networks."""
@@ -78,10 +90,13 @@ class CycleRecipe:
     def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:
         """One descent of the generators, one of the discriminators; the terms before their weights."""
         real = {domain: View(batch[domain], batch[f"{domain}_thumbnail"]) for domain in DOMAINS}
-        discriminators = [self.networks[f"discriminator_{domain}"] for domain in DOMAINS]
+        discriminators = [self.networks[f"discriminator_{domain}"] for domain in self.domains]
         with frozen(*discriminators):
-            made = self.translated(real)
-            terms = self.generator_terms(real, made)
+            made = self.translated(real, batch["brightness"])
+            terms = self.generator_terms(real, made, batch["brightness"])
+            if self.networks["generator"].head is not None and self.weights.get("exposure"):
+                guess = self.networks["generator"].head(batch["low_thumbnail"])
+                terms["exposure"] = F.mse_loss(guess.float(), batch["brightness"])
             total = sum(self.weights[name.split("_")[0]] * term for name, term in terms.items())
             descend(total, "generators")
         terms = {"generators": total, **terms}
@@ -91,34 +106,36 @@ class CycleRecipe:
             terms |= judged
         return {name: term.detach() for name, term in terms.items()}
 
-    def translated(self, real: dict[str, View]) -> dict[str, View]:
+    def ways(self) -> dict[str, nn.Module]:
+        """Generators by the domain of what they make."""
+        return {domain: self.networks[{"high": "generator", "low": "back"}[domain]] for domain in self.domains}
+
+    def translated(self, real: dict[str, View], brightness: Tensor) -> dict[str, View]:
         """Made pictures by the domain that they should belong to; none where no term asks for them."""
         if not any(self.weights.get(name) for name in ("adversarial", "cycle", "paired")):
             return {}
-        generator, back = self.networks["generator"], self.networks["back"]
-        return {"high": real["low"].through(generator), "low": real["high"].through(back)}
+        return {to: real[OTHER[to]].through(generator, brightness) for to, generator in self.ways().items()}
 
-    def generator_terms(self, real: dict[str, View], made: dict[str, View]) -> dict[str, Tensor]:
+    def generator_terms(self, real: dict[str, View], made: dict[str, View], brightness: Tensor) -> dict[str, Tensor]:
         """The terms that the generators descend: adversarial (Eq. 2), cycle (Eq. 3), identity (Eq. 4), paired."""
-        to = {"high": self.networks["generator"], "low": self.networks["back"]}
-        terms = {}
+        to, terms = self.ways(), {}
         if self.weights["adversarial"]:
-            for domain in DOMAINS:
+            for domain in to:
                 logits = self.networks[f"discriminator_{domain}"](made[domain].pixels)
                 terms[f"adversarial_{domain}"] = generator_loss(logits, self.objective)
         if self.weights["cycle"]:
-            returned = {"low": made["high"].through(to["low"]), "high": made["low"].through(to["high"])}
-            terms["cycle"] = sum(distance(returned[d].pixels, real[d].pixels) for d in DOMAINS)
+            returned = {d: made[OTHER[d]].through(to[d], brightness) for d in to}
+            terms["cycle"] = sum(distance(returned[d].pixels, real[d].pixels) for d in to)
         if self.weights["identity"]:
-            terms["identity"] = sum(distance(real[d].through(to[d]).pixels, real[d].pixels) for d in DOMAINS)
+            terms["identity"] = sum(distance(real[d].through(to[d], brightness).pixels, real[d].pixels) for d in to)
         if self.weights.get("paired"):
-            terms["paired"] = sum(distance(made[d].pixels, real[d].pixels) for d in DOMAINS)
+            terms["paired"] = sum(distance(made[d].pixels, real[d].pixels) for d in to)
         return terms
 
     def discriminator_terms(self, real: dict[str, View], made: dict[str, View]) -> dict[str, Tensor]:
         """What each discriminator pays for real pictures and for those that its pool hands out."""
         terms = {}
-        for domain in DOMAINS:
+        for domain in self.domains:
             discriminator, pool = self.networks[f"discriminator_{domain}"], self.extras[f"pool_{domain}"]
             logits = discriminator(real[domain].pixels), discriminator(pool(made[domain].pixels))
             terms[f"discriminator_{domain}"] = discriminator_loss(*logits, self.objective)

@@ -11,7 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lowlight_cli.nn.brightness import ExposureHead, headroom, lift, solve_gain
+
+
+LARGEST = 100.0
+"""Bound of normalised features. A thumbnail may be quite black where the picture is not: a hot pixel, a star. Without a
+bound its features grow three hundredfold in every norm."""
 
 
 class Guide:
@@ -45,50 +53,111 @@ class GuidedNorm(nn.Module):
         """(N, channels, H, W), normalised for each picture and channel."""
         means = guide(self.channels, lambda: features.float().mean(dim=(2, 3)))[:, :, None, None]
         variances = guide(self.channels, lambda: features.float().var(dim=(2, 3), unbiased=False))[:, :, None, None]
-        return ((features - means) * torch.rsqrt(variances + self.eps)).to(features.dtype)
+        normal = (features - means) * torch.rsqrt(variances + self.eps)
+        return normal.clamp(-LARGEST, LARGEST).to(features.dtype)
 
 
 class GuidedNetwork(nn.Module):
     """A network all of whose layers take a guide: the thumbnail's pass gives vectors (N, K), tiles' passes take them.
 
     Without `guided`, the papers' plain form, every call takes its own numbers, and vectors are (N, 0).
+
+    Without `exposure`, the papers' plain input, layers see the picture and make the output. With it they see the
+    picture brought to a target brightness by a curve that keeps hue, and its root. The former, blurred, is the output's
+    ground: its colour and brightness, without the noise. What layers make says how far each value of the ground goes
+    towards white or black. The target is the user's, or a small head's guess; the gain of the curve is the first of the
+    vectors.
     """
 
-    def __init__(self, *, guided: bool) -> None:
+    def __init__(self, *, guided: bool, exposure: bool) -> None:
         super().__init__()
+        if exposure and not guided:
+            raise ValueError("A target brightness needs the whole picture: exposure=True asks for guided=True.")
         self.guided = guided
+        self.head = ExposureHead() if exposure else None
+        self.seen = 6 if exposure else 3
+        """Planes that layers see."""
 
-    def picture(self, pixels: Tensor, guide: Guide) -> Tensor:
-        """Output (N, 3, H, W) in [0, 1] for pixels (N, 3, H, W) in [0, 1]."""
+    def paint(self, planes: Tensor, guide: Guide) -> Tensor:
+        """What layers make (N, 3, H, W) of planes (N, seen, H, W), both in [-1, 1]."""
         raise NotImplementedError
 
-    def ask(self, thumbnail: Tensor, guide: Guide) -> None:
+    def ask(self, planes: Tensor, guide: Guide) -> None:
         """Let all layers ask for their numbers; a network may leave out what asks for none."""
-        self.picture(thumbnail, guide)
+        self.paint(planes, guide)
 
-    def whole(self, thumbnail: Tensor) -> tuple[Tensor, Tensor]:
-        """Output (N, 3, h, w) on a thumbnail (N, 3, h, w), and the vectors (N, K) for any part of its picture."""
-        guide = Guide()
-        output = self.picture(thumbnail, guide)
-        return output, guide.vectors() if self.guided else nothing(thumbnail)
+    def planes(self, pixels: Tensor, gain: Tensor | None) -> Tensor:
+        """(N, seen, H, W) in [-1, 1] of pixels (N, 3, H, W) in [0, 1]."""
+        if gain is None:
+            return 2 * pixels - 1
+        return 2 * torch.cat([lift(pixels, gain), pixels.clamp(min=0.0).sqrt()], dim=1) - 1
 
-    def context(self, thumbnail: Tensor, exposure: Tensor) -> Tensor:  # noqa: ARG002 - as every network's
-        """Vectors (N, K) from a thumbnail (N, 3, h, w); there is no control of brightness."""
+    def picture(self, pixels: Tensor, guide: Guide, gain: Tensor | None = None) -> Tensor:
+        """Output (N, 3, H, W) in [0, 1] for pixels (N, 3, H, W) in [0, 1]."""
+        made = self.paint(self.planes(pixels, gain), guide)
+        return (made + 1) / 2 if gain is None else toward(blur(lift(pixels, gain)), made)
+
+    def steer(self, thumbnail: Tensor, exposure: Tensor | None) -> Tensor | None:
+        """The gain (N,) that brings a thumbnail to `exposure` (N,), negative: the head's; None for plain input."""
+        if self.head is None:
+            return None
+        # The head learns from its own error alone, not through the curve.
+        wanted = self.head.choose(thumbnail).detach()
+        if exposure is not None:
+            wanted = torch.where(exposure < 0, wanted, exposure)
+        return solve_gain(thumbnail, wanted)
+
+    def vectors(self, thumbnail: Tensor, guide: Guide, gain: Tensor | None) -> Tensor:
+        """(N, K) for any part of a thumbnail's picture, once layers have asked the guide."""
         if not self.guided:
             return nothing(thumbnail)
-        guide = Guide()
-        self.ask(thumbnail, guide)
-        return guide.vectors()
+        return guide.vectors() if gain is None else torch.cat([gain[:, None], guide.vectors()], dim=1)
+
+    def whole(self, thumbnail: Tensor, exposure: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Output (N, 3, h, w) on a thumbnail (N, 3, h, w), and the vectors (N, K) for any part of its picture.
+
+        `exposure` is as in `context`, and means nothing to plain input.
+        """
+        guide, gain = Guide(), self.steer(thumbnail, exposure)
+        output = self.picture(thumbnail, guide, gain)
+        return output, self.vectors(thumbnail, guide, gain)
+
+    def context(self, thumbnail: Tensor, exposure: Tensor) -> Tensor:
+        """Vectors (N, K) from a thumbnail (N, 3, h, w) and a target brightness (N,), negative: the network's own."""
+        guide, gain = Guide(), self.steer(thumbnail, exposure)
+        if self.guided:
+            self.ask(self.planes(thumbnail, gain), guide)
+        return self.vectors(thumbnail, guide, gain)
 
     def tile(self, pixels: Tensor, vectors: Tensor | None = None, scale: int = 1) -> Tensor:  # noqa: ARG002
         """Output (N, 3, H, W) in [0, 1]; `vectors` may be left out without `guided` only."""
-        if self.guided and vectors is None:
+        if not self.guided:
+            return self.picture(pixels, Guide())
+        if vectors is None:
             raise ValueError("A guided network needs the vectors of the whole picture.")
-        return self.picture(pixels, Guide(vectors if self.guided else None))
+        if self.head is None:
+            return self.picture(pixels, Guide(vectors))
+        return self.picture(pixels, Guide(vectors[:, 1:]), vectors[:, 0])
 
     def forward(self, pixels: Tensor, thumbnail: Tensor, exposure: Tensor) -> Tensor:
         """`context`, then `tile`."""
         return self.tile(pixels, self.context(thumbnail, exposure))
+
+
+def blur(pixels: Tensor) -> Tensor:
+    """(N, 3, H, W) under a pyramid of 9x9 pixels; edges replicated."""
+    for _ in range(2):
+        pixels = F.avg_pool2d(F.pad(pixels, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+    return pixels
+
+
+def toward(base: Tensor, share: Tensor) -> Tensor:
+    """`base` (N, 3, H, W) in [0, 1] moved by a share in [-1, 1] of the way to white or, if negative, to black.
+
+    It stays within [0, 1] without a clamp that ends gradients, and what is white already stays.
+    """
+    share = share * headroom(base)
+    return base + torch.where(share > 0, share * (1 - base), share * base)
 
 
 def nothing(thumbnail: Tensor) -> Tensor:

@@ -83,7 +83,8 @@ class Model:
 
     def identity(self, name: str) -> list[Any]:  # noqa: ARG002
         """See `Contestant`."""
-        return [self.name, self.ran, dict(self.spec.params)]
+        # All files: the runner's sha256 is that of one graph, and the brightness is another one's.
+        return [self.name, self.ran, dict(self.spec.params), sorted(file.sha256 for file in self.spec.files)]
 
     def about(self) -> dict[str, Any]:
         """See `Contestant`."""

@@ -19,7 +19,7 @@ from lowlight_cli.nn.state import save_weights
 from lowlight_cli.picture import from_array
 from lowlight_cli.runners import RunnerOptions, open_runner, with_weights
 from lowlight_cli.runners.export import export_onnx
-from lowlight_cli.tasks import train_record
+from lowlight_cli.tasks import selftest, train_record
 from lowlight_cli.training.loop import BEST, DEPLOYED
 from lowlight_cli.weights_metadata import Origin, texts
 
@@ -60,13 +60,15 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
         geometry = models.module(spec.arch).geometry(**spec.params)
         save_weights(made["torch"], network, texts(Origin(spec.arch, spec.params, geometry)))
         announce("comparing both back ends")
-        compare(spec, made)
+        ready = as_written(spec, made)
+        compare(ready)
+        check = selftest.check(ready)
         for role, path in made.items():
             path.replace(targets[role])
     files = [described(role, path) for role, path in targets.items()]
     parameters = sum(p.numel() for p in network.parameters())
     told = train_record.training(options.source) if options.source.is_dir() else {}
-    return {name: row(spec, files, parameters, told)}
+    return {name: row(spec, files, parameters, told, check)}
 
 
 def located(options: ExportOptions) -> tuple[Path, str]:
@@ -84,10 +86,14 @@ def located(options: ExportOptions) -> tuple[Path, str]:
     return path, model
 
 
-def compare(spec: ModelSpec, made: Mapping[str, Path]) -> None:
-    """Both runners must give the same picture from what was written, tiles included."""
+def as_written(spec: ModelSpec, made: Mapping[str, Path]) -> ModelSpec:
+    """The row with the files that were written, where they lie."""
     files = tuple(WeightFile(**described(role, path.resolve(), whole=True)) for role, path in made.items())
-    ready = dataclasses.replace(spec, files=files)
+    return dataclasses.replace(spec, files=files)
+
+
+def compare(ready: ModelSpec) -> None:
+    """Both runners must give the same picture from what was written, tiles included."""
     y, x = np.mgrid[0:197, 0:261]
     waves = 20 + 15 * np.sin(x / 17)[..., None] * np.cos(y / 23)[..., None] * np.array([1.0, 0.8, 0.6])
     pixels = (waves + np.random.default_rng(0).normal(0, 3, (197, 261, 3))).clip(0, 255).astype(np.uint8)
@@ -98,7 +104,7 @@ def compare(spec: ModelSpec, made: Mapping[str, Path]) -> None:
         enhancer.close()
     difference = float(np.abs(outputs[0] - outputs[1]).max())
     if not difference <= TOLERANCE:
-        raise ModelUnavailable(f"ONNX Runtime and PyTorch differ by {difference:g} on the exported {spec.name}.", "")
+        raise ModelUnavailable(f"ONNX Runtime and PyTorch differ by {difference:g} on the exported {ready.name}.", "")
 
 
 def described(role: str, path: Path, *, whole: bool = False) -> dict[str, Any]:
@@ -112,7 +118,14 @@ def described(role: str, path: Path, *, whole: bool = False) -> dict[str, Any]:
     }
 
 
-def row(spec: ModelSpec, files: list[dict[str, Any]], parameters: int, told: Mapping[str, Any]) -> dict[str, Any]:
+def row(
+    spec: ModelSpec,
+    files: list[dict[str, Any]],
+    parameters: int,
+    told: Mapping[str, Any],
+    check: Mapping[str, Any],
+) -> dict[str, Any]:
     """The manifest's row: what was trained and written is new, what the network is stays."""
     values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "name"}
-    return values | {"parameters": parameters, "files": files, "training": dict(told), "figures": []}
+    new = {"parameters": parameters, "files": files, "training": dict(told), "check": dict(check)}
+    return values | new | {"figures": [], "limits": []}

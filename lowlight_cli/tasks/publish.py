@@ -26,7 +26,7 @@ def cards_folder() -> Path:
 
 
 def plan(specs: Iterable[ModelSpec], cards: Path) -> list[Upload]:
-    """What belongs into the project's repository: the rows' files, then `cards/*.md`.
+    """What belongs into the project's repository: the rows' files, then the cards and their pictures.
 
     A file that is not on this disk or has other bytes than its row states is an error, as are two files of one name.
     """
@@ -40,7 +40,7 @@ def plan(specs: Iterable[ModelSpec], cards: Path) -> list[Upload]:
                         f"Two rows name {upload.target} with different bytes; the second is {spec.name!r}.",
                         "Give the file another path in the manifest.",
                     )
-    for card in sorted(cards.glob("*.md")):
+    for card in sorted((*cards.glob("*.md"), *cards.glob("*.jpg"))):
         uploads[card.name] = Upload(card, card.name, card.stat().st_size, weights.sha256_of(card))
     return list(uploads.values())
 

@@ -1,35 +1,184 @@
-"""One tiny inference, to see that a model really runs: a network on a back end, or a classical method."""
+"""One tiny inference, to see that a model really runs and gives what its row says: on a back end, at a scale.
+
+A row's `check` holds the figures of each scale, `{"x1": [...], "x2": [...]}`: what the model makes of `night()`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lowlight_cli import manifest
 from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import LowlightError, ModelUnavailable
 from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.picture import from_array
 from lowlight_cli.runners import RunnerOptions, open_runner
+
+HEIGHT, WIDTH = 45, 62
+"""Not square, and no multiples of what a network asks for: it is padded and cropped."""
+NAMES = tuple(
+    f"{measure}, {vertical} {horizontal}"
+    for vertical in ("upper", "lower")
+    for horizontal in ("left", "right")
+    for measure in ("mean red", "mean green", "mean blue", "green of a pixel")
+)
+"""What the figures are, in their order."""
+
+TOLERANCE: Mapping[str, float] = MappingProxyType(
+    {"fp32": 0.5 / 255, "fp16": 4 / 255, "bf16": 4 / 255, "classical": 4 / 255}
+)
+"""Largest difference of a figure from the row's, of 1, by precision, or for classical methods.
+
+Measured on a CPU over the networks: PyTorch in fp32 is within 0.0001 of ONNX Runtime in each figure and 0.001 in each
+pixel; half a level of 8 bits leaves room for other processors. In bf16 within 0.003 and 0.014; fp16 gets the same.
+Classical methods differ by 0.00002 with OpenCV's vector code switched off; other versions may round 8 bits otherwise.
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One run and what came of it. Where `expected` is None the row says nothing; with an `error` nothing ran."""
+
+    model: str
+    backend: str
+    scale: int
+    device: str | None = None
+    precision: str | None = None
+    seconds: tuple[float, float] = (0.0, 0.0)
+    """To open the model, and to run it."""
+    mean: float = 0.0
+    """Of the output."""
+    found: list[float] = dataclasses.field(default_factory=list)
+    expected: list[float] | None = None
+    tolerance: float = 0.0
+    error: str = ""
+
+    @property
+    def differences(self) -> list[float]:
+        """Of the row's figures, one by one; empty where they cannot be compared."""
+        if self.expected is None or len(self.expected) != len(self.found):
+            return []
+        return [round(abs(found - told), 5) for found, told in zip(self.found, self.expected, strict=True)]
+
+    @property
+    def problem(self) -> str:
+        """What is wrong; empty: nothing."""
+        if self.error:
+            return self.error
+        if self.expected is None:
+            dark = float(night().mean()) / 255
+            return "" if self.mean > dark else f"it gives a picture of mean {self.mean:.3f} for one of {dark:.3f}"
+        differences = self.differences
+        if not differences:
+            return f"its row has {len(self.expected)} figures where {len(self.found)} are computed"
+        if not (wrong := sum(not difference <= self.tolerance for difference in differences)):
+            return ""
+        worst = differences.index(max(differences))
+        return (
+            f"{NAMES[worst]} is {self.found[worst]:.5f}, its row says {self.expected[worst]:.5f}; off by "
+            f"{differences[worst]:.5f}, allowed is {self.tolerance:.5f} ({wrong} of {len(differences)} figures fail)"
+        )
+
+    @property
+    def detail(self) -> str:
+        """One line of what ran, or of what is wrong."""
+        if self.error:
+            return self.error
+        where = f"{self.backend} on {self.device}, {self.precision}"
+        if self.problem:
+            return f"{where}: {self.problem}"
+        off = f"off by {max(self.differences):.5f}" if self.differences else "no figure to compare with"
+        opened, ran = self.seconds
+        return f"{where}: opened in {opened:.2f} s, ran in {ran:.2f} s, mean {self.mean:.2f}, {off}"
+
+    def as_row(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        fields = {name: value for name, value in vars(self).items() if name != "error"}
+        difference = max(self.differences, default=None)
+        return fields | {"difference": difference, "ok": not self.problem, "detail": self.detail}
+
+
+def night() -> NDArray[np.uint8]:
+    """A small dark picture with a lamp, (H, W, 3): colours that differ from side to side, grain, an edge.
+
+    Integers alone make it, so that it is the same everywhere.
+    """
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    grain = (7 * x * x + 13 * y * y + 5 * x * y) % 11
+    pixels = np.stack([4 + x // 2, 6 + y // 2, 30 - (x + y) // 4], axis=-1) + grain[..., None]
+    pixels[20:30, 8:20] += 25
+    pixels[(y - 11) ** 2 + (x - 45) ** 2 < 17] = (250, 230, 190)
+    return pixels.astype(np.uint8)
+
+
+def figures(pixels: NDArray[np.uint16]) -> list[float]:
+    """Sixteen numbers in [0, 1] of (H, W, 3), see `NAMES`: they move with colours, brightness, place and detail."""
+    values = pixels.astype(np.float64) / 65535
+    found: list[float] = []
+    for rows in np.array_split(values, 2, axis=0):
+        for part in np.array_split(rows, 2, axis=1):
+            pixel = part[part.shape[0] // 3, part.shape[1] // 3]
+            found += [round(float(value), 5) for value in (*part.mean(axis=(0, 1)), pixel[1])]
+    return found
+
+
+def trial(spec: ModelSpec, scale: int, *, backend: str = "auto", device: str = "auto", offline: bool = False) -> Trial:
+    """Enhance `night()` as a user's picture would be; errors of opening and running are raised."""
+    started = time.perf_counter()
+    runner = open_runner(spec, RunnerOptions(backend=backend, device=device, scale=scale, offline=offline))
+    enhancer = Enhancer(runner, Settings(depth=16), scale)
+    try:
+        opened = time.perf_counter()
+        pixels = enhancer.enhance([from_array(night())])[0].pixels
+        done = time.perf_counter()
+    finally:
+        enhancer.close()
+    return Trial(
+        model=spec.name,
+        backend=runner.backend,
+        scale=scale,
+        device=runner.device,
+        precision=runner.precision,
+        seconds=(opened - started, done - opened),
+        mean=float(pixels.mean()) / 65535,
+        found=figures(pixels),
+        expected=spec.check.get(f"x{scale}"),
+        tolerance=TOLERANCE["classical" if spec.classical else runner.precision],
+    )
+
+
+def trials(spec: ModelSpec, *, offline: bool = False) -> Iterator[Trial]:
+    """The row at each scale on each back end; one that does not run is no end. None without weights."""
+    if spec.untrained:
+        return
+    for backend in ("classical",) if spec.classical else ("torch", "onnx"):
+        for scale in spec.scales:
+            try:
+                yield trial(spec, scale, backend="auto" if spec.classical else backend, offline=offline)
+            except LowlightError as error:
+                yield Trial(model=spec.name, backend=backend, scale=scale, error=str(error))
+
+
+def check(spec: ModelSpec) -> dict[str, list[float]]:
+    """What the row's `check` must hold: its figures by scale, through ONNX Runtime on the CPU, or the method itself."""
+    backend = "auto" if spec.classical else "onnx"
+    return {f"x{scale}": trial(spec, scale, backend=backend, device="cpu").found or [] for scale in spec.scales}
 
 
 def selftest(spec: ModelSpec, *, backend: str = "auto", device: str = "auto", offline: bool = False) -> str:
-    """Brighten a dark gradient; one line of what ran. An output that is not brighter is an error."""
-    started = time.perf_counter()
-    runner = open_runner(spec, RunnerOptions(backend=backend, device=device, offline=offline))
-    opened = time.perf_counter()
-    dark = np.linspace(0.02, 0.12, 48 * 64 * 3, dtype=np.float32).reshape(48, 64, 3)
-    bright = Enhancer(runner, Settings())(dark)
-    done = time.perf_counter()
-    mean = float(bright.mean()) / 65535
-    runner.close()
-    if not mean > float(dark.mean()):
-        raise ModelUnavailable(
-            f"{spec.name} on {runner.backend} gives a picture of mean {mean:.3f} for one of {dark.mean():.3f}.",
-            "Report this." if spec.classical else "Its weights may be wrong: run `lowlight models verify`.",
-        )
-    where = f"{runner.backend} on {runner.device}, {runner.precision}"
-    return f"{where}: opened in {opened - started:.2f} s, ran in {done - opened:.2f} s, mean {mean:.2f}"
+    """One trial at the first scale; one line of what ran. An output that is not as it should be is an error."""
+    tried = trial(spec, spec.scales[0], backend=backend, device=device, offline=offline)
+    if tried.problem:
+        hint = "Report this." if spec.classical else "Its weights may be wrong: run `lowlight models verify --run`."
+        raise ModelUnavailable(f"{spec.name} on {tried.detail}.", hint)
+    return tried.detail
 
 
 def classical_methods() -> tuple[list[str], list[LowlightError]]:
