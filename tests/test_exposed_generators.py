@@ -48,15 +48,25 @@ def to_the_full(network: GuidedNetwork) -> GuidedNetwork:
 
 
 @BOTH
-def test_a_network_that_makes_nothing_of_it_gives_the_curve_to_the_target_blurred(arch: str) -> None:
+def test_a_network_that_makes_nothing_of_it_gives_the_curve_to_the_target_half_blurred(arch: str) -> None:
     idle, pixels = network(arch), dark()
     (idle.tail if hasattr(idle, "tail") else idle.last).weight.zero_()
     for target in (0.3, 0.5):
         output = idle(pixels, pixels, torch.tensor([target]))
         assert float(luma_mean(output)) == pytest.approx(target, abs=0.01)
         curve = lift(pixels, solve_gain(pixels, torch.tensor([target])))
-        assert torch.allclose(output, blur(curve), atol=1e-6)
-        assert float(output.std()) < 0.4 * float(curve.std())
+        assert torch.allclose(output, (curve + blur(curve)) / 2, atol=1e-6)
+
+
+@BOTH
+def test_the_fourth_plane_lets_detail_through(arch: str) -> None:
+    able, pixels, target = network(arch), dark(), torch.tensor([0.4])
+    last = able.tail if hasattr(able, "tail") else able.last
+    last.weight.zero_()
+    curve = lift(pixels, solve_gain(pixels, target))
+    for bias, wanted in ((50.0, curve), (-50.0, blur(curve))):
+        last.bias[3] = bias
+        assert torch.allclose(able(pixels, pixels, target), wanted, atol=1e-6)
 
 
 def test_blurring_keeps_edges_in_their_places_and_flat_parts_as_they_are() -> None:
@@ -82,7 +92,7 @@ def test_the_network_has_a_say_but_not_on_white_and_stays_in_range(arch: str) ->
     strong, pixels = to_the_full(network(arch)), dark()
     pixels[..., :16, :16] = 1.0
     output = strong(pixels, pixels, torch.tensor([0.4]))
-    curve = blur(lift(pixels, solve_gain(pixels, torch.tensor([0.4]))))
+    curve = lift(pixels, solve_gain(pixels, torch.tensor([0.4])))
     assert float((output - curve).abs().mean()) > 0.02
     assert float(output.min()) >= 0.0
     assert float(output.max()) <= 1.0

@@ -10,6 +10,9 @@ Where the paper is silent or we differ, and why:
 
 * `context` / `tile`. Instance norm and the thresholds look at the whole picture they are given, so tiles would differ.
   Here both come from a thumbnail, once (`nn.guide`). `guided=False` is the paper's plain form.
+* `exposure=True` (the paper's plain input: False, the default). The generator sees the picture brought to a target
+  brightness, paints on it blurred, and lets through what detail is no noise (`nn.guide`). The way back has plain input.
+  It asks for `guided`.
 * A block is DRSN's: norm, ReLU and convolution twice, shrinkage, the input added. Its batch norm between the two layers
   that find a threshold is left out: a batch is one picture, and instance norm of one number is zero.
 * Path 2 has blocks of 64 and an output of 32: a 1x1 convolution after the last block makes the one of the other.
@@ -143,7 +146,7 @@ class Generator(GuidedNetwork):
         self.path3 = FeaturePath(self.seen, half, 5, third, dilation=1, halvings=halvings)
         self.smooth = conv(3 * width, width, 1)
         self.returns = nn.ModuleList(conv(width, width, 3, dilation=RETURN_DILATION) for _ in range(halvings))
-        self.last = conv(width, 3, 3, dilation=DILATION)
+        self.last = conv(width, self.made, 3, dilation=DILATION)
         self.apply(initialise)
         with torch.no_grad():
             self.last.weight.mul_(0.1)
@@ -157,7 +160,7 @@ class Generator(GuidedNetwork):
         return torch.cat([x1, *y1, *y2], dim=1)
 
     def paint(self, planes: Tensor, guide: Guide) -> Tensor:
-        """See `GuidedNetwork`: (N, 3, H, W)."""
+        """See `GuidedNetwork`."""
         features = torch.relu(self.smooth(self.features(planes, guide)))
         for convolution in self.returns:
             features = torch.relu(convolution(F.interpolate(features, scale_factor=2.0, mode="nearest")))

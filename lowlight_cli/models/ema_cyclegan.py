@@ -12,6 +12,9 @@ Where the paper is silent or we differ, and why:
 * `guided=True`. Instance norm, ASPP's pool, and EMA's norm and pool look at all that they are given. Here a thumbnail
   of the whole picture answers for them, so that a tiled picture equals a whole one. `guided=False` is the papers' plain
   form: every call takes its own statistics, and a picture can not be tiled.
+* `exposure=True` (the paper's plain input: False, the default). The generator sees the picture brought to a target
+  brightness, paints on it blurred, and lets through what detail is no noise (`nn.guide`). The way back has plain input.
+  Instance norm takes colour and brightness away, and small generators hardly find them again. It asks for `guided`.
 * `window=17`. EMA averages over whole rows and columns, which no tile has and no vector can hold. With `guided` it
   averages over as many features of a row or column around each one; 17 are 68 pixels, a quarter of a training crop. The
   halo grows with it by 18 pixels a feature: 148 without EMA, 436 with 17 features (a core of 1024 costs 3.4 times its
@@ -199,14 +202,14 @@ class Generator(GuidedNetwork):
         self.decoder = nn.ModuleList(
             ConvNorm(nn.ConvTranspose2d(before, before // 2, 3, 2, 1, output_padding=1)) for before in (deep, deep // 2)
         )
-        self.tail = nn.Conv2d(width, 3, 7, padding=3, padding_mode="reflect")
+        self.tail = nn.Conv2d(width, self.made, 7, padding=3, padding_mode="reflect")
         normal_weights(self)
         if exposure:
             with torch.no_grad():
                 self.tail.weight.mul_(0.1)
 
     def paint(self, planes: Tensor, guide: Guide) -> Tensor:
-        """See `GuidedNetwork`: (N, 3, H, W)."""
+        """See `GuidedNetwork`."""
         features = planes
         for stage in (*self.encoder, *self.aspp, *self.blocks, *self.decoder):
             features = stage(features, guide)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from lowlight_cli.nn.brightness import ExposureHead, headroom, lift, solve_gain
 
-
 LARGEST = 100.0
 """Bound of normalised features. A thumbnail may be quite black where the picture is not: a hot pixel, a star. Without a
 bound its features grow three hundredfold in every norm."""
@@ -65,8 +64,8 @@ class GuidedNetwork(nn.Module):
     Without `exposure`, the papers' plain input, layers see the picture and make the output. With it they see the
     picture brought to a target brightness by a curve that keeps hue, and its root. The former, blurred, is the output's
     ground: its colour and brightness, without the noise. What layers make says how far each value of the ground goes
-    towards white or black. The target is the user's, or a small head's guess; the gain of the curve is the first of the
-    vectors.
+    towards white or black, and in a fourth plane, how much of what the blur took is let through. The target is the
+    user's, or a small head's guess; the gain of the curve is the first of the vectors.
     """
 
     def __init__(self, *, guided: bool, exposure: bool) -> None:
@@ -75,11 +74,11 @@ class GuidedNetwork(nn.Module):
             raise ValueError("A target brightness needs the whole picture: exposure=True asks for guided=True.")
         self.guided = guided
         self.head = ExposureHead() if exposure else None
-        self.seen = 6 if exposure else 3
-        """Planes that layers see."""
+        self.seen, self.made = (6, 4) if exposure else (3, 3)
+        """Planes that layers see, and that they make."""
 
     def paint(self, planes: Tensor, guide: Guide) -> Tensor:
-        """What layers make (N, 3, H, W) of planes (N, seen, H, W), both in [-1, 1]."""
+        """What layers make (N, made, H, W) of planes (N, seen, H, W), both in [-1, 1]."""
         raise NotImplementedError
 
     def ask(self, planes: Tensor, guide: Guide) -> None:
@@ -95,7 +94,11 @@ class GuidedNetwork(nn.Module):
     def picture(self, pixels: Tensor, guide: Guide, gain: Tensor | None = None) -> Tensor:
         """Output (N, 3, H, W) in [0, 1] for pixels (N, 3, H, W) in [0, 1]."""
         made = self.paint(self.planes(pixels, gain), guide)
-        return (made + 1) / 2 if gain is None else toward(blur(lift(pixels, gain)), made)
+        if gain is None:
+            return (made + 1) / 2
+        lifted = lift(pixels, gain)
+        ground, kept = blur(lifted), (made[:, 3:] + 1) / 2
+        return (toward(ground, made[:, :3]) + kept * (lifted - ground)).clamp(0.0, 1.0)
 
     def steer(self, thumbnail: Tensor, exposure: Tensor | None) -> Tensor | None:
         """The gain (N,) that brings a thumbnail to `exposure` (N,), negative: the head's; None for plain input."""
@@ -154,7 +157,7 @@ def blur(pixels: Tensor) -> Tensor:
 def toward(base: Tensor, share: Tensor) -> Tensor:
     """`base` (N, 3, H, W) in [0, 1] moved by a share in [-1, 1] of the way to white or, if negative, to black.
 
-    It stays within [0, 1] without a clamp that ends gradients, and what is white already stays.
+    What is white already stays, and so does a value that has nowhere to go, without a clamp that ends gradients.
     """
     share = share * headroom(base)
     return base + torch.where(share > 0, share * (1 - base), share * base)
