@@ -23,7 +23,10 @@ from lowlight_cli.tasks import selftest
 GOOD, GRAPH = b"good weights" * 300, b"a graph" * 100
 BUNDLED = row(weight_file("torch", GOOD, path="b.safetensors", bundled=True), name="bundled-one", generative=True)
 REMOTE = row(
-    weight_file("torch", GOOD, path="r.safetensors"), weight_file("onnx-x1", GRAPH, path="r.onnx"), name="remote-one"
+    weight_file("torch", GOOD, path="r.safetensors"),
+    weight_file("onnx-x1", GRAPH, path="r.onnx"),
+    name="remote-one",
+    limits=("It smears.", "It greys."),
 )
 CLASSICAL = row(name="classical-one", arch="classical.gamma", parameters=0, tiling="whole", multiple=1, halo=0)
 Run = Callable[..., tuple[int, str, str]]
@@ -113,6 +116,7 @@ def test_one_model_is_shown(run: Run) -> None:
     code, out, _ = run("show", "remote-one")
     assert code == DONE
     assert "licence:         MIT" in out
+    assert "limits:\n  - It smears.\n  - It greys.\n" in out
     assert f"sha256 {REMOTE.files[1].sha256}" in out
     assert json.loads(run("show", "remote-one", "--json")[1])["name"] == "remote-one"
 
@@ -270,6 +274,7 @@ def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> manifest.ModelSpec:
     put(weights.store_path(files[1]), GRAPH)
     put(tmp_path / "docs" / "models" / "README.md", b"---\nlicense: mit\n---\n")
     put(tmp_path / "docs" / "models" / "own.md", b"A card.")
+    put(tmp_path / "docs" / "models" / "own.jpg", b"A strip.")
     return spec
 
 
@@ -281,10 +286,11 @@ def test_a_dry_run_lists_the_projects_own_files_and_sends_nothing(hub: Hub, run:
         ["own/o.safetensors", str(len(GOOD)), "bytes"],
         ["own/o.onnx", str(len(GRAPH)), "bytes"],
         ["README.md", "21", "bytes"],
+        ["own.jpg", "8", "bytes"],
         ["own.md", "7", "bytes"],
     ]
     document = json.loads(run("publish", "--dry-run", "--json")[1])
-    assert (document["repo"], document["revision"], len(document["files"])) == ("project/weights", None, 4)
+    assert (document["repo"], document["revision"], len(document["files"])) == ("project/weights", None, 5)
     assert hub.requests == []
 
 

@@ -65,7 +65,7 @@ def show(name: str, as_json: bool) -> None:
     row = describe(manifest.find(name))
     if as_json:
         return write_json(row)
-    files, limits = row.pop("files"), row.pop("limits")
+    files, limits, _ = row.pop("files"), row.pop("limits"), row.pop("check")
     for key, value in row.items():
         click.echo(f"{key + ':':<16} {value if isinstance(value, str) else json.dumps(value)}")
     if limits:
