@@ -61,6 +61,7 @@ def command(name: str, root: str, chosen: Sequence[str]) -> list[str]:
 
 def measure(name: str, root: Path, chosen: Sequence[str], work: Path) -> Document:
     """Run the benchmark and give its figures; a picture that fails ends it all."""
+    how = {"made": made(root)} if name == "synth" else {}
     folder = work / f"{name}-{identity(chosen)}"
     words = [*command(name, str(root), chosen), "--results", str(folder), "--resume"]
     print(f"{name}: {len(chosen)} models", flush=True)
@@ -69,7 +70,7 @@ def measure(name: str, root: Path, chosen: Sequence[str], work: Path) -> Documen
         sys.exit(f"{name}: `lowlight benchmark` ended with exit code {code}. Nothing of it is kept; run it again.")
     found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     document = distilled(found, " ".join(["lowlight", *command(name, PLACES.get(name, "data"), chosen)]))
-    return {**document, "made": made(root)} if name == "synth" else document
+    return document | how
 
 
 def identity(chosen: Sequence[str]) -> str:
@@ -80,12 +81,20 @@ def identity(chosen: Sequence[str]) -> str:
 
 def made(root: Path) -> Document:
     """How a folder of `lowlight synth` was made, without its photos; other darkness than the paper's is refused."""
-    told = json.loads((root / "synth.json").read_text(encoding="utf-8"))
+    told = read(root / "synth.json")
     if told["preset"] != "paper":
         sys.exit(f"{root} was made by --preset {told['preset']}: figures beside BA-GAN's paper need --preset paper.")
     if told["ranges"]:
         sys.exit(f"{root} was made with ranges of its own ({', '.join(told['ranges'])}): leave them out.")
     return {**told, "photos": len(told["photos"])}
+
+
+def read(path: Path) -> Document:
+    """A JSON file; one that is damaged ends it all."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        sys.exit(f"{path} cannot be read: {error}.")
 
 
 def distilled(found: Mapping[str, Any], words: str) -> Document:
@@ -147,13 +156,19 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Document:
     }
 
 
-def keep(document: Document, results: Path, *, part: bool) -> None:
-    """Write SET.json; a part takes its place among what is there."""
-    path = results / f"{document['set']}.json"
-    if part and path.exists():
-        document = merged(json.loads(path.read_text(encoding="utf-8")), document)
-    results.mkdir(parents=True, exist_ok=True)
-    write_json(document, path)
+def before(results: Path, name: str, *, part: bool) -> Document | None:
+    """What is kept of a set, for a part of it; asked before the work, so that trouble comes first."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"{results} cannot be written: {error}.")
+    path = results / f"{name}.json"
+    return read(path) if part and path.exists() else None
+
+
+def keep(document: Document, results: Path, old: Document | None) -> None:
+    """Write SET.json; with `old` figures the new ones take their places among these."""
+    write_json(merged(old, document) if old else document, results / f"{document['set']}.json")
 
 
 def write(results: Path, path: Path) -> None:
@@ -163,7 +178,7 @@ def write(results: Path, path: Path) -> None:
         if not (source := results / f"{name}.json").exists():
             print(f"{name}: not measured, nothing is written")
             continue
-        document = json.loads(source.read_text(encoding="utf-8"))
+        document = read(source)
         for model in document["models"]:
             row = table["models"].get(model["model"])
             if row is None or arch not in (None, row["arch"]):
@@ -208,9 +223,9 @@ def roots(args: argparse.Namespace) -> dict[str, Path]:
             found[name] = root
         except NoInput as error:
             if args.only:
-                sys.exit(f"{name}: {error}")
+                sys.exit(f"{name}: {error.message}")
             print(f"{name} is left out: {error.message}")
-    return found
+    return found or sys.exit("No set is at hand.")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -219,7 +234,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder that holds LOL and no_reference")
     parser.add_argument("--synth", type=Path, help="folder made by lowlight synth --preset paper")
     parser.add_argument("--only", action="append", choices=[*METRICS], metavar="SET")
-    parser.add_argument("--model", action="append", choices=[*manifest.models()], metavar="NAME")
+    parser.add_argument("--model", action="append", choices=contestants("LOL"), metavar="NAME")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, default=Path("runs/figures"), help="pictures and rows, to go on from")
     parser.add_argument("--write", action="store_true", help="put the figures into weights_manifest.json")
@@ -227,8 +242,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if not (args.data or args.synth or args.write):
         parser.error("nothing to do: give --data, --synth or --write")
     for name, root in roots(args).items() if args.data or args.synth else ():
-        document = measure(name, root, args.model or contestants(name), args.work)
-        keep(document, args.results, part=bool(args.model))
+        old = before(args.results, name, part=bool(args.model))
+        keep(measure(name, root, args.model or contestants(name), args.work), args.results, old)
     if args.write:
         write(args.results, manifest.manifest_path())
 

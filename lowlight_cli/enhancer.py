@@ -66,7 +66,9 @@ class Enhancer:
         spec = runner.spec
         if settings.exposure is not None and not spec.exposure:
             able = [name for name, row in manifest.models().items() if row.exposure]
-            raise OptionError(f"{spec.name} takes no --exposure.", f"Models that do: {', '.join(able)}.")
+            raise OptionError(
+                f"{spec.name} takes no --exposure with these weights.", f"Models that do: {', '.join(able)}."
+            )
         if settings.tile and spec.tiling == "whole":
             raise OptionError(
                 f"{spec.name} takes no --tile {settings.tile}: each of its pixels depends on the whole picture.",

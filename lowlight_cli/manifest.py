@@ -131,7 +131,7 @@ def spec_from_row(name: str, row: Mapping[str, Any]) -> ModelSpec:
     values["scales"] = tuple(row["scales"])
     values["precisions"] = tuple(row["precisions"])
     values["figures"] = tuple(row["figures"])
-    values["limits"] = tuple(row.get("limits", ()))
+    values["limits"] = tuple(row.get("limits") or ())
     values["files"] = tuple(WeightFile(**file) for file in row["files"])
     return ModelSpec(name=name, **values)
 

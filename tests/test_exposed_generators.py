@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lowlight_cli import models
+from lowlight_cli.errors import OptionError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.nn.brightness import lift, luma_mean, solve_gain
 from lowlight_cli.nn.cycle import CycleRecipe
@@ -186,3 +187,13 @@ def test_the_head_learns_the_brightness_from_its_own_error_alone(arch: str) -> N
     before = [p.clone() for p in head.parameters()]
     without.step(shown, stepper(without))
     assert all(torch.equal(old, new) for old, new in zip(before, head.parameters(), strict=True))
+
+
+@BOTH
+def test_a_loss_without_any_term_is_refused(arch: str) -> None:
+    with pytest.raises(OptionError, match="No term"):
+        recipe(arch, adversarial=0.0, cycle=0.0, identity=0.0, exposure=0.0)
+    plain = models.module(arch)
+    changes = {"params": TINY[arch], "loss": dict.fromkeys(("adversarial", "cycle", "identity"), 0.0)}
+    with pytest.raises(OptionError, match="No term"):
+        plain.recipe(Settings(**plain.DEFAULTS).override(changes))

@@ -407,3 +407,15 @@ def test_the_hub_repository_is_named_in_one_place(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("path", sorted((manifest.PACKAGE / "bundled").glob("*.onnx")), ids=lambda path: path.name)
 def test_a_bundled_graph_names_no_file_of_the_machine_that_made_it(path):
     assert b".py" not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "spec", [spec for spec in manifest.models().values() if not spec.untrained], ids=lambda s: s.name
+)
+def test_every_row_that_runs_has_figures_for_each_scale(spec: ModelSpec) -> None:
+    assert spec.check.keys() == {f"x{scale}" for scale in spec.scales}
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in manifest.models().values() if spec.files])
+def test_every_network_says_what_it_does_badly(name: str) -> None:
+    assert manifest.find(name).limits

@@ -13,7 +13,7 @@ import torch
 from lowlight_cli import picture, weights_metadata
 from lowlight_cli.data.sources import Request
 from lowlight_cli.data.training_data import TrainingData, open_data
-from lowlight_cli.errors import OptionError
+from lowlight_cli.errors import LowlightError, OptionError
 from lowlight_cli.tasks.train import TrainOptions, held_out_batches, run
 from lowlight_cli.training.loop import Progress
 from lowlight_cli.training.settings import Settings
@@ -194,3 +194,33 @@ def test_the_only_bright_picture_is_not_taken_from_training(tmp_path: Path) -> N
     with pytest.raises(OptionError, match=r"No bright picture.*Add some.*--val 0"):
         opened(tmp_path, data=root)
     assert drawn(opened(tmp_path, data=root, validation=0), "high") == {200}
+
+
+def pairs(root: Path) -> Path:
+    """Dark and bright pictures of equal names."""
+    for folder, brightest in (("low", 60), ("high", 250)):
+        heap(root / folder, "p", 6, brightest, seed=0)
+    return root
+
+
+def test_params_that_no_reader_of_weights_takes_are_refused_before_training(tmp_path: Path) -> None:
+    overrides = {"params": {**TINY["params"], "exposure": 1}}
+    with pytest.raises(OptionError, match="exposure 1"):
+        trained(tmp_path / "run", data=pairs(tmp_path / "pairs"), overrides=overrides)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_a_target_brightness_ends_in_weights_that_take_one(tmp_path: Path) -> None:
+    overrides = {"params": {**TINY["params"], "exposure": True}, "loss": {"cycle": 0.0, "paired": 1.0}}
+    told = trained(tmp_path / "run", data=pairs(tmp_path / "pairs"), validation=1, overrides=overrides)
+    assert {"train_exposure", "train_paired"} <= told[1].values.keys()
+    origin = weights_metadata.read(tmp_path / "run" / "best.safetensors")
+    assert origin is not None
+    assert origin.geometry["exposure"] is True
+    with pytest.raises(LowlightError, match="other networks: discriminator_high generator; these settings make back"):
+        changed = {**overrides, "steps": 3, "loss": {**overrides["loss"], "cycle": 1.0}}
+        trained(tmp_path / "run", data=tmp_path / "pairs", validation=1, resume=True, overrides=changed)
+    with pytest.raises(OptionError, match=r"other params\.exposure"):
+        plain = {"params": {"exposure": False}}
+        start = tmp_path / "run" / "best.safetensors"
+        trained(tmp_path / "other", data=tmp_path / "pairs", validation=1, init=start, overrides=plain)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lowlight_cli.nn.gan import ImagePool, discriminator_loss, frozen, generator_loss
+from lowlight_cli.nn.losses import check_weights
 from lowlight_cli.nn.schedule import rate
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lowlight_cli.training.settings import Settings
 
 DOMAINS = ("high", "low")
+TERMS = ("adversarial", "cycle", "identity", "paired", "exposure")
 OTHER = {"high": "low", "low": "high"}
 
 
@@ -66,6 +68,8 @@ class CycleRecipe:
         self.data: Literal["paired", "unpaired"] = "paired" if self.weights.get("paired") else "unpaired"
         arguments = dict(settings.discriminator)
         self.objective = arguments.pop("objective", "log")
+        terms = {*TERMS} if settings.params.get("exposure") else {*TERMS} - {"exposure"}
+        check_weights(self.weights, TERMS, terms)
         self.domains = DOMAINS if self.weights["cycle"] else DOMAINS[:1]
         generators = {"generator": make_generator(**settings.params)}
         if self.weights["cycle"]:

@@ -21,7 +21,7 @@ from lowlight_cli import manifest, models, weights, weights_metadata
 from lowlight_cli.data.crops import tensor
 from lowlight_cli.data.sources import Kind, Request
 from lowlight_cli.data.training_data import TrainingData, open_data
-from lowlight_cli.errors import DeviceUnavailable, LowlightError, OptionError
+from lowlight_cli.errors import DeviceUnavailable, LowlightError, ModelUnavailable, OptionError
 from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.nn.perceptual import open_perceptual
 from lowlight_cli.runners import foreign
@@ -72,7 +72,7 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
     torch.set_flush_denormal(True)
     check_folder(options)
     arch, module, settings = resolve(options)
-    geometry = built(module.geometry, settings)
+    geometry = checked_geometry(module, settings)
     side = geometry["thumbnail"] or UNSEEN
     accelerator = open_accelerator(options)
     check_batch(settings, accelerator.num_processes)
@@ -163,6 +163,15 @@ def built(build: Callable[..., Any], settings: Settings) -> Any:
         raise unfit("params", settings.params, error) from error
 
 
+def checked_geometry(module: ModuleType, settings: Settings) -> dict[str, Any]:
+    """The facts that follow from `params`, which the files of weights will state: what no reader takes is refused."""
+    geometry = built(module.geometry, settings)
+    params = json.loads(json.dumps(dict(settings.params)))
+    if problem := weights_metadata.problem_of_params(params) or weights_metadata.problem_of_geometry(geometry):
+        raise unfit("params", params, ValueError(problem))
+    return geometry
+
+
 def unfit(name: str, values: Mapping[str, Any], error: Exception) -> OptionError:
     """The error for arguments that a network cannot be built with; torch tells of it in many ways."""
     reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
@@ -181,8 +190,24 @@ def make_recipe(module: ModuleType, settings: Settings, options: TrainOptions, s
     except (TypeError, ValueError, AssertionError, IndexError, RuntimeError) as error:
         raise unfit("discriminator", settings.discriminator, error) from error
     if options.init and not options.resume:
-        models.load_into(recipe.networks[recipe.deploy], options.init, options.model)
+        begin_from(options.init, recipe.networks[recipe.deploy], options.model, settings)
     return recipe
+
+
+def begin_from(path: Path, network: torch.nn.Module, model: str, settings: Settings) -> None:
+    """Fill a network with the weights of `--init`; params that were changed are told where they do not fit."""
+    try:
+        models.load_into(network, path, model)
+    except ModelUnavailable as error:
+        origin = weights_metadata.read(path)
+        theirs = origin.params if origin else settings.params
+        names = [n for n in {**theirs, **settings.params} if theirs.get(n) != settings.params.get(n)]
+        if not names:
+            raise
+        told = ", ".join(f"params.{name}" for name in names)
+        raise OptionError(
+            f"{path.name} was trained with other {told}.", f"Leave {told} as the weights have it."
+        ) from error
 
 
 def request(options: TrainOptions, settings: Settings, kind: Kind, side: int) -> Request:

@@ -45,6 +45,13 @@ def restore(path: Path, recipe: Recipe, averaged: nn.Module | None, accelerator:
     """Fill everything from the file; gives the position. With more processes than then, the new ones start their
     extras (image pools) empty."""
     state = loaded(path, accelerator)
+    theirs, ours = (" ".join(sorted(names)) for names in (state["networks"], recipe.networks))
+    if theirs != ours:
+        raise LowlightError(
+            f"{path} is of a run with other networks: {theirs}; these settings make {ours}.",
+            "Leave out the --set that changes them (a CycleGAN has a way back only with the term `cycle`), or start "
+            "anew from its weights with --init.",
+        )
     try:
         for group in GROUPS:
             for name, item in getattr(recipe, group).items():
