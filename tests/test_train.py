@@ -22,7 +22,7 @@ from click.testing import CliRunner
 
 from lowlight_cli import manifest, picture
 from lowlight_cli.cli import group
-from lowlight_cli.errors import (
+from lowlight_cli.errors import (, OptionError
     DeviceUnavailable,
     Diverged,
     LowlightError,
@@ -246,7 +246,7 @@ def test_a_run_can_start_from_weights(lol, tmp_path):
     last = tmp_path / "a" / "last.safetensors"
     [*run(options(lol, tmp_path / "b", init=last, overrides={"steps": 1, "lr": 0.0}))]
     assert_same(load_weights(last), load_weights(tmp_path / "b" / "last.safetensors"))
-    with pytest.raises(ModelUnavailable, match="does not fit"):
+    with pytest.raises(OptionError, match=r"trained with other params\.widths"):
         next(run(options(lol, tmp_path / "c", init=last, overrides={"params": {"widths": [16, 32]}})))
     assert not (tmp_path / "c").exists()
 
