@@ -22,7 +22,7 @@ from click.testing import CliRunner
 
 from lowlight_cli import manifest, picture
 from lowlight_cli.cli import group
-from lowlight_cli.errors import (, OptionError
+from lowlight_cli.errors import (
     DeviceUnavailable,
     Diverged,
     LowlightError,
