@@ -37,10 +37,9 @@ def measured(pairs: list[tuple[str, Path, Path]]) -> tuple[Values, Values]:
     """What the exposure head sees of the dark pictures (n, k), and mean luma of the true ones (n,)."""
     head, seen, truths = ExposureHead(), [], []
     for _, low, high in pairs:
-        small = (torch.from_numpy(thumbnail(eight_bit(path), SIDE).transpose(2, 0, 1)[None]) for path in (low, high))
-        with torch.no_grad():
-            seen.append(head.statistics(next(small))[0].numpy())
-        truths.append(float(luma_mean(next(small))))
+        dark, bright = (torch.from_numpy(thumbnail(eight_bit(p), SIDE).transpose(2, 0, 1)[None]) for p in (low, high))
+        seen.append(head.statistics(dark)[0].numpy())
+        truths.append(float(luma_mean(bright)))
     return np.array(seen, np.float64), np.array(truths)
 
 

@@ -19,9 +19,11 @@ from typing import Any, get_type_hints
 
 import cards
 import click
+import measured
 from cards import NOTE
+from measured import first_row
 
-from lowlight_cli import manifest, models
+from lowlight_cli import models
 from lowlight_cli.cli import group
 from lowlight_cli.data.catalog import SETS, DataSet
 from lowlight_cli.metrics import METRICS
@@ -51,6 +53,7 @@ that are summed. The log has each term without its weight: `train_NAME`, and `lo
 "ours" is not in the paper; where else we differ, and why, is told at the top of each file in `lowlight_cli/models/`."""
 
 PERCEPTUAL = "Difference of features of VGG16; see the setting `perceptual`."
+GUESS = "Ours. Squared error of the brightness that a small head guesses; trains the head alone."
 EXPOSURE = "With a target brightness, given or guessed; the paper: false."
 CYCLEGAN = {
     "params.guided": "With statistics of the whole picture from a thumbnail, for tiles; the paper: false.",
@@ -62,7 +65,7 @@ CYCLEGAN = {
     "loss.cycle": "Absolute difference, on the range -1 to 1, of a picture and what comes back after both generators.",
     "loss.identity": "The same of bright pictures and these brightened, and of dark ones and these darkened.",
     "loss.paired": "Ours. The same of made pictures and the truths of the same scenes; a weight asks for pairs.",
-    "loss.exposure": "Ours. Squared error of the brightness that a small head guesses; trains the head alone.",
+    "loss.exposure": GUESS,
 }
 SENTENCES: dict[str, dict[str, str]] = {
     "neid": {
@@ -78,7 +81,7 @@ SENTENCES: dict[str, dict[str, str]] = {
         "loss.angle": "Ours. 1 - cosine of the angle of colours, means of 4x4 pixels; blind to brightness.",
         "loss.ssim": "Ours. 1 - SSIM.",
         "loss.perceptual": f"Ours. {PERCEPTUAL}",
-        "loss.exposure": "Ours. Squared error of the brightness that a small head guesses; trains the head alone.",
+        "loss.exposure": GUESS,
         "loss.delta": "No weight: the difference beyond which `huber` is linear, not a square; at 1, hardly ever.",
     },
     "ba_gan": {
@@ -181,11 +184,7 @@ def settings_page() -> str:
 
 def networks() -> dict[str, ModuleType]:
     """The files of networks that can be trained, by the name of the first row that has one."""
-    names: dict[str, str] = {}
-    for spec in manifest.models().values():
-        if not spec.classical:
-            names.setdefault(spec.arch, spec.name)
-    return {name: models.module(arch) for arch, name in names.items()}
+    return {first_row(spec): models.module(spec.arch) for spec in measured.networks()}
 
 
 def setting_sentences() -> dict[str, str]:

@@ -52,12 +52,8 @@ def strip(model: str) -> Pixels:
 
 def encoded(pixels: Pixels) -> bytes:
     """The strip as a JPEG file of at most `MOST_BYTES`, unless the least quality needs more."""
-    files = (picture.encode(picture.from_array(pixels), "jpg", quality=quality) for quality in QUALITIES)
-    data = b""
-    for data in files:
-        if len(data) <= MOST_BYTES:
-            break
-    return data
+    files = [picture.encode(picture.from_array(pixels), "jpg", quality=quality) for quality in QUALITIES]
+    return next((file for file in files if len(file) <= MOST_BYTES), files[-1])
 
 
 def main(names: Sequence[str]) -> None:

@@ -90,3 +90,8 @@ class ExposureHead(nn.Module):
         own = luma_mean(thumbnail)
         more = (self(thumbnail) - own).clamp(min=0.0)
         return own + more * ((BRIGHT - own) / (BRIGHT - DIM)).clamp(0.0, 1.0)
+
+    def target(self, thumbnail: Tensor, exposure: Tensor) -> Tensor:
+        """`exposure` (N,) as asked for, our choice where it is negative; no gradient: the head learns from its own
+        error alone, not through the curve."""
+        return torch.where(exposure < 0, self.choose(thumbnail), exposure).detach()

@@ -98,9 +98,6 @@ class CycleRecipe:
         with frozen(*discriminators):
             made = self.translated(real, batch["brightness"])
             terms = self.generator_terms(real, made, batch["brightness"])
-            if self.networks["generator"].head is not None and self.weights.get("exposure"):
-                guess = self.networks["generator"].head(batch["low_thumbnail"])
-                terms["exposure"] = F.mse_loss(guess.float(), batch["brightness"])
             total = sum(self.weights[name.split("_")[0]] * term for name, term in terms.items())
             descend(total, "generators")
         terms = {"generators": total, **terms}
@@ -121,7 +118,7 @@ class CycleRecipe:
         return {to: real[OTHER[to]].through(generator, brightness) for to, generator in self.ways().items()}
 
     def generator_terms(self, real: dict[str, View], made: dict[str, View], brightness: Tensor) -> dict[str, Tensor]:
-        """The terms that the generators descend: adversarial (Eq. 2), cycle (Eq. 3), identity (Eq. 4), paired."""
+        """The terms that the generators descend: adversarial (Eq. 2), cycle (Eq. 3), identity (Eq. 4), and ours."""
         to, terms = self.ways(), {}
         if self.weights["adversarial"]:
             for domain in to:
@@ -134,6 +131,9 @@ class CycleRecipe:
             terms["identity"] = sum(distance(real[d].through(to[d], brightness).pixels, real[d].pixels) for d in to)
         if self.weights.get("paired"):
             terms["paired"] = sum(distance(made[d].pixels, real[d].pixels) for d in to)
+        head = to["high"].head
+        if head is not None and self.weights.get("exposure"):
+            terms["exposure"] = F.mse_loss(head(real["low"].thumbnail).float(), brightness)
         return terms
 
     def discriminator_terms(self, real: dict[str, View], made: dict[str, View]) -> dict[str, Tensor]:

@@ -81,22 +81,23 @@ class GuidedNetwork(nn.Module):
         """What layers make (N, made, H, W) of planes (N, seen, H, W), both in [-1, 1]."""
         raise NotImplementedError
 
+    @staticmethod
+    def planes(pixels: Tensor, lifted: Tensor | None) -> Tensor:
+        """(N, seen, H, W) in [-1, 1] of pixels (N, 3, H, W) in [0, 1] and the same on the curve, if there is one."""
+        if lifted is None:
+            return 2 * pixels - 1
+        return 2 * torch.cat([lifted, pixels.clamp(min=0.0).sqrt()], dim=1) - 1
+
     def ask(self, planes: Tensor, guide: Guide) -> None:
         """Let all layers ask for their numbers; a network may leave out what asks for none."""
         self.paint(planes, guide)
 
-    def planes(self, pixels: Tensor, gain: Tensor | None) -> Tensor:
-        """(N, seen, H, W) in [-1, 1] of pixels (N, 3, H, W) in [0, 1]."""
-        if gain is None:
-            return 2 * pixels - 1
-        return 2 * torch.cat([lift(pixels, gain), pixels.clamp(min=0.0).sqrt()], dim=1) - 1
-
     def picture(self, pixels: Tensor, guide: Guide, gain: Tensor | None = None) -> Tensor:
         """Output (N, 3, H, W) in [0, 1] for pixels (N, 3, H, W) in [0, 1]."""
-        made = self.paint(self.planes(pixels, gain), guide)
-        if gain is None:
+        lifted = None if gain is None else lift(pixels, gain)
+        made = self.paint(self.planes(pixels, lifted), guide)
+        if lifted is None:
             return (made + 1) / 2
-        lifted = lift(pixels, gain)
         ground, kept = blur(lifted), (made[:, 3:] + 1) / 2
         return (toward(ground, made[:, :3]) + kept * (lifted - ground)).clamp(0.0, 1.0)
 
@@ -104,11 +105,7 @@ class GuidedNetwork(nn.Module):
         """The gain (N,) that brings a thumbnail to `exposure` (N,), negative: the head's; None for plain input."""
         if self.head is None:
             return None
-        # The head learns from its own error alone, not through the curve.
-        wanted = self.head.choose(thumbnail).detach()
-        if exposure is not None:
-            wanted = torch.where(exposure < 0, wanted, exposure)
-        return solve_gain(thumbnail, wanted)
+        return solve_gain(thumbnail, self.head.target(thumbnail, exposure))
 
     def vectors(self, thumbnail: Tensor, guide: Guide, gain: Tensor | None) -> Tensor:
         """(N, K) for any part of a thumbnail's picture, once layers have asked the guide."""
@@ -119,7 +116,7 @@ class GuidedNetwork(nn.Module):
     def whole(self, thumbnail: Tensor, exposure: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Output (N, 3, h, w) on a thumbnail (N, 3, h, w), and the vectors (N, K) for any part of its picture.
 
-        `exposure` is as in `context`, and means nothing to plain input.
+        `exposure` is as in `context`, and may be left out with plain input.
         """
         guide, gain = Guide(), self.steer(thumbnail, exposure)
         output = self.picture(thumbnail, guide, gain)
@@ -129,7 +126,8 @@ class GuidedNetwork(nn.Module):
         """Vectors (N, K) from a thumbnail (N, 3, h, w) and a target brightness (N,), negative: the network's own."""
         guide, gain = Guide(), self.steer(thumbnail, exposure)
         if self.guided:
-            self.ask(self.planes(thumbnail, gain), guide)
+            lifted = None if gain is None else lift(thumbnail, gain)
+            self.ask(self.planes(thumbnail, lifted), guide)
         return self.vectors(thumbnail, guide, gain)
 
     def tile(self, pixels: Tensor, vectors: Tensor | None = None, scale: int = 1) -> Tensor:  # noqa: ARG002

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import load
+from lowlight_cli.nn.state import denormals_to_zero
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -147,8 +148,8 @@ def without_denormals(model: ModelProto) -> ModelProto:
     for weight in model.graph.initializer:
         values = numpy_helper.to_array(weight)
         if values.dtype == np.float32:
-            clean = np.where(np.abs(values) < np.finfo(np.float32).tiny, np.float32(0), values)
-            weight.CopyFrom(numpy_helper.from_array(clean, weight.name))
+            clean = denormals_to_zero({weight.name: torch.from_numpy(values.copy())})
+            weight.CopyFrom(numpy_helper.from_array(clean[weight.name].numpy(), weight.name))
     return model
 
 
@@ -170,12 +171,11 @@ def compare(spec: ModelSpec, module: nn.Module, inputs: dict[str, Tensor], path:
     """Both must agree, on pictures of another number and size than those exported with."""
     import onnxruntime
 
+    from lowlight_cli.runners.onnx import flushing
+
     with torch.inference_mode():
         expected = module(*inputs.values()).numpy()
-    settings = onnxruntime.SessionOptions()
-    # Also here: the first session of a process decides for its main thread, and a runner may be opened next.
-    settings.add_session_config_entry("session.set_denormal_as_zero", "1")
-    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), flushing(), providers=["CPUExecutionProvider"])
     found = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
     difference = float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected))))
     if found.shape != expected.shape or not difference <= TOLERANCE:

@@ -14,6 +14,14 @@ from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners import AUTO, RunnerOptions, no_device, unless_memory
 
 
+def flushing() -> onnxruntime.SessionOptions:
+    """Options of a session that takes denormals for zeros. The first session of a process decides for its main thread:
+    every one must have them."""
+    settings = onnxruntime.SessionOptions()
+    settings.add_session_config_entry("session.set_denormal_as_zero", "1")
+    return settings
+
+
 class OnnxRunner:
     """One session per graph: `context` for guided networks, `x1` or `x2` for tiles."""
 
@@ -44,10 +52,9 @@ class OnnxRunner:
 
     def open(self, path: Path) -> onnxruntime.InferenceSession:
         """A session on the device asked for, or an error."""
-        settings = onnxruntime.SessionOptions()
+        settings = flushing()
         settings.intra_op_num_threads = self.options.threads
         settings.log_severity_level = 4
-        settings.add_session_config_entry("session.set_denormal_as_zero", "1")
         provider = self.provider()
         try:
             session = onnxruntime.InferenceSession(str(path), settings, providers=[provider])
