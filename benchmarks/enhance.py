@@ -11,10 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +19,7 @@ from typing import Any
 
 import enhance_page
 import machine
+from interleave import PAUSE, Worker, child, need_wait4, ratios, rounds, say, summary
 
 from lowlight_cli import manifest, weights
 from lowlight_cli.errors import LowlightError
@@ -38,16 +35,13 @@ YARDSTICKS = {
 }
 PRODUCT = 3000
 """Side of the square matrices of the product that stands for what the cores can do."""
-PAUSE = 0.2
-"""Seconds between two measurements: threads of the one before stop spinning."""
 
 Series = dict[str, list[float]]
 
 
 def main() -> None:
     """Measure, then write the JSON and the page."""
-    if not hasattr(os, "wait4"):
-        sys.exit(f"{sys.platform} has no wait4, which tells a process's peak memory: run this on Linux or macOS.")
+    need_wait4()
     options = parse()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     found, skipped = available()
@@ -59,7 +53,7 @@ def main() -> None:
         child([str(WORKER), "pictures", name, str(options.files), "huge" if options.huge else ""])
         result["processes"] = measure_processes(folder, found, options)
         result |= measure_workers(folder, found, options)
-    result["ratios"] = ratios(result, found)
+    result["ratios"] = quotients(result, found)
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     page = options.out.with_suffix(".md")
     page.write_text(enhance_page.page(result), encoding="utf-8")
@@ -98,12 +92,14 @@ def measure_processes(folder: Path, found: Iterable[tuple[str, str]], options: a
     for name, source in {**inputs, f"folder of {options.files}": "many"}.items():
         for model, backend in found:
             commands[f"enhance {name} {model} {backend}"] = enhance(folder, source, model, backend)
-    seconds, memory = rounds({name: lambda words=words: child(words) for name, words in commands.items()}, options)
+    seconds, memory = pairs(
+        {name: lambda words=words: child(words) for name, words in commands.items()}, options.rounds
+    )
     if options.huge:
         for model, backend in found:
             words = enhance(folder, "12000x8000.jpg", model, backend)
             once = {f"enhance 12000x8000 {model} {backend}": lambda words=words: child(words)}
-            for series, more in zip((seconds, memory), rounds(once, argparse.Namespace(rounds=1)), strict=True):
+            for series, more in zip((seconds, memory), pairs(once, 1), strict=True):
                 series |= more
     return {name: {"seconds": summary(seconds[name]), "peak_bytes": summary(memory[name])} for name in seconds}
 
@@ -115,54 +111,17 @@ def enhance(folder: Path, source: str, model: str, backend: str) -> list[str]:
     return ["-m", "lowlight_cli", "enhance", str(folder / source), "--out", str(out), *flags]
 
 
-def rounds(work: Mapping[str, Callable[[], tuple[float, float]]], options: argparse.Namespace) -> tuple[Series, Series]:
+def pairs(work: Mapping[str, Callable[[], tuple[float, float]]], count: int) -> tuple[Series, Series]:
     """Do everything once per round, in turn; two values of each."""
-    first: Series = {name: [] for name in work}
-    second: Series = {name: [] for name in work}
-    for number in range(options.rounds):
-        for name, measure in work.items():
-            say(f"round {number + 1} of {options.rounds}: {name}")
-            time.sleep(PAUSE)
-            for series, value in zip((first, second), measure(), strict=True):
-                series[name].append(value)
+    series = rounds(work, count)
+    first, second = ({name: [pair[i] for pair in values] for name, values in series.items()} for i in (0, 1))
     return first, second
-
-
-def child(words: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak resident bytes of one Python process; one that fails is an error."""
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"python {' '.join(words)} ended with exit code {process.returncode}; see its message above.")
-    return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-class Worker:
-    """A process that stays open and measures when asked."""
-
-    def __init__(self, *words: str) -> None:
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen([sys.executable, str(WORKER), *words], stdin=pipe, stdout=pipe, text=True)
-
-    def ask(self, *request: object) -> float:
-        """Its answer to a request."""
-        print(json.dumps(request), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        return json.loads(answer) if answer else sys.exit(f"A worker ended at {request}; see its message above.")
-
-    def close(self) -> None:
-        """Let it end."""
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def measure_workers(folder: Path, found: list[tuple[str, str]], options: argparse.Namespace) -> dict[str, Any]:
     """Latency and throughput of open models; just before each run of a network alone, a matrix product."""
-    workers = {f"{model} {backend}": Worker("model", model, backend) for model, backend in found}
-    product = Worker("product")
+    workers = {f"{model} {backend}": Worker(WORKER, "model", model, backend) for model, backend in found}
+    product = Worker(WORKER, "product")
     try:
         asked: dict[str, tuple[Worker, tuple[object, ...]]] = {}
         for what in ("runner", "call"):
@@ -173,8 +132,9 @@ def measure_workers(folder: Path, found: list[tuple[str, str]], options: argpars
             asked[f"folder {name}"] = worker, ("folder", str(folder / "many"))
         for worker, request in asked.values():  # first calls allocate and choose algorithms
             worker.ask(*request)
-        seconds, products = rounds({name: lambda a=a: beside(product, *a) for name, a in asked.items()}, options)
-        work = {
+        work = {name: lambda a=a: beside(product, *a) for name, a in asked.items()}
+        seconds, products = pairs(work, options.rounds)
+        gflop = {
             f"{model} {width}x{height}": workers[f"{model} torch"].ask("gflop", width, height)
             for model in dict(found)
             for width, height in options.sizes
@@ -183,7 +143,11 @@ def measure_workers(folder: Path, found: list[tuple[str, str]], options: argpars
         for worker in (*workers.values(), product):
             worker.close()
     products = {name: summary(values) for name, values in products.items() if any(values)}
-    return {"seconds": {name: summary(values) for name, values in seconds.items()}, "products": products, "gflop": work}
+    return {
+        "seconds": {name: summary(values) for name, values in seconds.items()},
+        "products": products,
+        "gflop": gflop,
+    }
 
 
 def beside(product: Worker, worker: Worker, request: tuple[object, ...]) -> tuple[float, float]:
@@ -195,37 +159,27 @@ def beside(product: Worker, worker: Worker, request: tuple[object, ...]) -> tupl
     return worker.ask(*request), yardstick
 
 
-def ratios(result: Mapping[str, Any], found: list[tuple[str, str]]) -> dict[str, Any]:
+def quotients(result: Mapping[str, Any], found: list[tuple[str, str]]) -> dict[str, Any]:
     """Quotients within each round: back ends, start-up by its yardstick, achieved rate by the product's."""
     processes = {name: values["seconds"] for name, values in result["processes"].items()}
     seconds = result["seconds"]
-    pairs = {"lowlight --help / import click": (processes["lowlight --help"], processes["import click"])}
+    compared = {"lowlight --help / import click": (processes["lowlight --help"], processes["import click"])}
     for model, backend in found:
         start = processes[f"enhance 600x400 {model} {backend}"]
-        pairs[f"enhance 600x400 {model} {backend} / import"] = start, processes["import onnxruntime, numpy, cv2"]
+        compared[f"enhance 600x400 {model} {backend} / import"] = start, processes["import onnxruntime, numpy, cv2"]
     for table in (processes, seconds):
         for name, values in table.items():
             if name.endswith(" onnx"):
-                pairs[f"{name} / torch"] = values, table[name.removesuffix("onnx") + "torch"]
-    quotients = {name: [x / y for x, y in zip(a["all"], b["all"], strict=True)] for name, (a, b) in pairs.items()}
+                compared[f"{name} / torch"] = values, table[name.removesuffix("onnx") + "torch"]
+    quotient = {name: ratios(a["all"], b["all"]) for name, (a, b) in compared.items()}
     for key, gflop in result["gflop"].items():
         model, size = key.split()
         for backend in BACKENDS:
             name = f"runner {size} {model} {backend}"
             times = zip(seconds[name]["all"], result["products"][name]["all"], strict=True)
             share = [gflop / own / (result["about"]["product_gflop"] / product) for own, product in times]
-            quotients[f"rate {size} {model} {backend} / product"] = share
-    return {name: summary(values) for name, values in quotients.items()}
-
-
-def summary(values: list[float]) -> dict[str, Any]:
-    """Median, smallest, largest and all values."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values), "all": values}
-
-
-def say(text: str) -> None:
-    """Progress, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+            quotient[f"rate {size} {model} {backend} / product"] = summary(share)
+    return quotient
 
 
 if __name__ == "__main__":

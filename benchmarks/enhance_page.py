@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from tables import cell, machine_lines, section
 
 INTRO = """# Speed and memory of `lowlight enhance` on the CPU
 
@@ -12,9 +14,7 @@ Made by `benchmarks/enhance.py`; do not edit. Things in one table were measured 
 taken within each round: they carry over to other machines, seconds do not. Every cell is the median of {rounds}
 rounds, with the smallest and the largest in brackets.
 
-- Machine: {cpu}, {used} of {of} cores, {system}
-- Versions: {versions}
-- Commit {commit}{changed}, {date}
+{machine}
 - Pictures are made by the script: dark, smooth light, a few edges, noise; JPEG, quality 92
 {remarks}
 To make it again, on a machine with nothing else to do:
@@ -40,15 +40,9 @@ def intro(result: Mapping[str, Any]) -> str:
         remarks.append("- **A quick run, to see that the script works: its numbers say little**")
     return INTRO.format(
         rounds=settings["rounds"],
-        cpu=about["cpu"],
-        system=about["system"],
-        commit=about["commit"][:12] or "unknown",
-        changed=f" with {about['changed_files']} changed files" if about["changed_files"] else "",
-        date=about["date"],
-        versions=", ".join(f"{name} {version}" for name, version in about["versions"].items()),
+        machine=machine_lines(about),
         flags="".join(f" --{name}" for name in ("quick", "huge") if settings[name]),
         remarks="".join(f"{remark}\n" for remark in remarks),
-        **about["cores"],
     )
 
 
@@ -112,15 +106,3 @@ def seconds(result: Mapping[str, Any]) -> str:
         rate = f" ({files / values['median']:.2f} pictures/s)" if name.startswith("folder ") else ""
         rows.append((name, cell(values, digits=3) + rate))
     return section("Seconds behind the ratios", "On the machine above; no promise.", ("what", "seconds"), rows)
-
-
-def cell(summary: Mapping[str, Any], unit: float = 1.0, digits: int = 2) -> str:
-    """Median (smallest to largest)."""
-    median, low, high = (f"{summary[name] / unit:.{digits}f}" for name in ("median", "min", "max"))
-    return f"{median} ({low} to {high})"
-
-
-def section(title: str, text: str, headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A heading, a paragraph and a table."""
-    lines = [" | ".join(row) for row in (headings, ("---",) * len(headings), *rows)]
-    return f"## {title}\n\n{text}\n\n" + "".join(f"| {line} |\n" for line in lines)

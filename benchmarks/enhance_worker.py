@@ -11,7 +11,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,13 @@ def make_pictures(folder: Path, files: int, huge: bool) -> None:
 
 
 class Worker:
-    """One open model on one back end."""
+    """One open model on one back end; `options` are those of `open_model`."""
 
-    def __init__(self, model: str, backend: str) -> None:
+    def __init__(self, model: str, backend: str, **options: Any) -> None:
         import lowlight_cli as lowlight
 
         self.model, self.backend = model, backend
-        self.enhancer = lowlight.open_model(model, backend=backend, device="cpu", offline=True)
+        self.enhancer = lowlight.open_model(model, backend=backend, device="cpu", offline=True, **options)
 
     def runner(self, width: int, height: int) -> float:
         """Seconds of the network alone on a whole picture, padded to the size it takes."""
@@ -67,17 +67,21 @@ class Worker:
 
     def folder(self, path: str) -> float:
         """Seconds for a folder of files, start-up left out."""
+        with tempfile.TemporaryDirectory() as out:
+            return timed(lambda: self.files([path], Path(out)))
+
+    def files(self, inputs: Sequence[str], out: Path, after: Callable[[], Any] = lambda: None) -> None:
+        """Enhance files as the command does; `after` is called at every result."""
         from lowlight_cli.jobs import Layout
         from lowlight_cli.tasks.enhance import EnhanceOptions, Run
 
-        with tempfile.TemporaryDirectory() as out:
-            run = Run(EnhanceOptions(inputs=(path,), layout=Layout(out=Path(out)), model=self.model))
-            started = time.perf_counter()
-            statuses = {result.status for result in run.results(self.enhancer)}
-            seconds = time.perf_counter() - started
+        layout = Layout(out=out, existing="overwrite")
+        statuses = set()
+        for result in Run(EnhanceOptions(inputs=tuple(inputs), layout=layout, model=self.model)).results(self.enhancer):
+            statuses.add(result.status)
+            after()
         if statuses != {"done"}:
-            raise RuntimeError(f"The folder's results are {statuses}, not all done.")
-        return seconds
+            raise RuntimeError(f"The files' results are {statuses}, not all done.")
 
     def gflop(self, width: int, height: int) -> float:
         """Work of the network on a picture, in 1e9 multiplications and additions; convolutions and products only."""
@@ -110,7 +114,7 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def serve(worker: Worker | Product) -> None:
+def serve(worker: object) -> None:
     """Answer requests [method, argument, ...] until stdin ends."""
     for line in sys.stdin:
         method, *arguments = json.loads(line)

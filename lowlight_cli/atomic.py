@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     On any error, Ctrl-C included, the temporary file is removed and what stood at `path` is untouched. Without
     `overwrite`, a file that has appeared at `path` meanwhile stays, and FileExistsError is raised.
     """
-    temporary = path.with_name(f"{PREFIX}{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f"{PREFIX}{os.urandom(6).hex()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as written:

@@ -16,6 +16,7 @@ from lowlight_cli import manifest, memory, picture, tiles
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import Runner, RunnerOptions, open_runner
+from lowlight_cli.stopwatch import OFF, Untimed
 from lowlight_cli.thumbnail import thumbnail
 from lowlight_cli.tiles import TilePlan
 
@@ -58,8 +59,8 @@ class Settings:
 class Enhancer:
     """Runs an open network on pictures, tiled where they are large. `tile` remembers what memory allowed."""
 
-    def __init__(self, runner: Runner, settings: Settings, scale: int = 1) -> None:
-        self.runner, self.settings, self.scale = runner, settings, scale
+    def __init__(self, runner: Runner, settings: Settings, scale: int = 1, stopwatch: Untimed = OFF) -> None:
+        self.runner, self.settings, self.scale, self.stopwatch = runner, settings, scale, stopwatch
         self.tile = settings.tile
         self.used = 0
         """Side of the tiles that the last pictures or maps were cut into; 0: they were not."""
@@ -84,6 +85,13 @@ class Enhancer:
 
     def enhance(self, pictures: Sequence[Picture]) -> list[Picture]:
         """The enhanced pictures; all must have one size and depth."""
+        with self.stopwatch.stage("blend"):  # what is neither "resize" nor "network"
+            results = self.blended(pictures)
+        self.stopwatch.count("network", sum(p.height * p.width for p in pictures))
+        return results
+
+    def blended(self, pictures: Sequence[Picture]) -> list[Picture]:
+        """See `enhance`."""
         first, pixels = pictures[0], stacked(pictures)
         vectors = self.vectors(pixels)
         deep = self.settings.depth == 16 or (self.settings.depth == "keep" and first.bits == 16)
@@ -93,7 +101,7 @@ class Enhancer:
             pixels,
             lambda plan: tiles.run_tiled(
                 pixels,
-                lambda batch: self.runner(batch, vectors),
+                lambda batch: self.network(batch, vectors),
                 plan,
                 out,
                 multiple=self.runner.spec.multiple,
@@ -103,6 +111,11 @@ class Enhancer:
             self.scale,
         )
         return [self.finished(p, values) for p, values in zip(pictures, out, strict=True)]
+
+    def network(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Runner`."""
+        with self.stopwatch.stage("network"):
+            return self.runner(batch, vectors)
 
     def maps(self, pictures: Sequence[Picture]) -> list[dict[str, Picture]]:
         """The network's maps of each picture by name: 8 bits, of its own size, whatever the scale of the output.
@@ -124,8 +137,10 @@ class Enhancer:
     def vectors(self, pixels: NDArray) -> NDArray[np.float32]:
         """What the network must know of the whole pictures."""
         side = self.runner.spec.thumbnail
-        small = [thumbnail(p, side).transpose(2, 0, 1) if side else np.zeros((3, 0, 0), np.float32) for p in pixels]
-        return self.runner.context(np.stack(small), self.settings.exposure)
+        none = np.zeros((3, 0, 0), np.float32)
+        with self.stopwatch.stage("resize"):
+            small = [thumbnail(p, side).transpose(2, 0, 1) if side else none for p in pixels]
+            return self.runner.context(np.stack(small), self.settings.exposure)
 
     def within_memory(self, pixels: NDArray, run: Callable[[TilePlan], T], scale: int = 1) -> T:
         """What `run` gives for tiles of (N, H, W, 3); for smaller and smaller ones while memory does not suffice."""

@@ -6,7 +6,6 @@ network is one more row; `docs/add-a-model.md` tells the rest. Classical methods
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import os
@@ -24,7 +23,8 @@ PACKAGE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
-    """One file of weights; `role` is `torch`, or `onnx-<graph>` for one of the graphs of the ONNX form.
+    """One file of weights; `role` is `torch`, or `onnx-<graph>` for one of the graphs of the ONNX form, and
+    `onnx-<graph>-int8` for its int8 form.
 
     `bundled` files lie in `lowlight_cli/bundled/`. Others come from the Hub: `repo` (None: the project's own),
     a 40-hex `revision`, and `path` in that repository.
@@ -74,6 +74,8 @@ class ModelSpec:
     """What it does badly, in sentences."""
     check: Mapping[str, Any] = field(default_factory=dict)
     """Output of a tiny run by its name, for `lowlight models verify --run`."""
+    channel_blocks: bool = True
+    """False where ONNX Runtime must not lay channels out in blocks of 16: thin layers would be mostly padding."""
 
     @property
     def classical(self) -> bool:
@@ -141,6 +143,8 @@ def find(name: str) -> ModelSpec:
     table = models()
     if name in table:
         return table[name]
+    import difflib
+
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known models: {', '.join(table)}."
     raise ModelUnavailable(f"No model is called {name!r}.", hint)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,9 +65,9 @@ class Picture:
         return self.pixels.dtype.itemsize * 8
 
 
-def to_float(pixels: NDArray) -> NDArray[np.float32]:
-    """(...) uint8 or uint16 -> float32 in [0, 1]."""
-    return np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), dtype=np.float32)
+def to_float(pixels: NDArray, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """(...) uint8 or uint16 -> float32 in [0, 1], in `out` if that is given."""
+    return np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), out=out, dtype=np.float32)
 
 
 def to_integers(values: NDArray, bits: int) -> NDArray:
@@ -74,6 +75,10 @@ def to_integers(values: NDArray, bits: int) -> NDArray:
 
     NaN has no integer: test for it before (`np.isfinite`), here it would become any value.
     """
+    if bits == 8 and values.size:
+        # One pass in place of three, and the same value for each of the 2^32 floats.
+        clipped = np.clip(values, 0, 1, dtype=np.float32).reshape(1, -1)
+        return cv2.convertScaleAbs(clipped, alpha=255).reshape(values.shape)
     top = 2**bits - 1
     scaled = np.multiply(values, np.float32(top), dtype=np.float32)
     np.clip(scaled, 0, top, out=scaled)

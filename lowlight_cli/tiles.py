@@ -77,13 +77,6 @@ def plan(height: int, width: int, *, tile: int, halo: int, multiple: int) -> Til
     return TilePlan(height, width, spans(height, core, halo, multiple), spans(width, core, halo, multiple))
 
 
-def pad(pixels: NDArray, multiple: int) -> NDArray:
-    """Repeat the last row and column until (N, H, W, 3) has sides that are multiples."""
-    height, width = pixels.shape[1:3]
-    below, beside = round_up(height, multiple) - height, round_up(width, multiple) - width
-    return np.pad(pixels, ((0, 0), (0, below), (0, beside), (0, 0)), mode="edge") if below or beside else pixels
-
-
 def run_tiled(
     pictures: NDArray,
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
@@ -99,13 +92,12 @@ def run_tiled(
     `run` maps (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), h and w multiples of `multiple`. `strength` is
     the share of its values; the picture has the rest. Values that are not finite are a PictureError.
     """
-    bits = 8 * out.dtype.itemsize
     for tile in plan:
         read = read_tile(pictures, tile, multiple)
-        values = core(run(planes(read)), tile, scale)
+        values = core(run(read), tile, scale)
         if strength < 1:
-            values = strength * values + (1 - strength) * core(enlarged(read, scale).transpose(0, 3, 1, 2), tile, scale)
-        out[place(tile, scale)] = to_integers(values, bits)
+            values = strength * values + (1 - strength) * core(enlarged(read, scale), tile, scale)
+        write(values, out[place(tile, scale)])
 
 
 def map_tiled(
@@ -118,32 +110,43 @@ def map_tiled(
     """Maps (N, H, W, 1 or 3) of `pictures` (N, H, W, 3) by name; as `run_tiled`, for a `run` that gives maps."""
     out: dict[str, NDArray[np.uint8]] = {}
     for tile in plan:
-        for name, values in run(planes(read_tile(pictures, tile, multiple))).items():
+        for name, values in run(read_tile(pictures, tile, multiple)).items():
             if name not in out:
                 out[name] = np.empty((*pictures.shape[:3], values.shape[1]), np.uint8)
-            out[name][place(tile)] = to_integers(core(values, tile), 8)
+            write(core(values, tile), out[name][place(tile)])
     return out
 
 
 def read_tile(pictures: NDArray, tile: Tile, multiple: int) -> NDArray[np.float32]:
-    """A tile of (N, H, W, 3) with its halo, padded to multiples, in [0, 1]."""
+    """A tile of (N, H, W, 3) with its halo as planes (N, 3, h, w) in [0, 1].
+
+    The last row and column are repeated until the sides are multiples.
+    """
     (top, bottom), (left, right) = tile.rows.read, tile.columns.read
-    return to_float(pad(pictures[:, top:bottom, left:right], multiple))
-
-
-def planes(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, H, W, 3) -> (N, 3, H, W)."""
-    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+    height, width = tile.size
+    out = np.empty((len(pictures), 3, round_up(height, multiple), round_up(width, multiple)), np.float32)
+    for pixels, planes in zip(pictures[:, top:bottom, left:right], out, strict=True):
+        for channel, plane in zip(cv2.split(pixels), planes, strict=True):
+            to_float(channel, plane[:height, :width])
+    out[..., :height, width:] = out[..., :height, width - 1 : width]
+    out[..., height:, :] = out[..., height - 1 : height, :]
+    return out
 
 
 def core(values: NDArray[np.float32], tile: Tile, scale: int = 1) -> NDArray[np.float32]:
-    """(N, C, h, w) of a tile as read -> (N, h, w, C) of its core. NaN or infinite ones are a PictureError."""
+    """(N, C, h, w) of a tile as read -> that of its core. NaN or infinite ones are a PictureError."""
     both = (tile.rows, tile.columns)
     (y0, y1), (x0, x1) = (tuple(scale * (end - span.read[0]) for end in span.keep) for span in both)
-    kept = values.transpose(0, 2, 3, 1)[:, y0:y1, x0:x1]
+    kept = values[..., y0:y1, x0:x1]
     if not np.isfinite(kept).all():
         raise PictureError("The network's output holds NaN or infinite values.", "Try --precision fp32.")
     return kept
+
+
+def write(values: NDArray[np.float32], out: NDArray) -> None:
+    """Round (N, C, h, w) in [0, 1] into (N, h, w, C), 8 or 16 bits; plane by plane, as that stays in a cache."""
+    for planes, pixels in zip(values, out, strict=True):
+        pixels[...] = cv2.merge([to_integers(plane, 8 * out.dtype.itemsize) for plane in planes]).reshape(pixels.shape)
 
 
 def place(tile: Tile, scale: int = 1) -> tuple[slice, ...]:
@@ -151,8 +154,10 @@ def place(tile: Tile, scale: int = 1) -> tuple[slice, ...]:
     return (slice(None), *(slice(*(scale * end for end in span.keep)) for span in (tile.rows, tile.columns)))
 
 
-def enlarged(pictures: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
-    """(N, H, W, 3) -> (N, H * scale, W * scale, 3), bicubic."""
+def enlarged(planes: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """(N, 3, H, W) -> (N, 3, H * scale, W * scale), bicubic."""
     if scale == 1:
-        return pictures
-    return np.stack([cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for p in pictures])
+        return planes
+    flat = planes.reshape(-1, *planes.shape[2:])
+    larger = [cv2.resize(plane, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for plane in flat]
+    return np.stack(larger).reshape(*planes.shape[:2], *larger[0].shape)

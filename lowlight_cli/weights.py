@@ -1,7 +1,7 @@
 """Where a model's weights lie: bundled with the package, imported or exported, in the Hub cache, or on the Hub.
 
 Every path handed out has the size and the sha256 that the manifest states; nothing switches that off. Looking for
-files costs neither the network nor the import of `huggingface_hub`.
+files costs neither the network nor an import that only fetching, importing or exporting needs.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -169,6 +167,8 @@ def sha256_of(path: Path) -> str:
 
 def import_file(path: Path) -> tuple[ModelSpec, WeightFile, Path]:
     """Copy a file of weights into our folder: recognised by its sha256, whatever its name, or refused."""
+    import shutil
+
     rows = [(spec, file) for spec in manifest.models().values() for file in spec.files]
     try:
         digest = sha256_of(path)
@@ -188,6 +188,8 @@ def import_file(path: Path) -> tuple[ModelSpec, WeightFile, Path]:
 
 def remove(spec: ModelSpec) -> list[Path]:
     """Delete that row's imported, exported and cached files, and say which; bundled ones stay."""
+    import shutil
+
     removed = []
     try:
         for role in [file.role for file in spec.files]:
@@ -273,6 +275,8 @@ def _ready_export(spec: ModelSpec, role: str) -> Path | None:
 
 def _export_into(folder: Path, export: Callable[[Path], None]) -> None:
     """Let `export` write into a new folder, which then takes the place of `folder` as a whole."""
+    import tempfile
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=atomic.PREFIX, dir=folder.parent) as name:
         fresh = Path(name) / "fresh"

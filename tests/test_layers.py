@@ -25,7 +25,7 @@ LAYERS = [
 """From the top. A module imports from its own part, from lower layers, and from the core: whatever is not named."""
 CORE = len(LAYERS)
 
-HEAVY = "numpy torch onnxruntime cv2 PIL rich huggingface_hub"
+HEAVY = "numpy torch onnxruntime cv2 PIL rich huggingface_hub onnx scipy safetensors accelerate jinja2 yaml"
 
 
 def layer(module: str) -> tuple[int, str]:
@@ -110,7 +110,7 @@ def test_only_the_cli_imports_click() -> None:
     assert all(path.parent.name == "cli" for path in users)
 
 
-@pytest.mark.parametrize("part", ["cli", "jobs", "manifest", "errors", "atomic", "weights", "memory"])
+@pytest.mark.parametrize("part", ["cli", "jobs", "manifest", "errors", "atomic", "weights", "memory", "stopwatch"])
 def test_parts_without_pixels_import_no_arrays(part: str) -> None:
     paths = [path for path in MODULES if name_of(path).split(".")[1:2] == [part]]
     names = [name for path in paths for name in imports(path.read_text(), name_of(path))]
@@ -126,6 +126,7 @@ def test_torch_is_imported_only_where_tensors_may_be() -> None:
         "data",
         "runners.pytorch",
         "runners.export",
+        "runners.graphs",
         "metrics.perceptual",
         "enhancer",
     )
@@ -141,9 +142,9 @@ def test_no_module_is_longer_than_300_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 300
 
 
-def loaded(code: str, *words: str) -> tuple[set[str], subprocess.CompletedProcess[str]]:
-    """Which heavy packages a fresh Python holds after `code`."""
-    tail = f"\nimport sys\nprint('LOADED', *[name for name in {HEAVY.split()!r} if name in sys.modules])"
+def loaded(code: str, *words: str, of: str = HEAVY) -> tuple[set[str], subprocess.CompletedProcess[str]]:
+    """Which of the heavy packages a fresh Python holds after `code`."""
+    tail = f"\nimport sys\nprint('LOADED', *[name for name in {of.split()!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code + tail, *words], capture_output=True, text=True, check=False)
     assert "LOADED" in done.stdout, done.stderr
     return {*done.stdout.split("LOADED")[1].split()}, done
@@ -170,3 +171,17 @@ def test_enhancing_through_onnx_runtime_never_imports_torch(photo: Callable[...,
     heavy, done = loaded(MAIN, *words)
     assert (tmp_path / "out" / "a.png").exists(), done.stderr
     assert heavy == {"numpy", "onnxruntime", "cv2", "PIL"}
+
+
+def test_reading_a_jpeg_imports_the_parts_of_pillow_for_jpeg_alone(photo: Callable[..., Path], tmp_path: Path) -> None:
+    path = photo(tmp_path / "a.jpg")
+    code = f"from lowlight_cli import picture\nimport pathlib\npicture.load(pathlib.Path({str(path)!r}))"
+    parts = "PIL.JpegImagePlugin PIL.PngImagePlugin PIL.GifImagePlugin PIL.BmpImagePlugin PIL.ImageCms"
+    assert loaded(code, of=parts)[0] == {"PIL.JpegImagePlugin"}
+
+
+def test_at_its_end_the_command_leaves_the_collector_nothing_to_search() -> None:
+    told = "import atexit, gc\natexit.register(lambda: print(gc.get_freeze_count(), len(gc.get_objects())))\n"
+    done = subprocess.run([sys.executable, "-c", told + MAIN, "--help"], capture_output=True, text=True, check=True)
+    frozen, left = map(int, done.stdout.split("\n")[-2].split())
+    assert frozen > 1000 > left

@@ -32,7 +32,7 @@ FILE_SCHEMA = {
     "additionalProperties": False,
     "required": ["role", "path", "bytes", "sha256"],
     "properties": {
-        "role": {"type": "string", "pattern": "^(torch|onnx-(context|x[1-9]))" + END},
+        "role": {"type": "string", "pattern": "^(torch|onnx-(context|x[1-9](-int8)?))" + END},
         # No absolute path, no drive, no step up: the path becomes part of one on the user's disk.
         "path": {"type": "string", "pattern": r"^(?!.*(?:^|/)\.)[\w.-]+(?:/[\w.-]+)*\.(?:safetensors|onnx)" + END},
         "bytes": POSITIVE,
@@ -47,10 +47,15 @@ FILE_SCHEMA = {
     ],
 }
 
+OPTIONAL = {"name", "limits", "check", "channel_blocks"}
+"""What a row may leave out, beside the name, which is its key."""
+
 ROW_SCHEMA = {
     "type": "object",
     "additionalProperties": False,
-    "required": sorted({field.name for field in dataclasses.fields(ModelSpec)} - {"name", "limits", "check"}),
+    "required": sorted(
+        {field.name for field in dataclasses.fields(ModelSpec)} - {"name", "limits", "check", "channel_blocks"}
+    ),
     "properties": {
         "arch": {"type": "string", "pattern": r"^(classical\.)?[a-z][a-z0-9_]*" + END},
         "summary": {**TEXT, "maxLength": 120},
@@ -68,11 +73,12 @@ ROW_SCHEMA = {
             "type": "array",
             "contains": {"const": "fp32"},
             "uniqueItems": True,
-            "items": {"enum": ["fp32", "fp16", "bf16"]},
+            "items": {"enum": ["fp32", "fp16", "bf16", "int8"]},
         },
         "bytes_per_pixel": POSITIVE,
         "generative": {"type": "boolean"},
         "files": {"type": "array", "items": FILE_SCHEMA},
+        "channel_blocks": {"type": "boolean"},
         "limits": {"type": "array", "items": {**TEXT, "pattern": r"\." + END}},
         "check": {
             "type": "object",
@@ -238,7 +244,9 @@ def test_every_row_becomes_a_spec() -> None:
         assert manifest.find(name) is spec
         module = spec.arch.replace(".", "/") if spec.classical else f"models/{spec.arch}"
         assert (manifest.PACKAGE / f"{module}.py").is_file(), f"{name}: no module for {spec.arch}"
-        assert {file.role.removeprefix("onnx-") for file in spec.files} <= {"torch", *spec.graphs()}
+        rough = {f"{graph}-int8" for graph in spec.graphs() if graph != "context" and "int8" in spec.precisions}
+        assert {file.role.removeprefix("onnx-") for file in spec.files} <= {"torch", *spec.graphs(), *rough}
+        assert rough <= {file.role.removeprefix("onnx-") for file in spec.files}
 
 
 def test_networks_come_before_classical_methods() -> None:
@@ -294,7 +302,7 @@ ROW_FAULTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "unknown tiling": lambda row: row.update(tiling="approximate"),
     "guided without a thumbnail": lambda row: row.update(thumbnail=0),
     "exact with a thumbnail": lambda row: row.update(tiling="exact"),
-    "a precision nobody knows": lambda row: row.update(precisions=["fp32", "int8"]),
+    "a precision nobody knows": lambda row: row.update(precisions=["fp32", "int4"]),
     "no fp32": lambda row: row.update(precisions=["bf16"]),
     "no scale": lambda row: row.update(scales=[]),
     "no torch file": lambda row: row["files"].pop(0),

@@ -202,6 +202,21 @@ def test_floats_and_integers_meet_exactly() -> None:
     assert picture.to_integers(np.float32([-1, 2, 0.5]), 8).tolist() == [0, 255, 128]
 
 
+def test_rounding_to_8_bits_is_that_of_the_definition():
+    """Halves go to the even level, in single precision; what lies outside, however far, to the nearest end."""
+    halves = ((np.arange(255) + 0.5) / 255).astype(np.float32)
+    values = [
+        halves,
+        *(np.nextafter(halves, np.float32(end)) for end in (-1, 2)),
+        np.float32([-3e38, -1e-40, 1e9, 3e38]),
+    ]
+    values = np.concatenate([*values, np.random.default_rng(0).normal(0.5, 0.5, 9000).astype(np.float32)])
+    clipped = np.clip(values, 0, 1)
+    assert np.array_equal(picture.to_integers(values, 8), np.rint(clipped * np.float32(255)).astype(np.uint8))
+    assert picture.to_integers(values[:30].reshape(2, 5, 3), 8).shape == (2, 5, 3)
+    assert picture.to_integers(np.zeros((0, 4), np.float32), 8).shape == (0, 4)
+
+
 def test_many_threads_load_side_by_side() -> None:
     files = [pillow(np.roll(PHOTO, shift, axis=0), name) for shift in range(4) for name in ("PNG", "TIFF", "BMP")]
     with ThreadPoolExecutor(4) as pool:

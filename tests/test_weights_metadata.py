@@ -93,7 +93,10 @@ def test_the_file_goes_before_the_row(file: Callable[..., Path]) -> None:
     spec = with_weights(row, file())
     assert spec.params == NEID
     assert {name: getattr(spec, name) for name in GEOMETRY} == GEOMETRY | {"scales": (1,)}
-    assert (spec.name, spec.arch, spec.precisions) == (row.name, row.arch, row.precisions)
+    assert (spec.name, spec.arch) == (row.name, row.arch)
+    assert {*row.precisions} - {*spec.precisions} == {"int8"}, "that form is of the row's own weights"
+    with pytest.raises(OptionError, match="does not run in int8"):
+        open_runner(row, RunnerOptions(weights=file(), precision="int8"))
     with pytest.raises(OptionError, match="no --scale 2"):
         open_runner(row, RunnerOptions(weights=file(), scale=2))
 
@@ -104,7 +107,7 @@ def test_files_that_say_nothing_leave_the_row_as_it_is(file: Callable[..., Path]
     texts = {"params": None, "geometry": None, "lowlight": None}
     for path in (file(arch=None, **texts), file(arch=None), file(arch=None, **texts, format="pt"), tmp_path / "old.pt"):
         spec = with_weights(row, path)
-        assert dataclasses.replace(spec, files=row.files, figures=row.figures) == row
+        assert dataclasses.replace(spec, files=row.files, figures=row.figures, precisions=row.precisions) == row
 
 
 def test_the_same_weights_give_the_same_bytes_and_any_reader_reads_them(file: Callable[..., Path]) -> None:

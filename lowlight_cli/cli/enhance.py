@@ -23,7 +23,9 @@ from lowlight_cli.cli.options import (
     runner_options,
     talk_options,
 )
+from lowlight_cli.cli.profile import lines, profiled
 from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED, OptionError
+from lowlight_cli.stopwatch import OFF, Stopwatch
 
 if TYPE_CHECKING:
     from lowlight_cli.enhancer import Enhancer
@@ -83,6 +85,7 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be written; do nothing.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@click.option("--profile", is_flag=True, help="Say at the end where the time went, stage by stage.")
 @json_option
 @talk_options
 def command(**flags: Any) -> None:
@@ -145,6 +148,7 @@ def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
             **{name: flags[name] for name in ("strength", "exposure", "tile")},
         ),
         maps=flags["save_maps"],
+        stopwatch=Stopwatch() if flags["profile"] else OFF,
         **{name: flags[name] for name in ("model", "batch_size", "quality", "max_pixels", "fail_fast")},
     )
 
@@ -155,11 +159,13 @@ def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     from lowlight_cli.tasks.results import as_json
 
     run = Run(options)
+    options.stopwatch.start()
     with Console(len(run.jobs), quiet=flags["quiet"], verbose=flags["verbose"]) as console:
         console.say_passed_over(run.passed_over)
         idle = flags["dry_run"] or run.idle
         enhancer = None if idle else announce(run, console)
         report = Report(len(run.jobs), console, flags["as_json"], lambda result: as_json(result, enhancer, options))
+        report.stopwatch = options.stopwatch
         report.passed_over, report.maps_in = dict(sorted(run.passed_over.items())), options.maps
         interrupted = False
         with contextlib.closing(run.planned() if enhancer is None else run.results(enhancer)) as results:
@@ -193,6 +199,7 @@ class Report:
         self.counts: Counter[str] = Counter()
         self.passed_over: dict[str, int] = {}
         self.maps, self.maps_in = 0, None
+        self.stopwatch = OFF
         self.started = time.monotonic()
 
     def add(self, result: Result) -> None:
@@ -208,15 +215,19 @@ class Report:
         """Say how it went; gives the exit code."""
         counts, seconds, left = self.counts, time.monotonic() - self.started, self.total - self.counts.total()
         code = exit_code(counts, self.total, interrupted)
+        profile = profiled(self.stopwatch) if isinstance(self.stopwatch, Stopwatch) else None
         if self.as_json:
             total = {name: counts[name] for name in ("done", "failed", "skipped", "planned")}
             total |= {"not_tried": left, "passed_over": self.passed_over}
-            print_json({"summary": {**total, "seconds": round(seconds, 3), "exit_code": code}})
+            total |= {"seconds": round(seconds, 3), "exit_code": code}
+            print_json({"summary": total | ({"profile": profile} if profile else {})})
         parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not tried"] if left else [])
         text = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
         if self.maps:
             text += f"; {self.maps} map{'s' * (self.maps != 1)} in {shown(self.maps_in)}"
         self.console.say(f"Interrupted: {text}" if interrupted else text, error=interrupted or bool(counts["failed"]))
+        for line in lines(profile) if profile else ():
+            self.console.say(line)
         return code
 
 
@@ -256,10 +267,15 @@ def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     with Console(1, quiet=flags["quiet"], verbose=flags["verbose"]) as console:
         result, enhancer = task.planned(options), None
         report = Report(1, console, flags["as_json"], lambda result: as_json(result, enhancer, options))
+        report.stopwatch = options.stopwatch
+        options.stopwatch.start()
         if result.status == "planned" and not flags["dry_run"]:
-            data, result, enhancer = task.run(sys.stdin.buffer.read(), options)
+            with options.stopwatch.stage("wait_pipe"):
+                data = sys.stdin.buffer.read()
+            data, result, enhancer = task.run(data, options)
             if data is not None:
-                write_stdout(data)
+                with options.stopwatch.stage("wait_pipe"):
+                    write_stdout(data)
         report.add(result)
         return report.end()
 

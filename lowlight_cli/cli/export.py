@@ -15,6 +15,12 @@ import click
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
 @click.option("--name", help="Name of the files and the row.  [default: that of the model]")
 @click.option("--last", is_flag=True, help="The last weights of the run instead of the best.")
+@click.option(
+    "--int8",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Also int8 ONNX files, for CPUs that multiply bytes (VNNI); DIR: dark pictures to measure ranges on.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def command(**flags: Any) -> None:
     """Write the weights of a run as safetensors and ONNX.
@@ -25,6 +31,7 @@ def command(**flags: Any) -> None:
     \b
     Example:
       lowlight export runs/neid --name my-neid --out exported/
+      lowlight export runs/neid --out exported/ --int8 dark-photos/
     """
     from lowlight_cli.cli.console import end_as_by_ctrl_c
     from lowlight_cli.tasks.export import ExportOptions, run

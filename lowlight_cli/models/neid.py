@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from lowlight_cli.nn.brightness import ExposureHead, headroom, lift, solve_gain
 from lowlight_cli.nn.losses import angle_loss, check_weights, color_loss, ssim_loss, weighted
-from lowlight_cli.nn.resample import double, halve
+from lowlight_cli.nn.resample import double, halve, quarters
 from lowlight_cli.nn.schedule import rate
 from lowlight_cli.nn.unet import LEAK, Decoder, Encoder, double_conv
 
@@ -136,8 +136,13 @@ class NEID(nn.Module):
             share = self.ff(self.dr_features(deepest)).to(thumbnail.dtype)
         return torch.cat([gain[:, None], exposure[:, None], share], dim=1)
 
-    def both(self, small: Tensor, vectors: Tensor, *, with_detail: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-        """LE output (N, 3, 2h, 2w), detail mask (N, 1, 2h, 2w), and DR output if asked for, else None."""
+    def both(
+        self, small: Tensor, vectors: Tensor, *, with_detail: bool, lifted: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """LE output (N, 3, 2h, 2w), detail mask (N, 1, 2h, 2w), and DR output if asked for, else None.
+
+        Where the mask says so, detail of `lifted` (N, 3, 2h, 2w) takes the place of what `small` has left of it.
+        """
         planes, base = self.planes(small, vectors[:, 0])
         *skips, deepest = self.encoder(planes)
         fused = self.le_features(deepest)
@@ -148,24 +153,36 @@ class NEID(nn.Module):
             fused = FeatureFusing.fuse(fused, detail_features, vectors[:, 2:])
         out = self.le(fused, skips)
         mask = torch.sigmoid(out[:, 12:]) if self.detail else torch.zeros_like(out[:, :1])
-        light = double(base) + F.pixel_shuffle(headroom(base) * out[:, :12], 2)
+        doubled = F.interpolate(mask, scale_factor=2.0, mode="nearest")
+        base, change = quarters(base), headroom(base) * out[:, :12]
+        # One pixel shuffle for both: it costs a CPU as much as a convolution.
+        light = F.pixel_shuffle((base if lifted is None else (1 - mask) * base) + change, 2)
+        if lifted is not None:
+            light = light + doubled * lifted
         refined = F.pixel_shuffle(self.dr(detail_features, skips), 2) if with_detail and self.dr is not None else None
-        return light, F.interpolate(mask, scale_factor=2.0, mode="nearest"), refined
+        return light, doubled, refined
 
-    def same_size(self, pixels: Tensor, vectors: Tensor, *, with_detail: bool = False) -> tuple[Tensor, Tensor | None]:
-        """LE and DR outputs (N, 3, H, W) for pixels (N, 3, H, W); sides multiples of 16. Not clipped."""
-        small = halve(pixels)
-        light, mask, refined = self.both(small, vectors, with_detail=with_detail)
-        if self.detail:
-            gain = vectors[:, 0]
-            light = light + mask * (self.planes(pixels, gain)[1] - double(self.planes(small, gain)[1]))
+    def same_size(
+        self, pixels: Tensor, vectors: Tensor, *, with_detail: bool = False, lifted: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """LE and DR outputs (N, 3, H, W) for pixels (N, 3, H, W); sides multiples of 16. Not clipped.
+
+        `lifted`, what the curve makes of the pixels, may be given by who has it.
+        """
+        if self.detail and lifted is None:
+            lifted = self.planes(pixels, vectors[:, 0])[1]
+        detail = lifted if self.detail else None
+        light, _, refined = self.both(halve(pixels), vectors, with_detail=with_detail, lifted=detail)
         return light, refined
 
     def tile(self, pixels: Tensor, vectors: Tensor, scale: int = 1) -> Tensor:
         """Output in [0, 1]: (N, 3, H * scale, W * scale) for pixels (N, 3, H, W) in [0, 1]; sides multiples of 16."""
-        light = self.same_size(pixels, vectors)[0] if scale == 1 else self.both(pixels, vectors, with_detail=False)[0]
-        if self.exposure:
-            lifted = lift(pixels, vectors[:, 0])
+        lifted = lift(pixels, vectors[:, 0]) if self.exposure else None
+        if scale == 1:
+            light = self.same_size(pixels, vectors, lifted=lifted)[0]
+        else:
+            light = self.both(pixels, vectors, with_detail=False)[0]
+        if lifted is not None:
             light = torch.minimum(light, (lifted if scale == 1 else double(lifted)).clamp(min=CEILING))
         return light.clamp(0.0, 1.0)
 

@@ -45,11 +45,16 @@ def halve(pixels: Tensor) -> Tensor:
 
 def double(pixels: Tensor) -> Tensor:
     """(N, 3, H, W) -> (N, 3, 2H, 2W), bicubic."""
+    return F.pixel_shuffle(quarters(pixels), 2)
+
+
+def quarters(pixels: Tensor) -> Tensor:
+    """(N, 3, H, W) -> (N, 12, H, W): `double` before its pixel shuffle."""
     taps = pixels.new_tensor(DOUBLE)
     kernels = (taps[:, None, :, None] * taps[None, :, None, :]).reshape(4, 5, 5)
     with full_precision(pixels):
         padded = F.pad(pixels, (2, 2, 2, 2), mode="replicate")
-        return F.pixel_shuffle(F.conv2d(padded, each_channel(kernels)), 2)
+        return F.conv2d(padded, each_channel(kernels))
 
 
 def each_channel(kernels: Tensor) -> Tensor:

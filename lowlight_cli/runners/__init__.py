@@ -118,6 +118,8 @@ def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
         raise OptionError(
             f"{spec.name} does not run in {options.precision}.", f"Allowed: auto, {', '.join(spec.precisions)}."
         )
+    if options.precision == "int8":
+        check_int8(spec, options)
     if options.maps and options.backend == "onnx":
         raise OptionError(
             "--save-maps takes no --backend onnx: the ONNX files hold what makes the output, and no maps.",
@@ -125,6 +127,17 @@ def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
         )
     if spec.classical:
         check_classical(spec, options)
+
+
+def check_int8(spec: ModelSpec, options: RunnerOptions) -> None:
+    """Refuse what bytes cannot do: they run through ONNX Runtime, on the CPU."""
+    asked = {"--backend torch": options.backend == "torch", "--save-maps": options.maps}
+    asked[f"--device {options.device}"] = options.device not in ("auto", "cpu")
+    for flag in (name for name, given in asked.items() if given):
+        raise OptionError(
+            f"{spec.name} takes no {flag} with --precision int8: that runs through ONNX Runtime on the CPU.",
+            f"Leave out {flag}, or --precision.",
+        )
 
 
 def check_classical(spec: ModelSpec, options: RunnerOptions) -> None:
@@ -156,6 +169,8 @@ def map_names(spec: ModelSpec, options: RunnerOptions) -> tuple[str, ...]:
 
 def choose_backend(options: RunnerOptions) -> str:
     """`torch` or `onnx`."""
+    if options.precision == "int8":
+        return "onnx"
     if options.backend != "auto" or options.maps:
         return options.backend.replace("auto", "torch")
     if options.device == "auto":
@@ -166,7 +181,7 @@ def choose_backend(options: RunnerOptions) -> str:
 def choose_device(options: RunnerOptions) -> str:
     """`cpu`, `cuda:N` or `mps`; only `auto` may fall to the CPU."""
     if options.device == "auto":
-        return "cuda:0" if cuda_devices() else "cpu"
+        return "cuda:0" if options.precision != "int8" and cuda_devices() else "cpu"
     return "cuda:0" if options.device == "cuda" else options.device
 
 
@@ -199,9 +214,10 @@ def with_weights(spec: ModelSpec, path: Path) -> ModelSpec:
     origin = weights_metadata.read(path)
     if origin is not None and origin.arch != spec.arch:
         raise foreign(spec, path, origin.arch)
-    facts: dict[str, Any] = {}
+    # The int8 form is of the row's own weights.
+    facts: dict[str, Any] = {"precisions": tuple(name for name in spec.precisions if name != "int8")}
     if origin is not None:
-        facts = {"params": origin.params, **origin.geometry, "parameters": weights_metadata.parameters(path)}
+        facts |= {"params": origin.params, **origin.geometry, "parameters": weights_metadata.parameters(path)}
     digest = weight_files.sha256_of(path)
     # An absolute path stays one when it is joined to the folder of bundled files.
     file = WeightFile(role="torch", path=str(path.resolve()), bytes=path.stat().st_size, sha256=digest, bundled=True)

@@ -11,7 +11,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,10 +19,7 @@ from torch import Tensor, nn
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import load
-from lowlight_cli.nn.state import denormals_to_zero
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
+from lowlight_cli.runners import graphs
 
 TOLERANCE = 1e-3
 OPSET = 18
@@ -123,34 +119,7 @@ def export(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
             external_data=False,
             verbose=False,
         )
-    path.write_bytes(without_denormals(without_origin(program.model_proto)).SerializeToString())
-
-
-def without_origin(model: ModelProto) -> ModelProto:
-    """The graph without the stack traces, and so the paths, of the machine that exported it."""
-    for item in (
-        model,
-        model.graph,
-        *model.graph.node,
-        *model.graph.value_info,
-        *model.graph.input,
-        *model.graph.output,
-    ):
-        del item.metadata_props[:]
-        item.doc_string = ""
-    return model
-
-
-def without_denormals(model: ModelProto) -> ModelProto:
-    """The graph with denormal weights as zeros: those slow CPUs down, and folding constants can make them anew."""
-    from onnx import numpy_helper
-
-    for weight in model.graph.initializer:
-        values = numpy_helper.to_array(weight)
-        if values.dtype == np.float32:
-            clean = denormals_to_zero({weight.name: torch.from_numpy(values.copy())})
-            weight.CopyFrom(numpy_helper.from_array(clean[weight.name].numpy(), weight.name))
-    return model
+    path.write_bytes(graphs.finished(program.model_proto).SerializeToString())
 
 
 @contextlib.contextmanager

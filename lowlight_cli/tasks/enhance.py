@@ -5,6 +5,7 @@ One bad file never stops the rest: what it raises is its result. Results come in
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import threading
@@ -17,10 +18,12 @@ from pathlib import Path
 from lowlight_cli import jobs as planning
 from lowlight_cli import manifest, picture
 from lowlight_cli.enhancer import Enhancer, Settings
-from lowlight_cli.errors import OptionError, PictureError
+from lowlight_cli.errors import PictureError
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.runners import RunnerOptions, map_names, open_runner
+from lowlight_cli.stopwatch import OFF, Untimed
 from lowlight_cli.tasks import maps as map_files
+from lowlight_cli.tasks.folders import make, make_folder
 from lowlight_cli.tasks.results import Item, Result, told
 
 AHEAD_PIXELS = 60_000_000
@@ -43,6 +46,7 @@ class EnhanceOptions:
     fail_fast: bool = False
     maps: Path | None = None
     """Folder for the network's maps, see `tasks.maps`; None: none are saved."""
+    stopwatch: Untimed = OFF
 
 
 class Run:
@@ -95,25 +99,14 @@ class Run:
 
 def opened(options: EnhanceOptions) -> Enhancer:
     """The open model."""
-    return Enhancer(open_runner(manifest.find(options.model), asked(options)), options.settings, options.runner.scale)
+    with options.stopwatch.stage("open"):
+        runner = open_runner(manifest.find(options.model), asked(options))
+    return Enhancer(runner, options.settings, options.runner.scale, options.stopwatch)
 
 
 def asked(options: EnhanceOptions) -> RunnerOptions:
     """How to open the runner: maps, if they are saved, are asked of it."""
     return dataclasses.replace(options.runner, maps=options.maps is not None)
-
-
-def make_folder(out: Path, jobs: Sequence[Job]) -> None:
-    """Make the folder of the output, so that one that cannot be made is told once."""
-    make(jobs[0].target.parent if len(jobs) == 1 else out, "--out")
-
-
-def make(folder: Path, option: str) -> None:
-    """Make a folder that an option names."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"{folder} cannot be made: {error.strerror}.", f"Choose another {option}.") from error
 
 
 class Pipeline:
@@ -125,6 +118,8 @@ class Pipeline:
         self.decoders = ThreadPoolExecutor(threads, "decode")
         self.encoders = ThreadPoolExecutor(threads, "encode")
         self.stopping = threading.Event()
+        self.ahead: deque[tuple[int, Future[Item]]] = deque()
+        """(pixels as its header tells, picture being decoded) of all that nobody has taken yet."""
         self.waiting: deque[tuple[int, Future[Item]]] = deque()
         """(pixels, picture being written) of all whose result nobody has yet."""
 
@@ -154,23 +149,35 @@ class Pipeline:
 
     def next_written(self) -> Result:
         """Wait for the oldest; taken from the queue only when it is there, so that Ctrl-C loses no result."""
-        result = self.waiting[0][1].result().result()
+        result = self.awaited(self.waiting[0][1], "wait_encode").result()
         self.waiting.popleft()
         return result
 
+    def awaited(self, future: Future[Item], stage: str) -> Item:
+        """What a thread gives; the stopwatch sees it where the main thread stands still for it."""
+        with self.options.stopwatch.stage(stage) if not future.done() else contextlib.nullcontext():
+            return future.result()
+
     def items(self) -> Iterator[Item]:
         """Decoded pictures in order, decoded ahead."""
-        ahead: deque[tuple[int, Future[Item]]] = deque()
-        jobs = deque(self.run.jobs)
-        while jobs or ahead:
-            while jobs and not is_enough(ahead):
-                item = self.run.item(jobs[0])
-                pixels = pixels_to_read(item)
-                if ahead and sum(p for p, _ in ahead) + pixels > AHEAD_PIXELS:
-                    break
-                jobs.popleft()
-                ahead.append((pixels, self.decoders.submit(self.read, item)))
-            yield ahead.popleft()[1].result()
+        items = deque(map(self.run.item, self.run.jobs))
+        self.decode_ahead(items)
+        while self.ahead:
+            yield self.next_decoded(items)
+
+    def next_decoded(self, items: deque[Item]) -> Item:
+        """The oldest; those that may follow it are on their way before anyone waits for it, or enhances it."""
+        _, future = self.ahead.popleft()
+        self.decode_ahead(items)
+        return self.awaited(future, "wait_decode")
+
+    def decode_ahead(self, items: deque[Item]) -> None:
+        """Hand items to the decoders, as many as may wait."""
+        while items and not is_enough(self.ahead):
+            pixels = items[0].pixels_to_decode
+            if self.ahead and sum(p for p, _ in self.ahead) + pixels > AHEAD_PIXELS:
+                break
+            self.ahead.append((pixels, self.decoders.submit(self.read, items.popleft())))
 
     def groups(self) -> Iterator[list[Item]]:
         """Neighbours of one size and depth, as many as one batch takes; the others alone."""
@@ -181,18 +188,27 @@ class Pipeline:
                 group = []
             group.append(item)
             del item
+            if not self.may_grow(group):
+                yield group
+                group = []
         if group:
             yield group
+
+    def may_grow(self, group: Sequence[Item]) -> bool:
+        """Whether it is worth waiting for the next picture: it may be of the same size, and there is room for it."""
+        first = group[0].picture
+        if first is None:
+            return False
+        limit = self.options.batch_size or self.enhancer.batch_limit(first.height, first.width)
+        following = self.ahead[0][0] if self.ahead else 0
+        return len(group) < limit and following in (0, first.height * first.width)
 
     def fits(self, group: Sequence[Item], item: Item) -> bool:
         """Whether a picture goes into the batch."""
         first, other = group[0].picture, item.picture
         if first is None or other is None or first.pixels.shape != other.pixels.shape or first.bits != other.bits:
             return False
-        if group[0].job.skip != item.job.skip:
-            return False
-        limit = self.options.batch_size or self.enhancer.batch_limit(first.height, first.width)
-        return len(group) < limit
+        return group[0].job.skip == item.job.skip
 
     def read(self, item: Item) -> Item:
         """Decode one file."""
@@ -202,7 +218,9 @@ class Pipeline:
         try:
             if item.job.problem:
                 raise PictureError(item.job.problem, "Check the permissions.")
-            item.picture = picture.load(item.job.source, max_pixels=self.options.max_pixels)
+            with self.options.stopwatch.stage("decode"):
+                item.picture = picture.load(item.job.source, max_pixels=self.options.max_pixels)
+            self.options.stopwatch.count("decode", item.picture.height * item.picture.width)
             item.notices = item.picture.notices
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             item.error = told(error)
@@ -223,7 +241,9 @@ class Pipeline:
                 return [self.enhanced([item])[0] for item in group]
             results, group[0].error = pictures, told(error)
         tile = self.enhancer.used
-        self.add_maps([item for item in group if item.wanted and item.error is None])
+        if wanted := [item for item in group if item.wanted and item.error is None]:
+            with self.options.stopwatch.stage("maps"):
+                self.add_maps(wanted)
         seconds = (time.perf_counter() - started) / len(group)
         for item, result in zip(group, results, strict=True):
             item.picture, item.size, item.tile = result, result.pixels.shape[:2], tile
@@ -232,8 +252,6 @@ class Pipeline:
 
     def add_maps(self, group: Sequence[Item]) -> None:
         """Give pictures their maps; if that fails for a batch, to each picture alone, as in `enhanced`."""
-        if not group:
-            return
         try:
             for item, maps in zip(group, self.enhancer.maps([item.picture for item in group]), strict=True):
                 item.maps = maps
@@ -252,10 +270,12 @@ class Pipeline:
         started = time.perf_counter()
         saved = False
         try:
-            if not item.job.skip:
-                self.save(item)
-            saved = True
-            map_files.save(item, overwrite=self.options.layout.existing == "overwrite")
+            with self.options.stopwatch.stage("encode"):
+                if not item.job.skip:
+                    self.save(item)
+                saved = True
+                map_files.save(item, overwrite=self.options.layout.existing == "overwrite")
+            self.options.stopwatch.count("encode", item.pixels)
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             item.error = told(error)
             if saved:
@@ -273,12 +293,6 @@ class Pipeline:
         picture.save(item.picture, target, quality=self.options.quality, depth=depth, overwrite=overwrite)
         if lost := picture.losses(item.picture, format, depth):
             item.notices += (f"{target.suffix} cannot hold: {', '.join(lost)}.",)
-
-
-def pixels_to_read(item: Item) -> int:
-    """Pixels that a picture will take; 0 where nothing is decoded. A named pipe must not be opened: it waits."""
-    job = item.job
-    return 0 if item.idle or job.problem or not job.source.is_file() else picture.pixel_count(job.source)
 
 
 def is_enough(queue: Sequence[tuple[int, Future[Item]]]) -> bool:

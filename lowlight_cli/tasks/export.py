@@ -38,10 +38,15 @@ class ExportOptions:
     name: str | None = None
     last: bool = False
     overwrite: bool = False
+    int8: Path | None = None
+    """Folder of pictures that the ranges of an int8 form are measured on; None: there is no such form."""
 
 
 def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Write `<name>.safetensors` and `<name>-<graph>.onnx`, all or none; gives the manifest's row by its name."""
+    """Write `<name>.safetensors`, `<name>-<graph>.onnx` and, if asked for, `<name>-<graph>-int8.onnx`, all or none.
+
+    Gives the manifest's row by its name.
+    """
     source, model = located(options)
     spec = manifest.find(model)
     if spec.classical:
@@ -49,7 +54,8 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
     spec = with_weights(spec, source)
     name = options.name or model
     targets = {"torch": options.out / f"{name}.safetensors"}
-    targets |= {f"onnx-{graph}": options.out / f"{name}-{graph}.onnx" for graph in spec.graphs()}
+    graphs = [*spec.graphs(), *(f"{tile}-int8" for tile in tiles(spec) if options.int8)]
+    targets |= {f"onnx-{graph}": options.out / f"{name}-{graph}.onnx" for graph in graphs}
     if there := [path for path in targets.values() if path.exists() and not options.overwrite]:
         raise OutputExists(f"{', '.join(map(str, there))} exist already.", "Use another --name, or --overwrite.")
     options.out.mkdir(parents=True, exist_ok=True)
@@ -62,6 +68,9 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
         announce("comparing both back ends")
         ready = as_written(spec, made)
         compare(ready)
+        if options.int8 is not None:
+            made |= in_bytes(ready, made, options.int8, announce)
+            spec = dataclasses.replace(spec, precisions=(*spec.precisions, "int8"))
         check = selftest.check(ready)
         for role, path in made.items():
             path.replace(targets[role])
@@ -69,6 +78,27 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
     parameters = sum(p.numel() for p in network.parameters())
     told = train_record.training(options.source) if options.source.is_dir() else {}
     return {name: row(spec, files, parameters, told, check)}
+
+
+def tiles(spec: ModelSpec) -> list[str]:
+    """The graphs that take pixels."""
+    return [graph for graph in spec.graphs() if graph != "context"]
+
+
+def in_bytes(
+    ready: ModelSpec, made: Mapping[str, Path], folder: Path, announce: Callable[[str], None]
+) -> dict[str, Path]:
+    """Int8 forms of the graphs that were written, beside them, by their roles."""
+    from lowlight_cli.runners.quantize import quantize
+    from lowlight_cli.tasks.calibration import inputs
+
+    samples, found = inputs(ready, folder), {}
+    for graph in tiles(ready):
+        path = made[f"onnx-{graph}"].with_name(f"{graph}-int8.onnx")
+        near = quantize(made[f"onnx-{graph}"], path, samples)
+        announce(f"int8 form of {graph}: {near:.1f} dB from float32 on the worst of {len(samples)} pictures")
+        found[f"onnx-{graph}-int8"] = path
+    return found
 
 
 def located(options: ExportOptions) -> tuple[Path, str]:

@@ -13,7 +13,9 @@ from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import OptionError, OutputExists
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.picture import Picture
-from lowlight_cli.tasks.enhance import EnhanceOptions, Item, Result, make_folder, opened, told
+from lowlight_cli.tasks.enhance import EnhanceOptions, opened
+from lowlight_cli.tasks.folders import make_folder
+from lowlight_cli.tasks.results import Item, Result, told
 
 
 def planned(options: EnhanceOptions) -> Result:
@@ -58,19 +60,23 @@ def run(data: bytes, options: EnhanceOptions) -> tuple[bytes | None, Result, Enh
 
 def enhanced(item: Item, data: bytes, enhancer: Enhancer, options: EnhanceOptions) -> bytes | None:
     """Decode, run, encode and, where a file is named, write. What is worth telling goes into `item`."""
-    layout, depth = options.layout, options.settings.depth
-    source = picture.load(data, max_pixels=options.max_pixels)
+    layout, stopwatch, depth = options.layout, options.stopwatch, options.settings.depth
+    with stopwatch.stage("decode"):
+        source = picture.load(data, max_pixels=options.max_pixels)
+    stopwatch.count("decode", source.height * source.width)
     result = enhancer.enhance([source])[0]
     item.size, item.tile = (result.height, result.width), enhancer.used
     format = format_of(layout, source)
-    encoded = picture.encode(result, format, quality=options.quality, depth=depth)
-    lost = picture.losses(result, format, depth)
-    item.notices = (*source.notices, *((f"{format} cannot hold: {', '.join(lost)}.",) if lost else ()))
-    if str(layout.out) == "-":
-        return encoded
-    make_folder(layout.out.parent, [item.job])
-    picture.write(encoded, layout.out, overwrite=layout.existing == "overwrite")
-    return None
+    with stopwatch.stage("encode"):
+        encoded = picture.encode(result, format, quality=options.quality, depth=depth)
+        lost = picture.losses(result, format, depth)
+        item.notices = (*source.notices, *((f"{format} cannot hold: {', '.join(lost)}.",) if lost else ()))
+        if str(layout.out) != "-":
+            make_folder(layout.out.parent, [item.job])
+            picture.write(encoded, layout.out, overwrite=layout.existing == "overwrite")
+            encoded = None
+    stopwatch.count("encode", item.pixels)
+    return encoded
 
 
 def format_of(layout: Layout, source: Picture) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lowlight_cli import picture
 from lowlight_cli.errors import LowlightError, PictureError
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
@@ -62,6 +63,13 @@ class Item:
         return self.job.skip and not self.wanted
 
     @property
+    def pixels_to_decode(self) -> int:
+        """As the header tells; 0 where it does not, and where nothing is decoded. A named pipe, which waits, is not
+        opened."""
+        job = self.job
+        return 0 if self.idle or job.problem or not job.source.is_file() else picture.pixel_count(job.source)
+
+    @property
     def pixels(self) -> int:
         """Of all that waits to be written."""
         return math.prod(self.size) + sum(found.height * found.width for found in self.maps.values())
@@ -86,7 +94,8 @@ def told(
 ) -> LowlightError:
     """Any error of one file as one that can be shown; texts are remedies for what ran out or cannot be used."""
     if isinstance(error, LowlightError):
-        return error
+        # A new one: the old one's traceback holds the frames of the work, and in them the picture.
+        return type(error)(error.message, error.hint)
     if isinstance(error, MemoryError):
         return PictureError("There is not enough memory.", memory)
     if isinstance(error, OSError):

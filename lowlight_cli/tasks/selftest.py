@@ -32,7 +32,7 @@ NAMES = tuple(
 """What the figures are, in their order."""
 
 TOLERANCE: Mapping[str, float] = MappingProxyType(
-    {"fp32": 0.5 / 255, "fp16": 4 / 255, "bf16": 4 / 255, "classical": 4 / 255}
+    {"fp32": 0.5 / 255, "fp16": 4 / 255, "bf16": 4 / 255, "int8": 4 / 255, "classical": 4 / 255}
 )
 """Largest difference of a figure from the row's, of 1, by precision, or for classical methods.
 
@@ -129,10 +129,13 @@ def figures(pixels: NDArray[np.uint16]) -> list[float]:
     return found
 
 
-def trial(spec: ModelSpec, scale: int, *, backend: str = "auto", device: str = "auto", offline: bool = False) -> Trial:
-    """Enhance `night()` as a user's picture would be; errors of opening and running are raised."""
+def trial(spec: ModelSpec, scale: int, **options: Any) -> Trial:
+    """Enhance `night()` as a user's picture would be; errors of opening and running are raised.
+
+    `options` are those of `RunnerOptions`: backend, device, precision, offline.
+    """
     started = time.perf_counter()
-    runner = open_runner(spec, RunnerOptions(backend=backend, device=device, scale=scale, offline=offline))
+    runner = open_runner(spec, RunnerOptions(scale=scale, **options))
     enhancer = Enhancer(runner, Settings(depth=16), scale)
     try:
         opened = time.perf_counter()
@@ -158,12 +161,20 @@ def trials(spec: ModelSpec, *, offline: bool = False) -> Iterator[Trial]:
     """The row at each scale on each back end; one that does not run is no end. None without weights."""
     if spec.untrained:
         return
-    for backend in ("classical",) if spec.classical else ("torch", "onnx"):
+    for backend, precision in ways(spec):
         for scale in spec.scales:
             try:
-                yield trial(spec, scale, backend="auto" if spec.classical else backend, offline=offline)
+                yield trial(spec, scale, backend=backend, precision=precision, offline=offline)
             except LowlightError as error:
-                yield Trial(model=spec.name, backend=backend, scale=scale, error=str(error))
+                name = "classical" if spec.classical else backend
+                yield Trial(model=spec.name, backend=name, scale=scale, error=str(error))
+
+
+def ways(spec: ModelSpec) -> tuple[tuple[str, str], ...]:
+    """(back end, precision) of all that a row runs on."""
+    if spec.classical:
+        return (("auto", "auto"),)
+    return (("torch", "auto"), ("onnx", "auto"), *((("onnx", "int8"),) if "int8" in spec.precisions else ()))
 
 
 def check(spec: ModelSpec) -> dict[str, list[float]]:

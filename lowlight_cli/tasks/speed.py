@@ -89,12 +89,12 @@ def measure_one(spec: ModelSpec, options: RunnerOptions) -> list[dict[str, Any]]
 
 
 def backends(spec: ModelSpec, options: RunnerOptions) -> tuple[str, ...]:
-    """What to measure: the back end asked for, or both; the ONNX files are fp32."""
+    """What to measure: the back end asked for, or all that have the precision."""
     if spec.classical:
         return (CLASSICAL,)
     if options.backend != "auto":
         return (options.backend,)
-    return ("torch",) if options.precision not in ("auto", "fp32") else ("onnx", "torch")
+    return {"auto": ("onnx", "torch"), "fp32": ("onnx", "torch"), "int8": ("onnx",)}.get(options.precision, ("torch",))
 
 
 def figures(answers: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
