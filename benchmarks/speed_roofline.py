@@ -57,11 +57,10 @@ def moved(kind: str, told: Mapping[str, str]) -> int:
 
 
 def flop(kind: str, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Multiplications and additions of a convolution or product; other kinds count as none."""
+    """Multiplications and additions of a convolution or product; other kinds count as none, transposed convolutions
+    too: in these graphs they are pixel shuffles, by ones and zeros."""
     if kind == "Conv":
         return 2 * math.prod(outputs[0]) * math.prod(inputs[1][1:])
-    if kind == "ConvTranspose":
-        return 2 * math.prod(inputs[0]) * math.prod(inputs[1][1:])
     if kind in ("MatMul", "FusedMatMul"):
         return 2 * math.prod(outputs[0]) * inputs[0][-1]
     if kind == "Gemm":  # (M, K) by (K, N), either of them transposed

@@ -61,15 +61,15 @@ STEPS = 14
 
 
 class ShallowFeatures(nn.Module):
-    """InceptionV2 without its pooling branch: four dilated 3x3 convolutions side by side, concatenated."""
+    """InceptionV2 without its pooling branch: four dilated 3x3 convolutions side by side."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList(nn.Conv2d(3, width, 3, padding=rate, dilation=rate) for rate in RATES)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 4 * width, H, W)."""
-        return torch.relu(torch.cat([branch(pixels) for branch in self.branches], dim=1))
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) -> (N, width, H, W) of each; whoever takes them concatenates them with more, once."""
+        return [torch.relu(branch(pixels)) for branch in self.branches]
 
 
 def three_convs(channels: int, widths: tuple[int, int], out: int) -> nn.Sequential:
@@ -98,13 +98,13 @@ class AuxRetinex(nn.Module):
         self.features = ShallowFeatures(width)
         self.theta = three_convs(4 * width + 3, tuple(hidden), 1)
 
-    def missing(self, pixels: Tensor, shallow: Tensor) -> Tensor:
+    def missing(self, pixels: Tensor, shallow: list[Tensor]) -> Tensor:
         """Eq. 2: u (N, 1, H, W), what the largest channel of a stage's input lacks as illumination."""
         value = pixels.amax(dim=1, keepdim=True)
-        share = torch.sigmoid(self.theta(torch.cat([pixels, shallow], dim=1)))
+        share = torch.sigmoid(self.theta(torch.cat([pixels, *shallow], dim=1)))
         return (1 - value) * (LEAST + (1 - LEAST) * share)
 
-    def illumination(self, pixels: Tensor, shallow: Tensor) -> Tensor:
+    def illumination(self, pixels: Tensor, shallow: list[Tensor]) -> Tensor:
         """Eq. 2: L (N, 1, H, W) in [max channel, 1] of a stage's input (N, 3, H, W)."""
         return add(pixels, self.missing(pixels, shallow))
 

@@ -60,11 +60,12 @@ class OnnxRunner:
         """A session on the device asked for, or an error; 0 threads: it chooses."""
         settings = flushing()
         settings.intra_op_num_threads = threads
+        if not self.spec.channel_blocks:
+            settings.add_session_config_entry("optimization.disable_specified_optimizers", "NchwcTransformer")
         settings.log_severity_level = 4
         provider = self.provider()
         try:
-            off = [] if self.spec.channel_blocks else ["NchwcTransformer"]
-            session = onnxruntime.InferenceSession(str(path), settings, providers=[provider], disabled_optimizers=off)
+            session = onnxruntime.InferenceSession(str(path), settings, providers=[provider])
         except Exception as error:
             if provider[0] != "CPUExecutionProvider":
                 raise no_device(self.device, str(error)) from error
