@@ -33,7 +33,7 @@ class OnnxRunner:
 
     def __init__(self, spec: ModelSpec, device: str, options: RunnerOptions) -> None:
         if options.precision not in ("auto", "fp32", "int8"):
-            raise OptionError(f"The ONNX files are not {options.precision}.", "Use --backend torch.")
+            raise OptionError(f"The ONNX files are fp32 or int8, not {options.precision}.", "Use --backend torch.")
         self.spec, self.device, self.options = spec, device, options
         self.precision = options.precision.replace("auto", "fp32")
         graph = f"x{options.scale}" + ("-int8" if self.precision == "int8" else "")
@@ -60,6 +60,7 @@ class OnnxRunner:
         """A session on the device asked for, or an error; 0 threads: it chooses."""
         settings = flushing()
         settings.intra_op_num_threads = threads
+        settings.enable_mem_pattern = False  # it keeps a plan for every size of picture ever seen
         if not self.spec.channel_blocks:
             settings.add_session_config_entry("optimization.disable_specified_optimizers", "NchwcTransformer")
         settings.log_severity_level = 4
