@@ -26,11 +26,17 @@ def spread(rates: Iterable[float]) -> float:
 
 
 def flat(resident: list[int], ends: int) -> dict[str, float]:
-    """Mean of the first and of the last `ends` values, and the last by the first."""
-    if len(resident) < 2 * ends:
+    """Mean of `ends` values at the start, up to the middle and at the end; the last by the first and by the middle.
+
+    While queues and allocators fill up there is growth, which ends; what goes on growing does so after the middle.
+    """
+    half = len(resident) // 2
+    if half < ends:
         raise ValueError(f"{len(resident)} results have no first and last {ends}.")
-    first, last = sum(resident[:ends]) / ends, sum(resident[-ends:]) / ends
-    return {"first": first, "last": last, "growth": last / first}
+    first, middle, last = (
+        sum(part) / ends for part in (resident[:ends], resident[half - ends : half], resident[-ends:])
+    )
+    return {"first": first, "middle": middle, "last": last, "growth": last / first, "late": last / middle}
 
 
 def best_batch(quotients: Mapping[int, float], limit: int, slack: float = 0.03) -> dict[str, Any]:

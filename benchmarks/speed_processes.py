@@ -65,6 +65,7 @@ def folder_part(folder: Path, options: argparse.Namespace, bars: list[dict[str, 
         with Worker(WORKER, "model", model) as worker:
             resident = worker.ask("resident", str(folder / "small"), str(folder / "out"))
         found[model] = flat(resident, ends) | {"files": files, "ends": ends}
-        what = f"last {ends} of {files} by first {ends}, {model}"
-        bars.append(bar(what, summary([found[model]["growth"]]), "at most", GROWTH))
+        for name, since in (("growth", f"first {ends}"), ("late", f"{ends} before the middle")):
+            what = f"last {ends} of {files} by {since}, {model}"
+            bars.append(bar(what, summary([found[model][name]]), "at most", GROWTH))
     return {"bars": bars, "folder": found}

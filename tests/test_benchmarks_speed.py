@@ -153,7 +153,8 @@ def test_the_median_decides_about_a_bar(script, sense, limit, met):
 
 def test_growth_is_the_last_results_by_the_first(script):
     bars = script("speed_bars")
-    assert bars.flat([10, 12, 99, 16, 17], 2) == {"first": 11, "last": 16.5, "growth": 1.5}
+    told = {"first": 11, "middle": 15, "last": 16.5, "growth": 1.5, "late": 1.1}
+    assert bars.flat([10, 12, 14, 16, 99, 99, 16, 17], 2) == told
     with pytest.raises(ValueError, match="3 results"):
         bars.flat([1, 2, 3], 2)
 
@@ -205,7 +206,9 @@ def made_up(script: Callable[[str], ModuleType]) -> dict[str, Any]:
         },
         "roofline": {"picture": [64, 64], "networks": {"neid": network}, "bars": []},
         "memory": {
-            "folder": {"neid": {"first": 1e6, "last": 2e6, "growth": 2.0, "files": 500, "ends": 50}},
+            "folder": {
+                "neid": {"first": 1e6, "middle": 2e6, "last": 2e6, "growth": 2.0, "late": 1.0, "files": 500, "ends": 50}
+            },
             "bars": [],
         },
         "scale": {"ms_per_megapixel": {"neid": {"1": ones, "4": ones}}, **gains, "bars": []},
