@@ -141,6 +141,20 @@ def test_an_int8_form_that_is_far_from_float32_is_refused(tmp_path: Path) -> Non
         quantize.compare(exact, quantized(exact, tmp_path / "form.onnx", black), [{"pixels": pictures(64, 64)[:1]}])
 
 
+def test_ranges_that_cannot_be_measured_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy finds no bins for values that are nearly all equal, as of a picture of one colour."""
+
+    def no_bins(*_: object, **__: object) -> None:
+        raise ValueError("Too many bins for data range.")
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_static", no_bins)
+    exact = tmp_path / "exact.onnx"
+    onnx.save(small_network(), exact)
+    with pytest.raises(ModelUnavailable, match="cannot be made: Too many bins") as caught:
+        quantize.quantize(exact, tmp_path / "form.onnx", [{"pixels": pictures(32, 32)}])
+    assert "not of one colour" in caught.value.hint
+
+
 def quantized(exact: Path, form: Path, pixels: NDArray[np.float32]) -> Path:
     quantize.quantize(exact, form, [{"pixels": pixels}])
     return form

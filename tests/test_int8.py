@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 import lowlight_cli as lowlight
 from lowlight_cli import manifest, picture, weights
 from lowlight_cli.cli import group
-from lowlight_cli.errors import NoInput, OptionError
+from lowlight_cli.errors import ModelUnavailable, NoInput, OptionError, PictureError
 from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.runners.quantize import quantize
 from lowlight_cli.tasks import calibration
 from lowlight_cli.tasks import export as task
 
@@ -132,18 +132,42 @@ def settings() -> Any:
     return Settings()
 
 
-def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
-    with pytest.raises(NoInput, match="no pictures"):
-        calibration.inputs(NEID, tmp_path)
+@pytest.mark.usefixtures("bundled_graphs")
+@pytest.mark.parametrize(
+    ("files", "error", "words"),
+    [
+        ({}, NoInput, "no pictures"),
+        ({"good.png": 40, "empty.png": None}, PictureError, "empty.png: "),
+    ],
+)
+def test_a_folder_that_gives_no_ranges_is_told(tmp_path: Path, files: dict, error: type, words: str) -> None:
+    (tmp_path / "photos").mkdir()
+    for name, level in files.items():
+        path = tmp_path / "photos" / name
+        if level is None:
+            path.touch()
+        else:
+            pixels = np.random.default_rng(0).integers(0, level + 1, (70, 90, 3), np.uint8)
+            picture.save(picture.from_array(pixels), path)
+    given = {"source": weights.find(NEID, "torch"), "out": tmp_path / "out", "model": "neid"}
+    with pytest.raises(error, match=words):
+        task.run(task.ExportOptions(**given, int8=tmp_path / "photos"))
+    assert not [*tmp_path.glob("out/*")]
 
 
-def test_pictures_are_spread_over_the_folder(
-    dark: NDArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Callable[..., Path]
+def test_a_network_of_thin_layers_has_no_int8_form(tmp_path: Path) -> None:
+    graph = weights.find(manifest.find("aux-retinex"), "onnx-x1")
+    sample = {"pixels": np.random.default_rng(0).random((1, 3, 32, 32), np.float32), "vectors": np.ones((1, 1), "f4")}
+    with pytest.raises(ModelUnavailable, match="nothing of it would be int8"):
+        quantize(graph, tmp_path / "form.onnx", [sample])
+
+
+def test_pictures_are_spread_over_the_folder_even_from_within_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Callable[..., Path]
 ) -> None:
     monkeypatch.setattr(calibration, "PICTURES", 3)
-    taken: list[str] = []
-    monkeypatch.setattr(calibration, "sample", lambda _, path: taken.append(path.name))
+    (tmp_path / "inner").mkdir()
     for number in range(10):
-        photo(tmp_path / f"{number}.png", 20, 20)
-    calibration.inputs(dataclasses.replace(NEID), tmp_path)
-    assert taken == ["0.png", "3.png", "6.png"]
+        photo(tmp_path / "inner" / f"{number}.png", 20 + number, 20)
+    monkeypatch.chdir(tmp_path / "inner")
+    assert [pixels.shape[:2] for pixels in calibration.pictures(Path(".."))] == [(20, 20), (23, 20), (26, 20)]

@@ -35,7 +35,7 @@ def quantize(graph: Path, out: Path, samples: Iterable[Mapping[str, NDArray]]) -
     """Write the int8 form of `graph` to `out`; `samples` are inputs as a user's pictures would give them.
 
     Gives how near it is: PSNR against the float32 graph in decibels, of the sample that comes out worst. One that is
-    farther than `LEAST_PSNR` is a ModelUnavailable.
+    farther than `LEAST_PSNR`, or that has nothing to quantise, is a ModelUnavailable.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -43,20 +43,31 @@ def quantize(graph: Path, out: Path, samples: Iterable[Mapping[str, NDArray]]) -
     samples = [dict(sample) for sample in samples]
     model = onnx.load(graph)
     wide = channels(model)
-    with quiet():
-        quantize_static(
-            model,
-            out,
-            reader(samples),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(KINDS),
-            nodes_to_exclude=[node.name for node in model.graph.node if wide.get(node.output[0], 0) < FEWEST],
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.Percentile,
-        )
+    try:
+        with quiet():
+            quantize_static(
+                model,
+                out,
+                reader(samples),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(KINDS),
+                nodes_to_exclude=[node.name for node in model.graph.node if wide.get(node.output[0], 0) < FEWEST],
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.Percentile,
+            )
+    except ValueError as error:  # a histogram of values that are all equal
+        raise ModelUnavailable(
+            f"The int8 form of {graph.name} cannot be made: {error}",
+            "Calibrate on pictures that are not of one colour.",
+        ) from error
     form = without_unused(doubled_in_bytes(without_origin(onnx.load(out))))
+    if not any(node.op_type == "QuantizeLinear" for node in form.graph.node):
+        raise ModelUnavailable(
+            f"{graph.name} has no convolution to {FEWEST} channels or more: nothing of it would be int8.",
+            "Ship float32 only: leave out --int8.",
+        )
     out.write_bytes(form.SerializeToString())
     return compare(graph, out, samples)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lowlight_cli import atomic, manifest, models, weights
 from lowlight_cli.enhancer import Enhancer, Settings
@@ -19,7 +20,7 @@ from lowlight_cli.nn.state import save_weights
 from lowlight_cli.picture import from_array
 from lowlight_cli.runners import RunnerOptions, open_runner, with_weights
 from lowlight_cli.runners.export import export_onnx
-from lowlight_cli.tasks import selftest, train_record
+from lowlight_cli.tasks import calibration, selftest, train_record
 from lowlight_cli.training.loop import BEST, DEPLOYED
 from lowlight_cli.weights_metadata import Origin, texts
 
@@ -58,6 +59,7 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
     targets |= {f"onnx-{graph}": options.out / f"{name}-{graph}.onnx" for graph in graphs}
     if there := [path for path in targets.values() if path.exists() and not options.overwrite]:
         raise OutputExists(f"{', '.join(map(str, there))} exist already.", "Use another --name, or --overwrite.")
+    dark = [] if options.int8 is None else calibration.pictures(options.int8)
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=atomic.PREFIX, dir=options.out) as temporary:
         made = {f"onnx-{graph}": path for graph, path in export_onnx(spec, source, Path(temporary), announce).items()}
@@ -69,7 +71,7 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
         ready = as_written(spec, made)
         compare(ready)
         if options.int8 is not None:
-            made |= in_bytes(ready, made, options.int8, announce)
+            made |= in_bytes(ready, made, dark, announce)
             spec = dataclasses.replace(spec, precisions=(*spec.precisions, "int8"))
         check = selftest.check(ready)
         for role, path in made.items():
@@ -86,13 +88,12 @@ def tiles(spec: ModelSpec) -> list[str]:
 
 
 def in_bytes(
-    ready: ModelSpec, made: Mapping[str, Path], folder: Path, announce: Callable[[str], None]
+    ready: ModelSpec, made: Mapping[str, Path], dark: Sequence[NDArray], announce: Callable[[str], None]
 ) -> dict[str, Path]:
-    """Int8 forms of the graphs that were written, beside them, by their roles."""
+    """Int8 forms of the graphs that were written, beside them, by their roles; ranges are measured on pictures."""
     from lowlight_cli.runners.quantize import quantize
-    from lowlight_cli.tasks.calibration import inputs
 
-    samples, found = inputs(ready, folder), {}
+    samples, found = calibration.inputs(ready, dark), {}
     for graph in tiles(ready):
         path = made[f"onnx-{graph}"].with_name(f"{graph}-int8.onnx")
         near = quantize(made[f"onnx-{graph}"], path, samples)
