@@ -139,9 +139,8 @@ class Enhancer:
     def vectors(self, pixels: NDArray) -> NDArray[np.float32]:
         """What the network must know of the whole pictures."""
         side = self.runner.spec.thumbnail
-        none = np.zeros((3, 0, 0), np.float32)
         with self.stopwatch.stage("resize"):
-            small = [thumbnail(p, side).transpose(2, 0, 1) if side else none for p in pixels]
+            small = [thumbnail(p, side).transpose(2, 0, 1) for p in pixels]
             return self.runner.context(np.stack(small), self.settings.exposure)
 
     def within_memory(self, pixels: NDArray, run: Callable[[TilePlan], T], scale: int = 1) -> T:

@@ -13,8 +13,11 @@ BAND = 256
 def thumbnail(pixels: NDArray, side: int) -> NDArray[np.float32]:
     """(side, side, 3) float32 in [0, 1]: area averages of (H, W, 3) integers, whatever the aspect ratio.
 
-    Averages are taken in float32: on the 8-bit grid a dark picture would lose half its levels.
+    Averages are taken in float32: on the 8-bit grid a dark picture would lose half its levels. Side 0, for a network
+    that looks at none, gives (0, 0, 3).
     """
+    if not side:
+        return np.zeros((0, 0, 3), np.float32)
     height, width = pixels.shape[:2]
     largest = np.float32(np.iinfo(pixels.dtype).max)
     narrow = np.empty((height, side, 3), np.float32)

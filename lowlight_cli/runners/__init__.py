@@ -86,6 +86,8 @@ def open_runner(spec: ModelSpec, options: RunnerOptions) -> Runner:
     """Find the weights and open them; every option is checked before anything is loaded."""
     spec = described(spec, options)
     check_options(spec, options)
+    if options.precision == "int8":  # on this alone, see `check_int8`
+        options = dataclasses.replace(options, backend="onnx", device="cpu")
     if spec.classical:
         from lowlight_cli.runners.classical import ClassicalRunner
 
@@ -169,8 +171,6 @@ def map_names(spec: ModelSpec, options: RunnerOptions) -> tuple[str, ...]:
 
 def choose_backend(options: RunnerOptions) -> str:
     """`torch` or `onnx`."""
-    if options.precision == "int8":
-        return "onnx"
     if options.backend != "auto" or options.maps:
         return options.backend.replace("auto", "torch")
     if options.device == "auto":
@@ -181,7 +181,7 @@ def choose_backend(options: RunnerOptions) -> str:
 def choose_device(options: RunnerOptions) -> str:
     """`cpu`, `cuda:N` or `mps`; only `auto` may fall to the CPU."""
     if options.device == "auto":
-        return "cuda:0" if options.precision != "int8" and cuda_devices() else "cpu"
+        return "cuda:0" if cuda_devices() else "cpu"
     return "cuda:0" if options.device == "cuda" else options.device
 
 

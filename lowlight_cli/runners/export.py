@@ -5,11 +5,7 @@ Dynamic axes: number of pictures, height, width. Every graph is compared with Py
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +103,7 @@ def export(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
     """Write the graph; the exporter's own talk is dropped."""
     dynamic = torch.export.Dim.DYNAMIC
     axes = {name: dict.fromkeys((0, 2, 3) if name == "pixels" else (0,), dynamic) for name in inputs}
-    with quiet(), torch.no_grad():
+    with graphs.quiet("torch.onnx"), torch.no_grad():
         program = torch.onnx.export(
             module,
             tuple(inputs.values()),
@@ -120,20 +116,6 @@ def export(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
             verbose=False,
         )
     path.write_bytes(graphs.finished(program.model_proto).SerializeToString())
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No warnings and no progress lines of the exporter."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def compare(spec: ModelSpec, module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:

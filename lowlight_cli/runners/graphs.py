@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,6 +91,20 @@ def shuffled_by_convolution(model: ModelProto) -> ModelProto:
 
 MOST_SHUFFLED = 16
 """Channels up to which a pixel shuffle is made a convolution: 12 give a picture of twice the size."""
+
+
+@contextlib.contextmanager
+def quiet(logger: str | None = None) -> Iterator[None]:
+    """No warnings, no advice and no progress lines of a tool that makes graphs; `logger` names its own, None: root."""
+    talker = logging.getLogger(logger)
+    level = talker.level
+    talker.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        talker.setLevel(level)
 
 
 def channels(model: ModelProto) -> dict[str, int]:

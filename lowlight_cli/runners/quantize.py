@@ -7,10 +7,7 @@ pixels stays float32: resampling, the curve, and the last convolution, so that s
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli.errors import ModelUnavailable
-from lowlight_cli.runners.graphs import channels, replace, without_origin, without_unused
+from lowlight_cli.runners.graphs import channels, quiet, replace, without_origin, without_unused
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -84,19 +81,6 @@ def reader(samples: list[dict[str, NDArray]]) -> CalibrationDataReader:
             return next(self.left, None)
 
     return Reader()
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No advice and no counts of the calibration on either stream."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def doubled_in_bytes(model: ModelProto) -> ModelProto:

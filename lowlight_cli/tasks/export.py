@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lowlight_cli import atomic, manifest, models, weights
 from lowlight_cli.enhancer import Enhancer, Settings
@@ -59,7 +58,7 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
     targets |= {f"onnx-{graph}": options.out / f"{name}-{graph}.onnx" for graph in graphs}
     if there := [path for path in targets.values() if path.exists() and not options.overwrite]:
         raise OutputExists(f"{', '.join(map(str, there))} exist already.", "Use another --name, or --overwrite.")
-    dark = [] if options.int8 is None else calibration.pictures(options.int8)
+    dark = [] if options.int8 is None else calibration.samples(options.int8, spec.thumbnail)
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=atomic.PREFIX, dir=options.out) as temporary:
         made = {f"onnx-{graph}": path for graph, path in export_onnx(spec, source, Path(temporary), announce).items()}
@@ -88,7 +87,7 @@ def tiles(spec: ModelSpec) -> list[str]:
 
 
 def in_bytes(
-    ready: ModelSpec, made: Mapping[str, Path], dark: Sequence[NDArray], announce: Callable[[str], None]
+    ready: ModelSpec, made: Mapping[str, Path], dark: Sequence[calibration.Sample], announce: Callable[[str], None]
 ) -> dict[str, Path]:
     """Int8 forms of the graphs that were written, beside them, by their roles; ranges are measured on pictures."""
     from lowlight_cli.runners.quantize import quantize
