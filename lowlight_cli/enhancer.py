@@ -48,6 +48,9 @@ class Settings:
     """Largest side of a tile's core in pixels; 0: never tile; None: chosen from the free memory."""
     depth: picture.Depth = "keep"
     """Bits of the result; 16 keeps what the network gives beyond the 8 bits of the source."""
+    deterministic: bool = False
+    """Whether a picture must get the same bits whatever is enhanced beside it and however much memory is free: one at
+    a time, in tiles whose size depends on the picture alone. The runner must be opened with it too."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
@@ -66,6 +69,8 @@ class Enhancer:
         self.tile = settings.tile
         self.used = 0
         """Side of the tiles that the last pictures or maps were cut into; 0: they were not."""
+        self.plan: TilePlan | None = None
+        """These tiles."""
         spec = runner.spec
         if settings.exposure is not None and not spec.exposure:
             able = [name for name, row in manifest.models().items() if row.exposure]
@@ -88,7 +93,8 @@ class Enhancer:
     def enhance(self, pictures: Sequence[Picture]) -> list[Picture]:
         """The enhanced pictures; all must have one size and depth."""
         with self.stopwatch.stage("blend"):  # what is neither "resize" nor "network"
-            results = self.blended(pictures)
+            alone = self.settings.deterministic
+            results = [self.blended([p])[0] for p in pictures] if alone else self.blended(pictures)
         self.stopwatch.count("network", sum(p.height * p.width for p in pictures))
         return results
 
@@ -154,12 +160,12 @@ class Enhancer:
                 result = run(plan)
             except (OutOfMemory, MemoryError):
                 smaller = (tile or max(height, width)) // 2
-                never = self.settings.tile == 0 or spec.tiling == "whole"
+                never = self.settings.tile == 0 or spec.tiling == "whole" or self.settings.deterministic
                 if not attempts or smaller < SMALLEST_TILE or never:
                     raise
                 self.tile, attempts = smaller, attempts - 1
             else:
-                self.used = tile
+                self.used, self.plan = tile, plan
                 return result
 
     def tile_for(self, shape: tuple[int, ...]) -> int:
@@ -177,6 +183,8 @@ class Enhancer:
 
     def budget(self) -> float:
         """Bytes for the network's working memory."""
+        if self.settings.deterministic:
+            return BUDGET
         if self.runner.device.startswith("cuda"):
             import torch
 
@@ -209,15 +217,18 @@ def open_model(
     exposure: float | None = None,
     tile: int | None = None,
     depth: picture.Depth = "keep",
+    deterministic: bool = False,
     **options: Any,
 ) -> Enhancer:
     """An open model. Call it with a path, a Pillow image or an array; it gives an array.
 
+    `deterministic`: the same bits for the same input on one machine, see `Settings` and `RunnerOptions`.
+
     `options` are those of `RunnerOptions`: backend, device, precision, scale, weights, threads, offline, progress,
     maps.
     """
-    chosen = RunnerOptions(**options)
-    settings = Settings(strength=strength, exposure=exposure, tile=tile, depth=depth)
+    chosen = RunnerOptions(deterministic=deterministic, **options)
+    settings = Settings(strength=strength, exposure=exposure, tile=tile, depth=depth, deterministic=deterministic)
     return Enhancer(open_runner(manifest.find(name), chosen), settings, chosen.scale)
 
 

@@ -7,6 +7,7 @@ LowlightError
 ├── ModelUnavailable    4   unknown model, weights missing, wrong bytes
 ├── DeviceUnavailable   5   the device or back end asked for cannot be had
 ├── PictureError        1   one picture cannot be read, processed or written
+│   ├── LogError        1   the evidence log cannot be written: the run stops
 │   └── pairs.Unpaired  3   pictures that should be pairs are not, before any work
 ├── OutOfMemory         1   a tile does not fit into memory (the caller may try a smaller one)
 └── Diverged            1   a training went astray; its last good checkpoint is kept
@@ -61,6 +62,10 @@ class PictureError(LowlightError):
     """One picture cannot be read, processed or written."""
 
     exit_code = SOME_FAILED
+
+
+class LogError(PictureError):
+    """The evidence log cannot be written."""
 
 
 class OutOfMemory(LowlightError):

@@ -11,19 +11,21 @@ import re
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from lowlight_cli.errors import NoInput, OptionError, OutputExists
 from lowlight_cli.picture import SUFFIXES
+from lowlight_cli.picture_extras import HEIF, RAW, readable, to_install
 
 NAMED = 5
 """How many files a message names."""
 
-RAW = {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"}
-UNWRITTEN = {".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg", ".exr", *RAW}
+LOSSLESS = ("png", "tiff", "bmp", "ppm")
+"""Formats that give back every pixel."""
+UNWRITTEN = {".gif", ".jp2", ".jxl", ".pdf", ".svg", ".exr", *RAW, *HEIF}
 """Suffixes that a user takes for those of pictures: --out night.gif means a file, --out v1.2 a folder."""
 
 
@@ -33,6 +35,7 @@ class Layout:
 
     out: Path
     format: str = "keep"
+    """One to write; `keep`: that of the source; `lossless`: that too, but png where it would lose something."""
     suffix: str = ""
     flatten: bool = False
     existing: Literal["refuse", "overwrite", "skip"] = "refuse"
@@ -52,6 +55,7 @@ class Job:
     relative: Path
     problem: str = ""
     skip: bool = False
+    remedy: str = "Check the permissions."
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,10 @@ def plan(inputs: Sequence[str], layout: Layout) -> list[Job]:
     if {"/", os.sep, "\0"} & {*layout.suffix}:
         raise OptionError(f"--suffix {layout.suffix!r} cannot be a part of a name.", "Use one such as _bright.")
     single = single_target(inputs, layout)
-    found = unique(gather(inputs, layout.out))
+    found = unique(gather(inputs, layout.out, readable()))
     if not found:
-        raise NoInput(f"There are no pictures in {', '.join(inputs)}.", f"Known kinds: {', '.join(sorted(SUFFIXES))}.")
+        hint = f"Known kinds: {', '.join(sorted(readable()))}. {to_install(passed_over(inputs))}".rstrip()
+        raise NoInput(f"There are no pictures in {', '.join(inputs)}.", hint)
     jobs = [Job(f.source, single or target(f, layout), f.relative, f.problem) for f in found]
     refuse_collisions(jobs)
     refuse_writing_over_inputs(jobs)
@@ -109,23 +114,25 @@ def format_to_write(layout: Layout) -> str:
             f"--out {layout.out}: pictures cannot be written as {suffix or 'a file without suffix'}.",
             f"Known kinds: {', '.join(sorted(SUFFIXES))}.",
         )
-    if layout.format not in ("keep", SUFFIXES[suffix]):
+    if layout.format == "lossless" and SUFFIXES[suffix] not in LOSSLESS:
+        raise OptionError(f"--out {layout.out}: {suffix} loses something.", f"Choose one of {', '.join(LOSSLESS)}.")
+    if layout.format not in ("keep", "lossless", SUFFIXES[suffix]):
         raise OptionError(f"--out {layout.out} and --format {layout.format} do not agree.", "Leave out one of them.")
     return SUFFIXES[suffix]
 
 
-def gather(inputs: Sequence[str], out: Path) -> Iterator[Found]:
-    """Sources of all inputs: files, folders (with all below them), and patterns."""
+def gather(inputs: Sequence[str], out: Path, kinds: Collection[str] = SUFFIXES) -> Iterator[Found]:
+    """Sources of all inputs: files, folders (with all below them), and patterns; of the two latter those of `kinds`."""
     for name in inputs:
         path = Path(name)
         if os.path.isdir(path):
             # Beside other inputs a folder keeps its name, as when a shell makes many words of `photos/*`.
             prefix = Path(path.resolve().name) if len(inputs) > 1 else Path()
-            yield from walk(path, prefix, out)
+            yield from walk(path, prefix, out, kinds)
         elif os.path.lexists(path):
             yield Found(path, Path(path.name))
         elif glob.has_magic(name):
-            yield from matching(name, out)
+            yield from matching(name, out, kinds)
         else:
             raise NoInput(f"There is no file or folder {name}{reason(name)}.", "Check the name; quote patterns.")
 
@@ -141,7 +148,7 @@ def reason(name: str) -> str:
     return ""
 
 
-def walk(folder: Path, prefix: Path, out: Path) -> Iterator[Found]:
+def walk(folder: Path, prefix: Path, out: Path, kinds: Collection[str]) -> Iterator[Found]:
     """Pictures below a folder, links followed but no folder visited twice; `out` and hidden files left aside.
 
     Our temporary files are hidden ones, see `atomic`.
@@ -158,7 +165,7 @@ def walk(folder: Path, prefix: Path, out: Path) -> Iterator[Found]:
         visited.add((here.st_dev, here.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = [Path(base) / name for name in files if not name.startswith(".")]
-        found += [path for path in paths if path.suffix.lower() in SUFFIXES]
+        found += [path for path in paths if path.suffix.lower() in kinds]
     for path in sorted(found, key=natural):
         yield Found(path, prefix / path.relative_to(folder))
     for error in unreadable:
@@ -166,19 +173,19 @@ def walk(folder: Path, prefix: Path, out: Path) -> Iterator[Found]:
         yield Found(path, prefix / path.relative_to(folder), f"The folder cannot be read: {error.strerror}.")
 
 
-def passed_over(inputs: Sequence[str]) -> Counter[str]:
-    """Pictures of kinds that are not read, below the folders among the inputs, by suffix: nobody named them, but a
+def passed_over(inputs: Sequence[str], taken: Collection[str] = ()) -> Counter[str]:
+    """Pictures of kinds that are not `taken`, below the folders among the inputs, by suffix: nobody named them, but a
     user may think that they were done."""
     counts: Counter[str] = Counter()
     for folder in filter(os.path.isdir, inputs):
         for _, folders, files in os.walk(folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
             suffixes = (Path(name).suffix.lower() for name in files if not name.startswith("."))
-            counts.update(suffix for suffix in suffixes if suffix in UNWRITTEN)
+            counts.update(suffix for suffix in suffixes if suffix in UNWRITTEN and suffix not in taken)
     return counts
 
 
-def matching(pattern: str, out: Path) -> Iterator[Found]:
+def matching(pattern: str, out: Path, kinds: Collection[str]) -> Iterator[Found]:
     """Pictures that a pattern names, relative to its part without wildcards."""
     fixed = Path(*Path(re.split(r"[*?\[]", pattern)[0] + "x").parts[:-1])
     skipped, root = out.resolve(), fixed.resolve()
@@ -188,7 +195,7 @@ def matching(pattern: str, out: Path) -> Iterator[Found]:
     for path in map(Path, names):
         folder = path.parent.resolve()
         inside = root in skipped.parents and skipped in (folder, *folder.parents)
-        if path.suffix.lower() in SUFFIXES and not inside and not path.is_dir():
+        if path.suffix.lower() in kinds and not inside and not path.is_dir():
             real.setdefault(folder / path.name, path)
     for path in sorted(real.values(), key=natural):
         yield Found(path, path.relative_to(fixed))
@@ -203,14 +210,20 @@ def unique(found: Iterable[Found]) -> list[Found]:
 
 
 def target(found: Found, layout: Layout) -> Path:
-    """Out folder + relative path + suffix + the format's extension."""
+    """Out folder + relative path + suffix + the format's extension.
+
+    What is read but not written keeps its whole name before that: IMG_1.NEF lies beside an IMG_1.JPG of the same shot.
+    """
     relative = Path(found.relative.name) if layout.flatten else found.relative
     extension = relative.suffix
-    if layout.format != "keep" and SUFFIXES.get(extension.lower()) != layout.format:
+    stem = relative.name if extension.lower() in RAW | HEIF else relative.stem
+    if layout.format == "lossless":
+        extension = extension if SUFFIXES.get(extension.lower()) in LOSSLESS else ".png"
+    elif layout.format != "keep" and SUFFIXES.get(extension.lower()) != layout.format:
         extension = f".{layout.format}"
     elif extension.lower() not in SUFFIXES:
         extension = ".png"
-    return layout.out / relative.with_name(f"{relative.stem}{layout.suffix}{extension}")
+    return layout.out / relative.with_name(f"{stem}{layout.suffix}{extension}")
 
 
 def same_name(path: Path) -> str:
@@ -273,4 +286,4 @@ def existing(jobs: Sequence[Job], rule: str) -> list[Job]:
     if rule != "skip":
         return list(jobs)
     present = set(there)
-    return [Job(j.source, j.target, j.relative, j.problem, skip=j.target in present) for j in jobs]
+    return [replace(job, skip=job.target in present) for job in jobs]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +18,7 @@ from hub_server import isolate, row
 from hypothesis import settings
 from PIL import Image
 
-from lowlight_cli import enhancer
+from lowlight_cli import cli, enhancer
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.runners.fake import FakeRunner
@@ -85,3 +89,19 @@ def photo() -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., SimpleNamespace]:
+    """The whole command in this process: `code`, `out` (bytes), `err` (text), `lines` (JSON)."""
+
+    def run(*words: object, stdin: bytes = b"") -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["lowlight", *map(str, words)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfdbinary.readouterr()
+        lines = [json.loads(line) for line in out.splitlines()] if "--json" in words else None
+        return SimpleNamespace(code=ended.value.code or 0, out=out, err=err.decode(), lines=lines)
+
+    return run

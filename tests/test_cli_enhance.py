@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 import os
 import subprocess
@@ -19,7 +18,8 @@ from click.testing import CliRunner
 
 from lowlight_cli import cli, picture
 from lowlight_cli.cli import console as console_module
-from lowlight_cli.cli.enhance import command, exit_code
+from lowlight_cli.cli.enhance import command
+from lowlight_cli.cli.results import exit_code
 from lowlight_cli.errors import (
     ALL_FAILED,
     DONE,
@@ -46,22 +46,6 @@ FIELDS = {
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """The whole command in this process: `code`, `out` (bytes), `err` (text), `lines` (JSON)."""
-
-    def run(*words: object, stdin: bytes = b"") -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", ["lowlight", *map(str, words)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfdbinary.readouterr()
-        lines = [json.loads(line) for line in out.splitlines()] if "--json" in words else None
-        return SimpleNamespace(code=ended.value.code or 0, out=out, err=err.decode(), lines=lines)
-
-    return run
 
 
 @pytest.mark.usefixtures("fakes")

@@ -29,6 +29,7 @@ from lowlight_cli.picture import Picture
 from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.runners.fake import FakeRunner
 from lowlight_cli.tasks import enhance as task
+from lowlight_cli.tasks import pipeline as pipeline_task
 from lowlight_cli.tasks.enhance import EnhanceOptions, Result, Run
 
 Photo = Callable[..., Path]
@@ -119,14 +120,14 @@ def test_a_named_pipe_fails_and_does_not_wait_for_a_writer(photo: Photo) -> None
 def test_results_come_in_the_order_of_the_jobs(photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
         photo(Path(f"in/{number}.png"), 4, 4 + number % 3)
-    save = picture.save
+    write = picture.write
     dice = random.Random(0)
 
     def slow(*arguments: object, **options: object) -> None:
         time.sleep(dice.random() / 100)
-        save(*arguments, **options)
+        write(*arguments, **options)
 
-    monkeypatch.setattr(picture, "save", slow)
+    monkeypatch.setattr(picture, "write", slow)
     assert [result.source.stem for result in enhanced()] == [str(number) for number in range(30)]
 
 
@@ -220,7 +221,7 @@ def test_decoders_do_not_run_far_ahead_of_the_network(
 ) -> None:
     for number in range(25):
         photo(Path(f"in/{number}.png"), 6, 8)
-    monkeypatch.setattr(task, name, limit)
+    monkeypatch.setattr(pipeline_task, name, limit)
     counts = live_pictures(monkeypatch)
     calls(monkeypatch, lambda _: time.sleep(0.004))
     assert statuses(enhanced(batch_size=1)) == "d" * 25
@@ -234,16 +235,16 @@ def test_the_network_does_not_run_far_ahead_of_the_encoders(
 ) -> None:
     for number in range(25):
         photo(Path(f"in/{number}.png"), 6, 8)
-    monkeypatch.setattr(task, name, limit)
+    monkeypatch.setattr(pipeline_task, name, limit)
     saved, ahead = itertools.count(1), []
-    save = picture.save
+    write = picture.write
 
     def slow(*arguments: object, **options: object) -> None:
         time.sleep(0.01)
-        save(*arguments, **options)
+        write(*arguments, **options)
         ahead.append(len(here[0].batches) - next(saved))
 
-    monkeypatch.setattr(picture, "save", slow)
+    monkeypatch.setattr(picture, "write", slow)
     assert statuses(enhanced(batch_size=1)) == "d" * 25
     assert 2 <= max(ahead) <= 4
 
@@ -262,8 +263,9 @@ def test_a_full_disk_fails_the_file_with_a_remedy_and_leaves_nothing(
         write(path, data[: len(data) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(task, "ThreadPoolExecutor", lambda _, name: one_thread(1, name))
+    monkeypatch.setattr(pipeline_task, "ThreadPoolExecutor", lambda _, name: one_thread(1, name))
     monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(atomic, "write_nameless", lambda *_, **__: False)
     results = enhanced()
     assert statuses(results) == "dfd"
     assert "No space left on device" in results[1].error
@@ -271,7 +273,7 @@ def test_a_full_disk_fails_the_file_with_a_remedy_and_leaves_nothing(
     assert written() == ["a.png", "c.png"]
 
 
-one_thread = task.ThreadPoolExecutor
+one_thread = pipeline_task.ThreadPoolExecutor
 
 
 @pytest.mark.skipif(not Path("/sys").is_dir(), reason="needs a folder that not even root can write to")
@@ -320,8 +322,8 @@ def test_skipped_files_are_not_even_opened(photo: Photo, monkeypatch: pytest.Mon
     photo(Path("in/b.png"))
     photo(Path("out/a.png"), value=1)
     before = Path("out/a.png").read_bytes()
-    load, seen = picture.load, []
-    monkeypatch.setattr(picture, "load", lambda path, **options: seen.append(path.name) or load(path, **options))
+    read, seen = picture.read, []
+    monkeypatch.setattr(picture, "read", lambda path, **options: seen.append(path.name) or read(path, **options))
     count = picture.pixel_count
     monkeypatch.setattr(picture, "pixel_count", lambda path: seen.append(path.name) or count(path))
     results = enhanced(existing="skip")
@@ -347,17 +349,17 @@ def test_too_large_pictures_are_refused_before_decoding(photo: Photo) -> None:
 def test_ctrl_c_lets_started_files_finish_and_counts_them(photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(60):
         photo(Path(f"in/{number}.png"), 6, 8 + number)
-    save, count = picture.save, itertools.count()
+    write, count = picture.write, itertools.count()
 
     def slow(*arguments: object, **options: object) -> None:
         time.sleep(0.02)
-        save(*arguments, **options)
+        write(*arguments, **options)
 
     def interrupt(_: NDArray) -> None:
         if next(count) == 12:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(picture, "save", slow)
+    monkeypatch.setattr(picture, "write", slow)
     calls(monkeypatch, interrupt)
     run, results = planned(), []
     with pytest.raises(KeyboardInterrupt):

@@ -228,15 +228,15 @@ def test_a_dry_run_has_a_start_and_no_pictures(command: Command, photo: Photo) -
 
 def decoding(monkeypatch: pytest.MonkeyPatch, held: str) -> tuple[threading.Event, threading.Event]:
     """(started, may end) of the decoding of the file named `held`."""
-    load, started, go = picture.load, threading.Event(), threading.Event()
+    read, started, go = picture.read, threading.Event(), threading.Event()
 
-    def slow(source: Path, **options: int) -> picture.Picture:
+    def slow(source: Path, **options: int) -> bytes:
         if source.name == held:
             started.set()
             assert go.wait(10)
-        return load(source, **options)
+        return read(source, **options)
 
-    monkeypatch.setattr(picture, "load", slow)
+    monkeypatch.setattr(picture, "read", slow)
     return started, go
 
 
@@ -270,7 +270,7 @@ def test_the_network_starts_on_a_picture_before_the_next_of_another_size_is_deco
 def test_a_picture_that_fills_the_queue_is_decoded_while_the_one_before_is_enhanced(
     photo: Photo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("lowlight_cli.tasks.enhance.AHEAD_PIXELS", 10)
+    monkeypatch.setattr("lowlight_cli.tasks.pipeline.AHEAD_PIXELS", 10)
     for name, width in (("a", 8), ("b", 9)):
         photo(tmp_path / "in" / f"{name}.png", 8, width)
     started, go = decoding(monkeypatch, "b.png")

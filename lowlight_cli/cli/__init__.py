@@ -12,6 +12,8 @@ import gc
 import importlib
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 
 import click
@@ -19,8 +21,13 @@ import click
 from lowlight_cli import __version__
 from lowlight_cli.errors import INTERRUPTED, SOME_FAILED, LowlightError
 
+PATIENCE = 3.0
+"""Seconds that the threads of an interrupted command have to end."""
+
 COMMANDS = {
     "enhance": "Brighten and clean pictures.",
+    "verify": "Check an evidence log: its chain, its files, and by doing it all again.",
+    "report": "Write a readable account of an evidence log.",
     "models": "List, check, fetch and remove models.",
     "synth": "Make pairs of dark and normal pictures from normal photos.",
     "train": "Train a network of one of the papers.",
@@ -70,31 +77,60 @@ def group() -> None:
 
 
 def main() -> None:
-    """Entry point: turns errors into one message on stderr and an exit code, in this one place."""
+    """Entry point: runs the command and ends with its exit code."""
     if sys.stderr is None:  # closed by the caller (2>&-): the work goes on, unheard
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     # All memory goes with the process: a search for cycles before, as Python's, would be a tenth of a short run.
     atexit.register(gc.freeze)
+    code = run()
+    if code == INTERRUPTED:
+        leave_hanging_threads()
+    sys.exit(code)
+
+
+def run() -> int | str | None:
+    """Runs the command: turns errors into one message on stderr and an exit code, in this one place."""
     try:
-        sys.exit(group(prog_name="lowlight", standalone_mode=False))
+        return group(prog_name="lowlight", standalone_mode=False)
+    except SystemExit as exit_:
+        return exit_.code
     except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
+        return exit_.exit_code
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except LowlightError as error:
-        click.echo(f"Error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"  {error.hint}", err=True)
-        sys.exit(error.exit_code)
+        tell(f"Error: {error.message}", error.hint)
+        return error.exit_code
     except OSError as error:  # but for a broken pipe (`| head`): Click ends on that with 1 and without a word
-        click.echo(f"Error: {error.filename or 'stdout'}: {error.strerror or error}.", err=True)
-        click.echo("  Check the path, its permissions and the space on the disk.", err=True)
+        remedy = "Check the path, its permissions and the space on the disk."
+        tell(f"Error: {error.filename or 'stdout'}: {error.strerror or error}.", remedy)
         give_up_stdout()
-        sys.exit(SOME_FAILED)
+        return SOME_FAILED
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted.", err=True)
-        sys.exit(INTERRUPTED)
+        tell("Interrupted.")
+        return INTERRUPTED
+
+
+def tell(*lines: str) -> None:
+    """An error and its remedy on stderr, if that takes them."""
+    with contextlib.suppress(OSError):
+        for line in filter(None, lines):
+            click.echo(line if line == lines[0] else f"  {line}", err=True)
+
+
+def leave_hanging_threads() -> None:
+    """End now if a thread hangs, as on a dead network share: at its end Python would wait for it without a limit."""
+    limit = time.monotonic() + PATIENCE
+    with contextlib.suppress(KeyboardInterrupt):
+        for thread in threading.enumerate():
+            if not thread.daemon and thread is not threading.main_thread():
+                thread.join(max(0.0, limit - time.monotonic()))
+                if thread.is_alive():
+                    break
+        else:
+            return
+    os._exit(INTERRUPTED)
 
 
 def give_up_stdout() -> None:

@@ -16,8 +16,8 @@ PLAIN_EVERY = 10.0
 """Seconds between plain progress lines."""
 
 
-def shown(path: Path) -> str:
-    """A path as it may be printed: control characters, which could forge lines or colours, are spelled out."""
+def shown(path: Path | str) -> str:
+    """A path or text as it may be printed: control characters, which could forge lines or colours, are spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(path))
 
 
@@ -67,11 +67,11 @@ class Console:
         with contextlib.suppress(OSError):  # a full disk under the log is no reason to stop the work
             click.echo(text, err=True)
 
-    def say_passed_over(self, kinds: Mapping[str, int]) -> None:
+    def say_passed_over(self, kinds: Mapping[str, int], remedy: str = "") -> None:
         """What lies among the inputs and is not read, by suffix, if anything does."""
         if kinds:
             named = ", ".join(f"{count} {suffix}" for suffix, count in sorted(kinds.items()))
-            self.say(f"note: passed over, as these kinds are not read: {named}")
+            self.say(f"note: passed over, as these kinds are not read: {named}{f'. {remedy}' if remedy else ''}")
 
     def advance(self) -> None:
         """One file more is finished."""

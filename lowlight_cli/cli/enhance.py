@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
+from lowlight_cli.cli.console import Console, end_as_by_ctrl_c
+from lowlight_cli.cli.evidence import asked, evidence_options, offline
 from lowlight_cli.cli.options import (
     AutoOr,
     Shard,
@@ -23,14 +20,14 @@ from lowlight_cli.cli.options import (
     runner_options,
     talk_options,
 )
-from lowlight_cli.cli.profile import lines, profiled
-from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED, OptionError
+from lowlight_cli.cli.results import Report
+from lowlight_cli.cli.watch import watch, watch_options
+from lowlight_cli.errors import OptionError
 from lowlight_cli.stopwatch import OFF, Stopwatch
 
 if TYPE_CHECKING:
     from lowlight_cli.enhancer import Enhancer
     from lowlight_cli.tasks.enhance import EnhanceOptions, Run
-    from lowlight_cli.tasks.results import Result
 
 FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 
@@ -85,6 +82,8 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be written; do nothing.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@watch_options
+@evidence_options
 @click.option("--profile", is_flag=True, help="Say at the end where the time went, stage by stage.")
 @json_option
 @talk_options
@@ -116,8 +115,10 @@ def command(**flags: Any) -> None:
         raise OptionError("stdin or stdout is closed, and a picture or JSON must go through it.", "Do not close it.")
     if piped and flags["save_maps"]:
         raise OptionError("--save-maps names maps after files, and a pipe has no name.", "Name a file as INPUT.")
+    if piped and flags["evidence"]:
+        raise OptionError("--evidence tells of files, and a pipe leaves none.", "Name a file as INPUT.")
     end_as_by_ctrl_c()
-    sys.exit(pipe(options, flags) if piped else files(options, flags))
+    sys.exit((watch if flags["watch"] else pipe if piped else files)(options, flags))
 
 
 def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
@@ -145,9 +146,10 @@ def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
         ),
         settings=Settings(
             depth=flags["depth"] if flags["depth"] == "keep" else int(flags["depth"]),
-            **{name: flags[name] for name in ("strength", "exposure", "tile")},
+            **{name: flags[name] for name in ("strength", "exposure", "tile", "deterministic")},
         ),
         maps=flags["save_maps"],
+        evidence=asked(flags),
         stopwatch=Stopwatch() if flags["profile"] else OFF,
         **{name: flags[name] for name in ("model", "batch_size", "quality", "max_pixels", "fail_fast")},
     )
@@ -155,17 +157,19 @@ def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
 
 def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     """Enhance files; gives the exit code."""
+    from lowlight_cli.picture_extras import to_install
     from lowlight_cli.tasks.enhance import Run
     from lowlight_cli.tasks.results import as_json
 
     run = Run(options)
     options.stopwatch.start()
-    with Console(len(run.jobs), quiet=flags["quiet"], verbose=flags["verbose"]) as console:
-        console.say_passed_over(run.passed_over)
+    talk = Console(len(run.jobs), quiet=flags["quiet"], verbose=flags["verbose"])
+    with talk as console, offline(options):
+        console.say_passed_over(run.passed_over, to_install(run.passed_over))
         idle = flags["dry_run"] or run.idle
         enhancer = None if idle else announce(run, console)
         report = Report(len(run.jobs), console, flags["as_json"], lambda result: as_json(result, enhancer, options))
-        report.stopwatch = options.stopwatch
+        report.stopwatch, report.log = options.stopwatch, getattr(run.witness, "log", None)
         report.passed_over, report.maps_in = dict(sorted(run.passed_over.items())), options.maps
         interrupted = False
         with contextlib.closing(run.planned() if enhancer is None else run.results(enhancer)) as results:
@@ -189,74 +193,6 @@ def announce(run: Run, console: Console) -> Enhancer:
         f"{len(run.jobs)} picture{'s' * (len(run.jobs) != 1)}"
     )
     return enhancer
-
-
-class Report:
-    """Tells what became of each file, as JSON on stdout and in words on stderr, and counts."""
-
-    def __init__(self, total: int, console: Console, as_json: bool, line: Callable[[Result], dict[str, Any]]) -> None:
-        self.total, self.console, self.as_json, self.line = total, console, as_json, line
-        self.counts: Counter[str] = Counter()
-        self.passed_over: dict[str, int] = {}
-        self.maps, self.maps_in = 0, None
-        self.stopwatch = OFF
-        self.started = time.monotonic()
-
-    def add(self, result: Result) -> None:
-        """One file more is finished."""
-        self.counts[result.status] += 1
-        self.maps += len(result.maps)
-        if self.as_json:
-            print_json(self.line(result))
-        show(result, self.console)
-        self.console.advance()
-
-    def end(self, interrupted: bool = False) -> int:
-        """Say how it went; gives the exit code."""
-        counts, seconds, left = self.counts, time.monotonic() - self.started, self.total - self.counts.total()
-        code = exit_code(counts, self.total, interrupted)
-        profile = profiled(self.stopwatch) if isinstance(self.stopwatch, Stopwatch) else None
-        if self.as_json:
-            total = {name: counts[name] for name in ("done", "failed", "skipped", "planned")}
-            total |= {"not_tried": left, "passed_over": self.passed_over}
-            total |= {"seconds": round(seconds, 3), "exit_code": code}
-            print_json({"summary": total | ({"profile": profile} if profile else {})})
-        parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not tried"] if left else [])
-        text = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
-        if self.maps:
-            text += f"; {self.maps} map{'s' * (self.maps != 1)} in {shown(self.maps_in)}"
-        self.console.say(f"Interrupted: {text}" if interrupted else text, error=interrupted or bool(counts["failed"]))
-        for line in lines(profile) if profile else ():
-            self.console.say(line)
-        return code
-
-
-def show(result: Result, console: Console) -> None:
-    """One file: failures and notices always, the rest when verbose."""
-    if result.status == "failed":
-        console.say(f"FAILED {shown(result.source)}: {result.error} {result.hint or ''}".rstrip(), error=True)
-    elif console.verbose or result.status == "planned":
-        size = f" {result.width}x{result.height}" if result.width else ""
-        tile = f", tiles of {result.tile}" if result.tile else ""
-        seconds = f", {result.seconds:.2f} s" if result.status == "done" else ""
-        maps = "".join(f", {shown(path)}" for path in result.maps)
-        console.say(f"{result.status} {shown(result.source)} -> {shown(result.target)}{maps}{size}{tile}{seconds}")
-    for notice in result.notices:
-        console.say(f"note {shown(result.source)}: {notice}")
-
-
-def exit_code(counts: Counter[str], total: int, interrupted: bool) -> int:
-    """Of the whole run; skipped files count as done."""
-    if interrupted:
-        return INTERRUPTED
-    if not counts["failed"]:
-        return DONE
-    return ALL_FAILED if counts["failed"] == total else SOME_FAILED
-
-
-def print_json(document: dict[str, Any]) -> None:
-    """One line on stdout, at once: a script may be reading. ASCII, as names may hold bytes that are no text."""
-    click.echo(json.dumps(document))
 
 
 def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:

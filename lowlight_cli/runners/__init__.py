@@ -44,8 +44,14 @@ class Runner(Protocol):
     backend: str
     device: str
     precision: str
+    provider: str
+    """What computes: an execution provider of ONNX Runtime, a device of PyTorch's, or a library."""
+    threads: int
+    """On the CPU; 0: the back end chose."""
+    weights: tuple[WeightFile, ...]
+    """The files that were opened, checked; none for classical methods."""
     sha256: str | None
-    """Of the file of weights; None where there are none."""
+    """Of the file of weights, the graph of the tiles among several; None where there are none."""
 
     def context(self, thumbnails: NDArray[np.float32], exposure: float | None) -> NDArray[np.float32]:
         """Vectors (N, K) that steer every tile, from (N, 3, s, s) in [0, 1]; `exposure` None: the network decides.
@@ -80,6 +86,9 @@ class RunnerOptions:
     progress: bool = False
     maps: bool = False
     """Whether the runner must give the network's maps."""
+    deterministic: bool = False
+    """Whether the same input must give the same bits whatever the number of threads: float32 unless another precision
+    is asked for, and no way of computing that is chosen by timing or that adds in no fixed order."""
 
 
 def open_runner(spec: ModelSpec, options: RunnerOptions) -> Runner:

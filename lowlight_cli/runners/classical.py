@@ -17,10 +17,12 @@ class ClassicalRunner:
     """The `enhance` of a row's module, picture by picture; `params` of the row are its keywords."""
 
     backend, device, precision, sha256 = "classical", "cpu", "fp32", None
+    provider, weights = "NumPy and OpenCV", ()
 
     def __init__(self, spec: ModelSpec, options: RunnerOptions) -> None:
         self.spec = spec
         self.method = importlib.import_module(f"lowlight_cli.{spec.arch}").enhance
+        self.threads = options.threads
         if options.threads:
             cv2.setNumThreads(options.threads)
 

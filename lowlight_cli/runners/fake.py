@@ -12,6 +12,7 @@ class FakeRunner:
     """Twice as bright; `fail_above` pixels in a batch it says that memory ran out."""
 
     backend, device, precision, sha256 = "fake", "cpu", "fp32", "0" * 64
+    provider, threads, weights = "fake", 0, ()
 
     def __init__(self, spec: ModelSpec, scale: int = 1, fail_above: int = 1 << 60) -> None:
         self.spec, self.scale, self.fail_above = spec, scale, fail_above

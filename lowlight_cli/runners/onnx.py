@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from lowlight_cli import weights
+from lowlight_cli import machine, weights
 from lowlight_cli.errors import ModelUnavailable, OptionError
-from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.manifest import ModelSpec, WeightFile
 from lowlight_cli.runners import AUTO, RunnerOptions, no_device, unless_memory
 
 
@@ -36,12 +36,16 @@ class OnnxRunner:
             raise OptionError(f"The ONNX files are fp32 or int8, not {options.precision}.", "Use --backend torch.")
         self.spec, self.device, self.options = spec, device, options
         self.precision = options.precision.replace("auto", "fp32")
-        graph = f"x{options.scale}" + ("-int8" if self.precision == "int8" else "")
-        path, file = self.find(graph), spec.file(f"onnx-{graph}")
-        self.sha256 = weights.sha256_of(path) if file is None else file.sha256
-        self.tile = self.open(path, options.threads)
+        graphs = [f"x{options.scale}" + ("-int8" if self.precision == "int8" else "")]
+        graphs += ["context"] * (spec.tiling == "guided")
+        paths = [self.find(graph) for graph in graphs]
+        self.weights = tuple(self.file(*pair) for pair in zip(graphs, paths, strict=True))
+        self.sha256 = self.weights[0].sha256
+        self.threads = options.threads or (machine.cores() if options.deterministic else 0)
+        self.tile = self.open(paths[0], self.threads)
         # A thumbnail is too little for two threads.
-        self.steer = self.open(self.find("context"), 1) if spec.tiling == "guided" else None
+        self.steer = self.open(paths[1], 1) if len(paths) > 1 else None
+        self.provider = self.tile.get_providers()[0]
 
     def find(self, graph: str) -> Path:
         """The file of a graph; exported into the cache if the row has only PyTorch weights."""
@@ -56,10 +60,18 @@ class OnnxRunner:
             self.spec, f"onnx-{graph}", export, offline=options.offline, progress=options.progress
         )
 
+    def file(self, graph: str, path: Path) -> WeightFile:
+        """The file of a graph as the row tells it; one that was exported here is in no row."""
+        role = f"onnx-{graph}"
+        if file := self.spec.file(role):
+            return file
+        return WeightFile(role=role, path=str(path), bytes=path.stat().st_size, sha256=weights.sha256_of(path))
+
     def open(self, path: Path, threads: int) -> onnxruntime.InferenceSession:
         """A session on the device asked for, or an error; 0 threads: it chooses."""
         settings = flushing()
         settings.intra_op_num_threads = threads
+        settings.use_deterministic_compute = self.options.deterministic
         settings.enable_mem_pattern = False  # it keeps a plan for every size of picture ever seen
         if not self.spec.channel_blocks:
             settings.add_session_config_entry("optimization.disable_specified_optimizers", "NchwcTransformer")

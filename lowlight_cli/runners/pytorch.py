@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import numpy as np
 import torch
@@ -16,6 +17,14 @@ from lowlight_cli.runners import AUTO, RunnerOptions, no_device, unless_memory
 TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+def deterministic() -> None:
+    """Have PyTorch give the same bits every time, for the rest of this process; what cannot is an error."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
 class TorchRunner:
     """The network of a row, in evaluation mode, channels last."""
 
@@ -26,12 +35,20 @@ class TorchRunner:
         self.check_device()
         self.precision = options.precision
         if self.precision == "auto":
-            self.precision = "bf16" if device.startswith("cuda") and "bf16" in spec.precisions else "fp32"
-        if options.threads:
-            torch.set_num_threads(options.threads)
+            quick = device.startswith("cuda") and "bf16" in spec.precisions and not options.deterministic
+            self.precision = "bf16" if quick else "fp32"
+        # oneDNN shares out the sums of some convolutions among threads: with another number other bits come out.
+        if threads := 1 if options.deterministic and device == "cpu" else options.threads:
+            torch.set_num_threads(threads)
+        self.threads = torch.get_num_threads()
+        name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+        self.provider = f"PyTorch on {name}"
         torch.set_flush_denormal(True)
+        if options.deterministic:
+            deterministic()
         path = weights.find(spec, "torch", offline=options.offline, progress=options.progress)
-        self.sha256 = weights.sha256_of(path)
+        self.weights = (spec.file("torch"),)
+        self.sha256 = self.weights[0].sha256
         network = load(spec, path).eval().requires_grad_(False)
         self.network = network.to(device, memory_format=torch.channels_last)
 

@@ -23,6 +23,7 @@ from typing import Literal
 
 from lowlight_cli import __version__, hub, manifest, memory, runners, weights
 from lowlight_cli.errors import LowlightError, ModelUnavailable
+from lowlight_cli.machine import cores
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.packages import OWNERS, install, installed, reinstall, wanted
 
@@ -276,11 +277,6 @@ def loadable(name: str) -> ModuleType | None:
     except Exception:  # noqa: BLE001 - a broken package may raise anything
         return None
     return module if hasattr(module, NEEDED[name]) else None
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def first_line(error: Exception) -> str:

@@ -56,6 +56,12 @@ class Item:
     unmapped: LowlightError | None = None
     """Why there are no maps; the picture is written all the same."""
     written: tuple[Path, ...] = ()
+    baseline: Picture | None = None
+    """What a classical method made of the same source, where it is asked for."""
+    made: tuple[Path, ...] = ()
+    """Files that are written, maps aside, where a witness must know."""
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What a witness records."""
 
     @property
     def idle(self) -> bool:

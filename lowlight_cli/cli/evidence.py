@@ -1,0 +1,75 @@
+"""The flags of `lowlight enhance --evidence`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lowlight_cli.cli.options import apply, model_names
+from lowlight_cli.errors import OptionError
+
+if TYPE_CHECKING:
+    from lowlight_cli.evidence import Log
+    from lowlight_cli.tasks.enhance import EnhanceOptions
+    from lowlight_cli.tasks.preset import EvidenceOptions
+
+WITH_LOG = ("case", "examiner", "note", "baseline", "allow_generative")
+
+evidence_options = apply(
+    [
+        click.option(
+            "--deterministic",
+            is_flag=True,
+            help="The same bits on the same machine, whatever runs beside; PyTorch on the CPU then takes one thread.",
+        ),
+        click.option(
+            "--evidence",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="LOG",
+            help="Append to LOG what was done to each picture, hash-chained: lossless, fp32, deterministic, offline.",
+        ),
+        click.option("--case", help="Case id for the log."),
+        click.option("--examiner", help="Name of the examiner for the log."),
+        click.option("--note", help="Any words for the log."),
+        click.option(
+            "--baseline",
+            metavar="METHOD",
+            shell_complete=model_names,
+            help="With --evidence: also write what a classical method gives, such as clahe, beside each output.",
+        ),
+        click.option(
+            "--allow-generative", is_flag=True, help="With --evidence: let models run that may make things up."
+        ),
+    ]
+)
+
+
+def asked(flags: dict[str, Any]) -> EvidenceOptions | None:
+    """What the flags say; None without a log."""
+    from lowlight_cli.tasks.preset import EvidenceOptions
+
+    given = {name: flags[name] for name in WITH_LOG}
+    if flags["evidence"] is not None:
+        return EvidenceOptions(log=flags["evidence"], argv=tuple(sys.argv), **given)
+    for name in (name for name, value in given.items() if value):
+        raise OptionError(f"--{name.replace('_', '-')} goes with --evidence.", "Name a log: --evidence LOG.jsonl.")
+    return None
+
+
+def log_facts(log: Log) -> dict[str, Any]:
+    """Of the log of a run, for its summary."""
+    return {"log": str(log.path), "records": log.number, "head": log.head}
+
+
+def offline(options: EnhanceOptions) -> AbstractContextManager[None]:
+    """No way to the network where a log is kept."""
+    if options.evidence is None:
+        return contextlib.nullcontext()
+    from lowlight_cli import network
+
+    return network.closed()

@@ -1,0 +1,88 @@
+"""`lowlight verify`: what an evidence log still proves, record by record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lowlight_cli.cli.console import end_as_by_ctrl_c, shown
+from lowlight_cli.cli.options import json_option, talk_options
+from lowlight_cli.errors import DONE, SOME_FAILED
+
+if TYPE_CHECKING:
+    from lowlight_cli.tasks.verify import Checked
+
+WORDS = {"ok": "ok", "note": "note", "failed": "FAILED"}
+
+
+@click.command()
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option("--rerun", is_flag=True, help="Make every picture again, and compare the pixels.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 255),
+    default=2.0,
+    show_default=True,
+    help="Of a pixel, in levels of 255, where machine or versions are not those of the log; else none.",
+)
+@click.option("--head", metavar="SHA256", help="Digest of the last record, as you noted it elsewhere.")
+@click.option(
+    "--moved", nargs=2, multiple=True, metavar="OLD NEW", help="Files of the log below OLD lie below NEW now."
+)
+@json_option
+@talk_options
+def command(log: Path, rerun: bool, as_json: bool, quiet: bool, verbose: bool, **flags: Any) -> None:
+    """Check an evidence log: its chain, its files, and by doing it all again.
+
+    Tells which records were changed, removed or moved, and which inputs and outputs are not what the log says. Changes
+    nothing, and uses no network.
+
+    \b
+    Example:
+      lowlight verify case-17.jsonl --rerun
+
+    Exit codes: 0 all is as the log says, 1 something is not, 2 no evidence log, 3 no such file.
+    """
+    from lowlight_cli import network
+    from lowlight_cli.tasks.verify import VerifyOptions, verify
+
+    options = VerifyOptions(log=log, rerun=rerun, **flags)
+    end_as_by_ctrl_c()
+    counts: Counter[str] = Counter()
+    with network.closed():
+        for checked in verify(options):
+            counts[checked.status] += 1
+            if as_json:
+                click.echo(json.dumps(dataclasses.asdict(checked)))
+            elif checked.status == "failed" or verbose or (checked.status == "note" and not quiet):
+                show(checked)
+    code = SOME_FAILED if counts["failed"] else DONE
+    if as_json:
+        total = {name: counts[name] for name in ("ok", "note", "failed")}
+        total |= {"records": checked.record, "head": checked.head, "exit_code": code}
+        click.echo(json.dumps({"summary": total}))
+    elif not quiet:
+        verdict = f"{counts['failed']} of them FAILED" if counts["failed"] else "all as the log says"
+        click.echo(f"{shown(log)}: {checked.record} records, {verdict}; head {checked.head}")
+    sys.exit(code)
+
+
+def show(checked: Checked) -> None:
+    """One line, and what was found below it."""
+    files = " -> ".join(shown(Path(path)) for path in (checked.source, checked.target) if path)
+    again = "" if checked.difference is None else f", made again: {difference(checked.difference)}"
+    what = "log as a whole" if checked.kind == "log" else f"record {checked.record}, {checked.kind}"
+    click.echo(f"{WORDS[checked.status]:<7} {what}{f': {files}' if files else ''}{again}")
+    for text in (*checked.problems, *checked.notes):
+        click.echo(f"{'':8}{shown(text)}")
+
+
+def difference(value: float) -> str:
+    """In words."""
+    return "the same pixels" if value == 0 else f"differs by up to {value:.2f} of 255"

@@ -1,0 +1,132 @@
+"""What a record of the evidence log says of a file, its pixels, the method and the tiles: plain JSON values."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowlight_cli import evidence, machine, manifest, weights
+from lowlight_cli.picture import Picture
+
+if TYPE_CHECKING:
+    from lowlight_cli.enhancer import Enhancer
+    from lowlight_cli.manifest import WeightFile
+    from lowlight_cli.tasks.enhance import EnhanceOptions
+
+PICTURE = ("pixels_sha256", "width", "height", "bits", "format")
+TEXT, TABLE = (str, NoneType), (dict, NoneType)
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "start": {"argv": list, "method": dict, "system": dict},
+    "picture": {"status": str, "output": TABLE, "baseline": TABLE, "maps": list, "method": dict, "system": dict},
+    "end": {"status": str, "counts": dict},
+}
+"""What records hold that is read again, by kind."""
+FILE = {"path": str, "bytes": int, "sha256": str}
+INPUT = ("path", "relative", "bytes", "modified", "sha256", "sha256_after", *PICTURE)
+
+
+def input_facts(path: Path, relative: Path, data: bytes) -> dict[str, Any]:
+    """Of a file whose content was just read; what is not known yet is None."""
+    modified = evidence.written_time(datetime.fromtimestamp(path.stat().st_mtime, UTC))
+    return dict.fromkeys(INPUT) | file_facts(path, data) | {"relative": relative.as_posix(), "modified": modified}
+
+
+def file_facts(path: Path, data: bytes) -> dict[str, Any]:
+    """Absolute path (links as they are), size and digest."""
+    return {"path": absolute(path), "bytes": len(data), "sha256": evidence.sha256(data)}
+
+
+def absolute(path: Path) -> str:
+    """As it was given, links unresolved, from the root."""
+    return os.path.abspath(path)  # noqa: PTH100
+
+
+def picture_facts(source: Picture) -> dict[str, Any]:
+    """Digest of the pixels, size, depth and format of a picture as it was read from its file."""
+    facts = {"width": source.width, "height": source.height, "bits": source.bits, "format": source.format}
+    return {"pixels_sha256": pixels_sha256(source), **facts}
+
+
+def pixels_sha256(source: Picture) -> str:
+    """Of the upright pixels (H, W, 3), R, G, B, 8 bits or 16 bits little-endian, row by row; then those of alpha."""
+    digest = hashlib.sha256()
+    for part in (source.pixels, source.alpha):
+        if part is not None:
+            digest.update(memoryview(little_endian(part)).cast("B"))
+    return digest.hexdigest()
+
+
+def little_endian(values: NDArray) -> NDArray:
+    """The values in one piece, low byte first; a copy only where they are not."""
+    return np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+
+
+def method(enhancer: Enhancer, options: EnhanceOptions) -> dict[str, Any]:
+    """All that decides what comes out, but for the picture: model, weights, settings, and what really computes."""
+    spec, runner = enhancer.runner.spec, enhancer.runner
+    row = {name: getattr(spec, name) for name in ("arch", "summary", "licence", "generative", "parameters")}
+    row |= {"paper": dict(spec.paper), "params": dict(spec.params), "limits": list(spec.limits)}
+    allowed = options.evidence is not None and options.evidence.allow_generative
+    ran = {name: getattr(runner, name) for name in ("backend", "provider", "device", "precision", "threads")}
+    return {
+        "model": spec.name,
+        **row,
+        "allow_generative": allowed,
+        "manifest_sha256": weights.sha256_of(manifest.manifest_path()),
+        "weights": [weight_facts(file) for file in runner.weights],
+        "settings": settings(options),
+        **ran,
+        "device_name": machine.cpu() if runner.device == "cpu" else runner.provider,
+        "deterministic": options.settings.deterministic,
+    }
+
+
+def weight_facts(file: WeightFile) -> dict[str, Any]:
+    """Of a file of weights."""
+    return {name: getattr(file, name) for name in ("role", "path", "bytes", "sha256")}
+
+
+def settings(options: EnhanceOptions) -> dict[str, Any]:
+    """What a user can set of the output."""
+    chosen = {name: getattr(options.settings, name) for name in ("strength", "exposure", "depth", "tile")}
+    return chosen | {"scale": options.runner.scale, "max_pixels": options.max_pixels}
+
+
+def tiles(enhancer: Enhancer) -> dict[str, int]:
+    """How the last picture was cut up."""
+    spec, plan = enhancer.runner.spec, enhancer.plan
+    rows, columns = (len(plan.rows), len(plan.columns)) if plan else (1, 1)
+    return {"side": enhancer.used, "rows": rows, "columns": columns, "halo": spec.halo, "multiple": spec.multiple}
+
+
+def flaw(record: Mapping[str, Any]) -> str:
+    """What a record lacks to be one of lowlight's; empty: nothing. Whoever reads a log may meet any JSON in it."""
+    shapes = {"": (record, SHAPES.get(record["kind"]))}
+    if record["kind"] == "picture":
+        shapes["input."] = (record.get("input"), {"path": str, "sha256": TEXT, "sha256_after": TEXT})
+        files = [record.get("output"), record.get("baseline")]
+        files += record["maps"] if isinstance(record.get("maps"), list) else []
+        shapes |= {f"file {i}.": (file, FILE) for i, file in enumerate(files) if file is not None}
+    for prefix, (values, shape) in shapes.items():
+        if shape is None:
+            return f"this version of lowlight writes no {record['kind']} records."
+        if not isinstance(values, Mapping):
+            return f"its {prefix.rstrip('.')} is not what lowlight writes."
+        for name, kind in shape.items():
+            if not isinstance(values.get(name), kind):
+                return f"its {prefix}{name} is not what lowlight writes."
+    return ""
+
+
+def outputs(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Of every file that a record says was written: path, size and digest."""
+    single = [record[name] for name in ("output", "baseline") if record.get(name)]
+    return [*single, *(record.get("maps") or ())]

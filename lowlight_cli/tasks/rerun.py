@@ -1,0 +1,129 @@
+"""Make pictures of an evidence log again, and compare them with what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lowlight_cli import machine, manifest, picture
+from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.errors import DeviceUnavailable
+from lowlight_cli.evidence import Line, Record
+from lowlight_cli.picture import Picture
+from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.tasks import records
+
+LEVELS = 2.0
+"""Other versions, back ends and processors round otherwise: measured, a pixel differs by one level of 255 at most."""
+
+
+class Rerun:
+    """Models opened as the log tells, one after the other."""
+
+    def __init__(self, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self.key, self.enhancer, self.unlike = "", None, ""
+
+    def judge(self, line: Line, files: Mapping[str, Path]) -> float | None:
+        """Make the outputs of a record again from its input, and add to the line what differs; the largest
+        difference, in levels of 255, or None where there is nothing to compare with."""
+        record, given = line.record, line.record["input"]
+        if given["path"] not in files:
+            return None
+        data = picture.read(files[given["path"]])
+        source = picture.load(data, max_pixels=record["method"]["settings"]["max_pixels"])
+        if records.pixels_sha256(source) != given["pixels_sha256"]:
+            line.problems.append("the input's bytes are those of the log, but other pixels come out of them here.")
+            return None
+        self.open(record["method"], record["system"])
+        found = [self.compared(line, record["output"], self.enhancer.enhance([source])[0], files)]
+        if records.tiles(self.enhancer) != record["tiles"]:
+            line.notes.append("it was cut into other tiles this time.")
+        if other := record["baseline"]:
+            result = self.baseline(other["model"]).enhance([source])[0]
+            found.append(self.compared(line, other, result, files))
+        return max((value for value in found if value is not None), default=None)
+
+    def compared(self, line: Line, facts: Record, result: Picture, files: Mapping[str, Path]) -> float | None:
+        """One output."""
+        again = picture.load(picture.encode(result, facts["format"]), max_pixels=result.width * result.height)
+        if records.pixels_sha256(again) == facts["pixels_sha256"]:
+            return 0.0
+        if facts["path"] not in files:
+            line.problems.append(f"{facts['path']}: other pixels come out now.")
+            return None
+        there = picture.load(files[facts["path"]], max_pixels=result.width * result.height)
+        value = largest(again, there)
+        text = f"{facts['path']}: made again it differs by up to {value:.2f} levels of 255"
+        if self.unlike and value <= self.tolerance:
+            line.notes.append(f"{text}; the log was made with {self.unlike}.")
+        else:
+            line.problems.append(f"{text}{f', and the log was made with {self.unlike}' if self.unlike else ''}.")
+        return value
+
+    def open(self, method: Record, system: Record) -> None:
+        """The model as the log tells, unless it is the one that is open."""
+        key = json.dumps([method, system], sort_keys=True)
+        if key == self.key:
+            return
+        chosen, device = method["settings"], method["device"]
+        options = RunnerOptions(
+            backend="auto" if method["backend"] == "classical" else method["backend"],
+            precision=method["precision"],
+            scale=chosen["scale"],
+            weights=own_weights(method),
+            threads=method["threads"],
+            offline=True,
+            deterministic=True,
+        )
+        spec = manifest.find(method["model"])
+        try:
+            runner = open_runner(spec, with_device(options, device))
+        except DeviceUnavailable:
+            runner = open_runner(spec, with_device(options, "cpu"))
+        names = ("strength", "exposure", "depth", "tile")
+        settings = Settings(**{name: chosen[name] for name in names}, deterministic=True)
+        self.key, self.enhancer = key, Enhancer(runner, settings, chosen["scale"])
+        self.unlike = unlike(method, system, self.enhancer)
+
+    def baseline(self, model: str) -> Enhancer:
+        """A classical method, as a witness opens it."""
+        depth = self.enhancer.settings.depth
+        runner = open_runner(manifest.find(model), RunnerOptions())
+        return Enhancer(runner, Settings(depth=depth, deterministic=True))
+
+
+def with_device(options: RunnerOptions, device: str) -> RunnerOptions:
+    """The options on that device."""
+    return dataclasses.replace(options, device=device)
+
+
+def own_weights(method: Record) -> Path | None:
+    """A user's own weights: those of rows are told by their names, which are no absolute paths."""
+    paths = [Path(file["path"]) for file in method["weights"] if file["role"] == "torch"]
+    return next((path for path in paths if path.is_absolute()), None)
+
+
+def unlike(method: Record, system: Record, enhancer: Enhancer) -> str:
+    """In what this machine and installation are not those of a record, in words; empty: in nothing that counts."""
+    here, facts = machine.system(), ("lowlight", "python", "machine", "cpu")
+    parts = [f"{name} {system[name]}" for name in facts if system[name] != here[name]]
+    before, now = system["packages"], here["packages"]
+    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    parts += [f"{name} {before.get(name, 'none')}" for name in names]
+    weights = [records.weight_facts(file) for file in enhancer.runner.weights]
+    parts += ["other weights"] if weights != method["weights"] else []
+    ran = {name: getattr(enhancer.runner, name) for name in ("backend", "provider", "device", "precision")}
+    return ", ".join([*parts, *(f"{name} {method[name]}" for name, value in ran.items() if value != method[name])])
+
+
+def largest(one: Picture, other: Picture) -> float:
+    """Largest difference of a sample, in levels of 255; pictures of other sizes differ by all 255."""
+    if one.pixels.shape != other.pixels.shape:
+        return 255.0
+    first, second = (picture.to_float(p.pixels) for p in (one, other))
+    return float(np.abs(first - second).max() * 255)

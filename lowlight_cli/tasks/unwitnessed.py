@@ -1,0 +1,60 @@
+"""Who watches a run: nobody, unless `--evidence` names a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lowlight_cli import picture
+from lowlight_cli.enhancer import Enhancer
+from lowlight_cli.jobs import Job
+from lowlight_cli.picture import Picture
+from lowlight_cli.tasks.results import Item
+
+if TYPE_CHECKING:
+    from lowlight_cli.tasks.enhance import EnhanceOptions
+
+
+class Unwitnessed:
+    """Nothing is recorded. Has every method of a witness."""
+
+    stopped = False
+    """Whether the run must end, as nothing can be recorded any more."""
+
+    def __init__(self, options: EnhanceOptions) -> None:
+        self.options = options
+
+    def plan(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs; what is there already counts as done only where the log says so."""
+        return list(jobs)
+
+    def begin(self, enhancer: Enhancer, jobs: Sequence[Job] | None) -> None:
+        """Work begins: on these jobs, or on those that come."""
+
+    def read(self, item: Item, data: bytes) -> None:
+        """The source's bytes were read."""
+
+    def decoded(self, item: Item) -> None:
+        """They are `item.picture` now."""
+
+    def enhanced(self, item: Item, source: Picture, enhancer: Enhancer) -> None:
+        """The network made `item.picture` of `source`."""
+
+    def put(self, item: Item, data: bytes) -> None:
+        """Write the encoded output."""
+        picture.write(data, item.job.target, overwrite=self.options.layout.existing == "overwrite")
+
+    def finish(self, item: Item) -> None:
+        """Nothing more happens to a picture."""
+
+    def end(self) -> None:
+        """No picture comes any more."""
+
+
+def witness(options: EnhanceOptions) -> Unwitnessed:
+    """Who watches a run with these options."""
+    if options.evidence is None:
+        return Unwitnessed(options)
+    from lowlight_cli.tasks.witness import Witness  # 20 ms, and most runs keep no log
+
+    return Witness(options)

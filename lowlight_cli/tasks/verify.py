@@ -1,0 +1,195 @@
+"""Check an evidence log: its chain, its runs, every file that it tells of, and by making every picture again.
+
+What is found of one record never stops the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from lowlight_cli import evidence, weights
+from lowlight_cli.errors import OptionError
+from lowlight_cli.evidence import Line, Record
+from lowlight_cli.tasks import records
+from lowlight_cli.tasks.rerun import LEVELS, Rerun
+from lowlight_cli.tasks.results import told
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """What `lowlight verify` can be told."""
+
+    log: Path
+    head: str | None = None
+    """Digest of the last record, as it was noted elsewhere."""
+    rerun: bool = False
+    tolerance: float = LEVELS
+    """Largest difference of a pixel, in levels of 255, where versions or machine are not those of the log."""
+    moved: tuple[tuple[str, str], ...] = ()
+    """(old, new) beginnings of paths."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What was found of one record; of the log as a whole `kind` is `log`, and `record` its last one."""
+
+    record: int
+    kind: str
+    status: Literal["ok", "note", "failed"]
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    source: str | None = None
+    target: str | None = None
+    difference: float | None = None
+    """Of the output, made again, to the one that is there: of a pixel at most, in levels of 255; None: not made."""
+    head: str | None = None
+    """Of the log as a whole: the digest of its last record."""
+
+
+def verify(options: VerifyOptions) -> Iterator[Checked]:
+    """Every record as it is checked, then the log as a whole."""
+    check_moved(options.moved)
+    lines = list(evidence.read(options.log))
+    sound = [line for line in lines if line.record is not None and not flawed(line)]
+    judge_runs(sound)
+    latest = {file["path"]: (line.number, file["sha256"]) for line in sound for file in written(line.record)}
+    rerun = Rerun(options.tolerance) if options.rerun else None
+    readable = {id(line) for line in sound}
+    for line in lines:
+        yield checked(line, options, latest, rerun) if id(line) in readable else unchecked(line)
+    yield log_checked(lines, options)
+
+
+def flawed(line: Line) -> bool:
+    """Whether a record is none of lowlight's; then that is a problem of its line."""
+    flaw = records.flaw(line.record)
+    line.problems += [flaw] if flaw else []
+    return bool(flaw)
+
+
+def written(record: Record) -> list[Record]:
+    """The files that a record says were written."""
+    return records.outputs(record) if record["kind"] == "picture" else []
+
+
+def judge_runs(lines: Sequence[Line]) -> None:
+    """Every run begins and ends, and holds as many pictures as its end says."""
+    starts = {line.record["run"]: line for line in lines if line.record["kind"] == "start"}
+    ends = {line.record["run"]: line for line in lines if line.record["kind"] == "end"}
+    tried = Counter(line.record["run"] for line in lines if line.record["kind"] == "picture")
+    for line in lines:
+        if line.record["run"] not in starts:
+            line.problems.append("its run does not begin in this log: records before it are missing.")
+    for run, end in ends.items():
+        said = sum(count for count in end.record["counts"].values() if isinstance(count, int))
+        if said != tried[run]:
+            end.problems.append(f"it says that {said} pictures were tried, and the log tells of {tried[run]}.")
+    last = max((line.number for line in starts.values()), default=0)
+    for run, start in starts.items():
+        if run not in ends and start.number < last:
+            start.notes.append("this run has no end: it was cut short, and a later one went on.")
+        elif run not in ends:
+            text = "this run has no end: it is at work, was killed (go on with --skip-existing), or the log was cut."
+            start.problems.append(text)
+
+
+def checked(line: Line, options: VerifyOptions, latest: Mapping[str, tuple[int, str]], rerun: Rerun | None) -> Checked:
+    """One record."""
+    record, difference = line.record, None
+    facts: dict[str, Any] = {}
+    if record["kind"] == "picture":
+        try:
+            facts = {"source": record["input"]["path"], "target": (record["output"] or {}).get("path")}
+            files = judge_files(line, options, latest)
+            if rerun is not None and files and record["output"]:
+                difference = rerun.judge(line, files)
+        except Exception as error:  # noqa: BLE001 - the boundary of one record, which may hold anything
+            line.problems.append(f"it cannot be checked: {told(error)}")
+    return Checked(record=line.number, kind=record["kind"], difference=difference, **facts, **found(line))
+
+
+def unchecked(line: Line) -> Checked:
+    """A line that tells of nothing that could be compared."""
+    return Checked(record=line.number, kind="torn" if line.record is None else line.record["kind"], **found(line))
+
+
+def found(line: Line) -> dict[str, Any]:
+    """The verdict on a line."""
+    status = "failed" if line.problems else "note" if line.notes else "ok"
+    return {"status": status, "problems": tuple(line.problems), "notes": tuple(line.notes)}
+
+
+def judge_files(line: Line, options: VerifyOptions, latest: Mapping[str, tuple[int, str]]) -> dict[str, Path]:
+    """Compare every file with its record; those that are as they were, by their path in the record."""
+    record, sound = line.record, {}
+    source = record["input"]
+    if record["status"] == "done" and source["sha256"] != source["sha256_after"]:
+        line.problems.append("it says that the input changed during the work, and calls the picture done.")
+    files = [("input", source)] if source["sha256"] else []
+    for what, file in [*files, *(("output", file) for file in written(record))]:
+        path = place(file["path"], options.moved)
+        number, digest = latest.get(file["path"], (line.number, "")) if what == "output" else (line.number, "")
+        if number != line.number:
+            same = "the same bytes" if digest == file["sha256"] else "OTHER bytes"
+            line.notes.append(f"{path} was made again, with {same}, by record {number}.")
+        elif problem := difference(path, file):
+            line.problems.append(f"the {what} {path} {problem}")
+        else:
+            sound[file["path"]] = path
+    return sound
+
+
+def place(path: str, moved: Sequence[tuple[str, str]]) -> Path:
+    """Where a file of the log lies now."""
+    for old, new in moved:
+        if Path(path).is_relative_to(old):
+            return Path(new) / Path(path).relative_to(old)
+    return Path(path)
+
+
+def difference(path: Path, file: Record) -> str:
+    """What is wrong with a file; empty: nothing."""
+    try:
+        size, digest = path.stat().st_size, weights.sha256_of(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}."
+    if digest == file["sha256"]:
+        return ""
+    return f"was changed: {size} bytes, sha256 {digest}; the log has {file['bytes']} bytes, sha256 {file['sha256']}."
+
+
+def log_checked(lines: Sequence[Line], options: VerifyOptions) -> Checked:
+    """The log's end: nothing shows in the chain that was cut off whole, but heads that stand elsewhere tell."""
+    whole = [line for line in lines if line.record is not None]
+    last = Line(whole[-1].number, whole[-1].digest, 0, {})
+    digests = {line.digest: line.number for line in whole}
+    if options.head is not None:
+        judge_head(last, options.head.strip().lower(), "the head that was given", digests)
+    try:
+        text = evidence.head_path(options.log).read_text(encoding="ascii")
+        judge_head(last, text.split()[0], f"the head in {evidence.head_path(options.log)}", digests)
+    except FileNotFoundError:
+        if options.head is None:
+            last.notes.append("no head stands beside it, and none was given: whether its end is there cannot be told.")
+    except (OSError, ValueError, IndexError):
+        last.problems.append(f"{evidence.head_path(options.log)} cannot be read.")
+    return Checked(record=last.number, kind="log", head=last.digest, **found(last))
+
+
+def judge_head(last: Line, head: str, what: str, digests: Mapping[str, int]) -> None:
+    """Compare a head that was noted at some time with the log."""
+    if head not in digests:
+        last.problems.append(f"{what} is that of no record: the end of the log was cut off or changed.")
+    elif digests[head] != last.number:
+        last.notes.append(f"{what} is that of record {digests[head]}: {last.number - digests[head]} came after it.")
+
+
+def check_moved(moved: Sequence[tuple[str, str]]) -> None:
+    """Old beginnings are absolute, as paths in the log are."""
+    for old, _ in moved:
+        if not Path(old).is_absolute():
+            raise OptionError(f"--moved {old} is not absolute, as paths in a log are.", "Give the whole path.")

@@ -1,0 +1,225 @@
+"""Watches a run and writes the evidence log.
+
+A picture's record is written when its outputs are in place, on the disk, read back, and its input was hashed again. So
+a record never tells of what did not happen; what a run that was killed had written without a record is made again by
+the next, compared byte by byte, and recorded then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lowlight_cli import atomic, evidence, machine, manifest, picture, weights
+from lowlight_cli import jobs as planning
+from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.errors import LogError, OptionError, PictureError
+from lowlight_cli.evidence import Record
+from lowlight_cli.jobs import Job
+from lowlight_cli.picture import Picture
+from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.tasks import records
+from lowlight_cli.tasks.preset import EvidenceOptions
+from lowlight_cli.tasks.results import Item, told
+from lowlight_cli.tasks.unwitnessed import Unwitnessed
+
+if TYPE_CHECKING:
+    from lowlight_cli.tasks.enhance import EnhanceOptions
+
+
+class Witness(Unwitnessed):
+    """Appends a record to the log at the begin and the end of a run and for every picture that was tried."""
+
+    def __init__(self, options: EnhanceOptions) -> None:
+        super().__init__(options)
+        self.asked: EvidenceOptions = options.evidence
+        self.log = evidence.Log(self.asked.log)
+        if not self.asked.log.parent.is_dir():
+            raise OptionError(f"There is no folder {self.asked.log.parent} for the log.", "Make it first.")
+        self.done = {r["output"]["path"]: r for r in self.log.records() if r["kind"] == "picture" and finished(r)}
+        self.sound: set[Path] = set()
+        """Targets that were compared with the log."""
+        self.run, self.counts, self.planned = "", Counter(), None
+        self.method: Record = {}
+        self.other: Enhancer | None = None
+        self.lock = threading.Lock()
+
+    def plan(self, jobs: Sequence[Job]) -> list[Job]:
+        """See `Unwitnessed`; targets of baselines follow the rules of targets."""
+        if self.asked.baseline:
+            beside = [Job(job.source, self.beside(job), job.relative, job.problem) for job in jobs]
+            planning.refuse_collisions([*jobs, *beside])
+            planning.refuse_writing_over_inputs(beside)
+            planning.existing(beside, self.options.layout.existing)
+        return [self.resumed(job) if job.skip else job for job in jobs]
+
+    def beside(self, job: Job) -> Path:
+        """Where the baseline's result goes."""
+        return job.target.with_name(f"{job.target.stem}-{self.asked.baseline}{job.target.suffix}")
+
+    def resumed(self, job: Job) -> Job:
+        """A job whose target is there: done, if the log tells of these very files; else to be made and compared."""
+        record = self.done.get(records.absolute(job.target))
+        if record is None or job.target in self.sound:
+            return dataclasses.replace(job, skip=record is not None)
+        problem = self.difference(job, record)
+        if not problem and all(Path(file["path"]).exists() for file in records.outputs(record)):
+            self.sound.add(job.target)
+            return job
+        return dataclasses.replace(job, skip=False, problem=problem, remedy="Keep all of it, and use another --out.")
+
+    def difference(self, job: Job, record: Record) -> str:
+        """In what the files and the wish differ from a record; empty: in nothing."""
+        number, asked = record["record"], {"model": self.options.model, "settings": records.settings(self.options)}
+        if record["input"]["path"] != records.absolute(job.source):
+            return f"{job.target} was made from {record['input']['path']}, by record {number} of the log."
+        if any(record["method"][name] != value for name, value in asked.items()):
+            return f"{job.target} was made with another model or other settings, by record {number} of the log."
+        for file in (record["input"], *records.outputs(record)):
+            if (path := Path(file["path"])).exists() and weights.sha256_of(path) != file["sha256"]:
+                return f"{path} was changed after record {number} of the log."
+        return ""
+
+    def begin(self, enhancer: Enhancer, jobs: Sequence[Job] | None) -> None:
+        """See `Unwitnessed`; called again it does nothing."""
+        if self.run:
+            return
+        self.run, self.method = uuid.uuid4().hex, records.method(enhancer, self.options)
+        if self.asked.baseline:
+            settings = Settings(depth=self.options.settings.depth, deterministic=True)
+            self.other = Enhancer(open_runner(manifest.find(self.asked.baseline), RunnerOptions()), settings)
+        counts = {"pictures": None, "already_done": 0}
+        if jobs is not None:
+            skipped = sum(job.skip for job in jobs)
+            counts = {"pictures": len(jobs) - skipped, "already_done": skipped}
+        self.planned = counts["pictures"]
+        try:
+            self.append("start", argv=list(self.asked.argv), **counts, method=self.method, system=machine.system())
+            self.log.seal()
+        except LogError as error:  # nothing was done yet
+            raise OptionError(error.message, error.hint) from error
+
+    def append(self, kind: str, **fields: Any) -> Record:
+        """A record of this run."""
+        stated = {name: getattr(self.asked, name) for name in ("case", "examiner", "note")}
+        return self.log.append({"kind": kind, "run": self.run, **(stated if kind != "end" else {}), **fields})
+
+    def read(self, item: Item, data: bytes) -> None:
+        """See `Unwitnessed`."""
+        item.facts["input"] = records.input_facts(item.job.source, item.job.relative, data)
+
+    def decoded(self, item: Item) -> None:
+        """See `Unwitnessed`."""
+        item.facts["input"] |= records.picture_facts(item.picture)
+
+    def enhanced(self, item: Item, source: Picture, enhancer: Enhancer) -> None:
+        """See `Unwitnessed`."""
+        item.facts["tiles"] = records.tiles(enhancer)
+        if self.other is not None:
+            item.baseline = self.other.enhance([source])[0]
+
+    def put(self, item: Item, data: bytes) -> None:
+        """See `Unwitnessed`."""
+        item.facts["output"] = self.placed(item, item.job.target, item.picture, data)
+        if item.baseline is not None and self.other is not None:
+            spec, target = self.other.runner.spec, self.beside(item.job)
+            encoded = picture.encode(item.baseline, picture.SUFFIXES[target.suffix.lower()])
+            written = self.placed(item, target, item.baseline, encoded)
+            item.facts["baseline"] = {"model": spec.name, "params": dict(spec.params), **written}
+
+    def placed(self, item: Item, target: Path, made: Picture, data: bytes) -> Record:
+        """Write one file, unless an earlier run left the very same, and read it back."""
+        there = self.options.layout.existing == "skip" and target.is_file()
+        if there and target.read_bytes() == data:
+            item.notices += (f"{target.name} was there already and has the same bytes.",)
+        elif there:
+            raise PictureError(f"{target} is there already, and is another picture.", "Move it elsewhere.")
+        else:
+            picture.write(data, target, overwrite=False)
+            item.made += (target,)
+            atomic.sync_folder(target.parent)
+        return read_back(target, made)
+
+    def finish(self, item: Item) -> None:
+        """See `Unwitnessed`. What cannot be recorded is taken away again, and the run ends."""
+        item.baseline = None
+        if "input" in item.facts:
+            self.hash_again(item)
+        try:
+            maps = [records.file_facts(path, path.read_bytes()) for path in item.written]
+            self.append("picture", **self.told(item), maps=maps)
+        except Exception as error:  # noqa: BLE001 - the boundary of one file
+            item.error, self.stopped = told(error), True
+            self.undo(item)
+        with self.lock:
+            self.counts["failed" if item.error else "done"] += 1
+
+    def hash_again(self, item: Item) -> None:
+        """The source must be what it was; else what was made of it goes."""
+        try:
+            item.facts["input"]["sha256_after"] = after = weights.sha256_of(item.job.source)
+            changed = after != item.facts["input"]["sha256"]
+        except OSError:
+            changed = True
+        if changed:
+            error = PictureError(f"{item.job.source} changed or vanished during the work.", "Try again when it rests.")
+            item.error = item.error or error
+            self.undo(item)
+
+    def undo(self, item: Item) -> None:
+        """Take away what this run made of a picture."""
+        for path in (*item.made, *item.written):
+            path.unlink(missing_ok=True)
+        item.made = item.written = ()
+        item.facts.pop("output", None)
+        item.facts.pop("baseline", None)
+
+    def told(self, item: Item) -> Record:
+        """What a picture's record says, but for its maps."""
+        source = item.facts.get("input") or dict.fromkeys(records.INPUT) | {
+            "path": records.absolute(item.job.source),
+            "relative": item.job.relative.as_posix(),
+        }
+        return {
+            "status": "failed" if item.error else "done",
+            "error": item.error.message if item.error else None,
+            "hint": (item.error.hint or None) if item.error else None,
+            "notices": list(item.notices),
+            "seconds": round(item.seconds, 4),
+            "input": source,
+            **{name: item.facts.get(name) for name in ("output", "baseline", "tiles")},
+            "method": self.method,
+            "system": machine.system(),
+        }
+
+    def end(self) -> None:
+        """See `Unwitnessed`."""
+        if not self.run:
+            return
+        whole = self.planned is None or self.counts.total() == self.planned
+        with contextlib.suppress(LogError):  # the pictures' own errors have told it
+            self.append("end", status="finished" if whole else "interrupted", counts=dict(self.counts))
+            self.log.seal()
+
+
+def read_back(target: Path, made: Picture) -> Record:
+    """The facts of a file that was written, once it is known to hold the picture to the last bit."""
+    data = picture.read(target)
+    found = picture.load(data, max_pixels=made.width * made.height)
+    alpha = found.alpha is not None
+    if not np.array_equal(*(picture.samples(p, found.bits, alpha=alpha) for p in (found, made))):
+        raise PictureError(f"{target} does not give back the pixels that were written.", "Check the disk.")
+    return records.file_facts(target, data) | records.picture_facts(found)
+
+
+def finished(record: Record) -> bool:
+    """Whether a record tells of an output that is there for good."""
+    return not records.flaw(record) and record["status"] == "done" and record["output"] is not None

@@ -1,0 +1,278 @@
+"""`lowlight verify`: every tampering that is tried is found, and nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowlight_cli import evidence, machine
+from lowlight_cli.errors import DONE, NO_INPUT, SOME_FAILED, USAGE
+from lowlight_cli.runners.classical import ClassicalRunner
+
+Photo = Callable[..., Path]
+Run = Callable[..., SimpleNamespace]
+LOG = Path("log.jsonl")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def logged(run: Run, photo: Photo) -> Path:
+    """A log of three pictures with baselines: record 1 is the start, 5 the end."""
+    for name in "abc":
+        photo(Path(f"in/{name}.png"), 10, ord(name) - 80)
+    words = ("--model", "gamma", "--baseline", "clahe", "--evidence", LOG)
+    assert run("enhance", "in", "--out", "out", *words).code == DONE
+    return LOG
+
+
+def failed(run: Run, *words: object) -> dict[int, str]:
+    """What `lowlight verify` says is wrong, by record; its exit code says the same."""
+    done = run("verify", LOG, "--json", *words)
+    found = {line["record"]: " ".join(line["problems"]) for line in done.lines[:-1] if line["status"] == "failed"}
+    assert done.code == (SOME_FAILED if found else DONE)
+    assert done.lines[-1]["summary"]["exit_code"] == done.code
+    assert done.lines[-1]["summary"]["failed"] == sum(line["status"] == "failed" for line in done.lines[:-1])
+    return found
+
+
+def lines() -> list[bytes]:
+    return LOG.read_bytes().splitlines(keepends=True)
+
+
+def rewrite(new: Sequence[bytes]) -> None:
+    LOG.write_bytes(b"".join(new))
+
+
+def rechained(documents: Sequence[dict[str, Any]]) -> None:
+    """Write records as one would who knows how the chain is made."""
+    digest, out = evidence.FIRST, []
+    for number, document in enumerate(documents, 1):
+        line = json.dumps({**document, "record": number, "previous": digest}, separators=(",", ":")).encode()
+        digest = hashlib.sha256(line).hexdigest()
+        out.append(line + b"\n")
+    rewrite(out)
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_log_that_nobody_touched_is_whole(run: Run) -> None:
+    assert failed(run) == {}
+    assert failed(run, "--rerun") == {}
+    done = run("verify", LOG)
+    assert done.code == DONE
+    assert b"5 records, all as the log says; head " in done.out
+
+
+@pytest.mark.usefixtures("logged")
+def test_made_again_every_picture_has_the_same_pixels(run: Run) -> None:
+    done = run("verify", LOG, "--rerun", "--json")
+    assert [line["difference"] for line in done.lines if line.get("kind") == "picture"] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["out/a.png", "out/a-clahe.png", "in/a.png"])
+@pytest.mark.usefixtures("logged")
+def test_a_changed_file_is_found(run: Run, name: str) -> None:
+    data = bytearray(Path(name).read_bytes())
+    data[-20] ^= 1
+    Path(name).write_bytes(data)
+    [text] = failed(run).values()
+    assert "was changed" in text
+    assert name in text
+
+
+@pytest.mark.parametrize("name", ["out/b.png", "in/b.png"])
+@pytest.mark.usefixtures("logged")
+def test_a_file_that_is_gone_is_found(run: Run, name: str) -> None:
+    Path(name).unlink()
+    [text] = failed(run).values()
+    assert f"{name} cannot be read" in text
+
+
+@pytest.mark.usefixtures("logged")
+def test_an_output_with_the_same_pixels_in_other_bytes_is_found(run: Run) -> None:
+    Image.open("out/a.png").save("other.png", dpi=(72, 72))
+    Path("other.png").replace("out/a.png")
+    assert len(failed(run)) == 1
+
+
+@pytest.mark.parametrize("at", range(5))
+@pytest.mark.usefixtures("logged")
+def test_any_changed_record_is_found(run: Run, at: int) -> None:
+    new = lines()
+    new[at] = new[at].replace(b'"time":"20', b'"time":"19')
+    rewrite(new)
+    assert failed(run)
+
+
+@pytest.mark.parametrize("at", range(5))
+@pytest.mark.usefixtures("logged")
+def test_any_removed_record_is_found(run: Run, at: int) -> None:
+    new = lines()
+    del new[at]
+    rewrite(new)
+    assert failed(run)
+
+
+@pytest.mark.parametrize("swap", [(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)])
+@pytest.mark.usefixtures("logged")
+def test_records_in_another_order_are_found(run: Run, swap: tuple[int, int]) -> None:
+    new, (first, second) = lines(), swap
+    new[first], new[second] = new[second], new[first]
+    rewrite(new)
+    assert failed(run)
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_log_cut_anywhere_is_found(run: Run) -> None:
+    data, first = LOG.read_bytes(), len(lines()[0])
+    for left in [*range(first, len(data) - 2, len(data) // 23), len(data) - 2]:
+        LOG.write_bytes(data[:left])
+        assert failed(run), left
+    LOG.write_bytes(data[: first // 2])
+    assert run("verify", LOG).code == USAGE
+
+
+@pytest.mark.usefixtures("logged")
+def test_whole_runs_cut_off_the_end_are_found_by_the_head(run: Run, photo: Photo) -> None:
+    first = lines()
+    photo(Path("more/d.png"))
+    assert run("enhance", "more", "--out", "out", "--model", "gamma", "--evidence", LOG).code == DONE
+    head = run("verify", LOG, "--json").lines[-1]["summary"]["head"]
+    assert failed(run, "--head", head.upper()) == {}
+    rewrite(first)
+    assert "cut off or changed" in failed(run)[5]
+    evidence.head_path(LOG).unlink()
+    assert failed(run) == {}
+    assert b"cannot be told" in run("verify", LOG).out
+    assert "cut off or changed" in failed(run, "--head", head)[5]
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_chain_made_anew_is_found_by_the_head(run: Run) -> None:
+    documents = [json.loads(line) for line in lines()]
+    documents[1]["examiner"] = "somebody else"
+    rechained(documents)
+    assert "cut off or changed" in failed(run)[5]
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_picture_left_out_of_a_chain_made_anew_is_found_by_the_count(run: Run) -> None:
+    documents = [json.loads(line) for line in lines()]
+    rechained([*documents[:2], *documents[3:]])
+    evidence.head_path(LOG).unlink()
+    assert "3 pictures were tried, and the log tells of 2" in failed(run)[4]
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_forged_output_with_a_chain_made_anew_is_found_by_doing_it_again(run: Run) -> None:
+    documents = [json.loads(line) for line in lines()]
+    Image.fromarray(np.full((10, 17, 3), 99, np.uint8)).save("out/a.png")
+    pictures = [document for document in documents if document["kind"] == "picture"]
+    forged = next(document for document in pictures if document["output"]["path"].endswith("/a.png"))
+    data = Path("out/a.png").read_bytes()
+    forged["output"] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    forged["output"]["pixels_sha256"] = hashlib.sha256(b"\x63" * 510).hexdigest()
+    rechained(documents)
+    evidence.head_path(LOG).unlink()
+    assert failed(run) == {}
+    [text] = failed(run, "--rerun").values()
+    assert "made again it differs by up to" in text
+
+
+def test_a_run_without_end_is_found_until_a_later_run_goes_on(run: Run, photo: Photo) -> None:
+    for name in "ab":
+        photo(Path(f"in/{name}.png"))
+    words = ("enhance", "in", "--out", "out", "--model", "gamma", "--evidence", LOG)
+    assert run(*words).code == DONE
+    rewrite(lines()[:2])
+    evidence.head_path(LOG).write_text(f"{hashlib.sha256(lines()[0].rstrip()).hexdigest()}  1\n")
+    assert "has no end" in failed(run)[1]
+    assert run(*words, "--skip-existing").code == DONE
+    assert failed(run) == {}
+    assert b"a later one went on" in run("verify", LOG).out
+
+
+def test_a_picture_made_again_stands_by_its_last_record(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    words = ("enhance", "in", "--out", "out", "--model", "gamma", "--evidence", LOG)
+    assert run(*words).code == DONE
+    Path("out/a.png").unlink()
+    assert run(*words, "--skip-existing").code == DONE
+    assert failed(run, "--rerun") == {}
+    assert b"made again, with the same bytes, by record 5" in run("verify", LOG).out
+
+
+def test_failed_pictures_do_not_fail_the_log(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    Path("in/b.png").write_bytes(b"no picture")
+    assert run("enhance", "in", "--out", "out", "--model", "gamma", "--evidence", LOG).code == SOME_FAILED
+    assert failed(run, "--rerun") == {}
+    Path("in/b.png").write_bytes(b"another one")
+    assert len(failed(run)) == 1
+
+
+@pytest.mark.usefixtures("logged")
+def test_moved_files_are_found_where_they_are_now(run: Run) -> None:
+    shutil.move("in", "archive")
+    assert len(failed(run)) == 3
+    assert failed(run, "--rerun", "--moved", Path("in").absolute(), "archive") == {}
+    done = run("verify", LOG, "--moved", "in", "archive")
+    assert done.code == USAGE
+    assert "not absolute" in done.err
+
+
+@pytest.mark.usefixtures("logged")
+def test_another_result_on_the_same_machine_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    brighter(monkeypatch)
+    found = failed(run, "--rerun")
+    assert len(found) == 3
+    assert "made again it differs by up to 1.00 levels" in found[2]
+
+
+@pytest.mark.usefixtures("logged")
+def test_other_versions_may_differ_a_little_and_it_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    brighter(monkeypatch)
+    here = {**machine.system(), "packages": {**machine.system()["packages"], "numpy": "9.9"}}
+    monkeypatch.setattr(machine, "system", lambda: here)
+    assert failed(run, "--rerun") == {}
+    assert b"the log was made with numpy " in run("verify", LOG, "--rerun").out
+    assert len(failed(run, "--rerun", "--tolerance", "0.5")) == 3
+
+
+def brighter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Methods give one level more than they should."""
+    whole = ClassicalRunner.__call__
+    monkeypatch.setattr(ClassicalRunner, "__call__", lambda *words: np.minimum(whole(*words) + np.float32(1 / 255), 1))
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_record_with_nonsense_in_it_stops_no_other(run: Run) -> None:
+    documents = [json.loads(line) for line in lines()]
+    documents[1]["input"] = 5
+    documents[2]["output"] = "x"
+    documents[3]["method"]["settings"] = []
+    documents[4]["counts"] = "many"
+    rechained(documents)
+    found = failed(run, "--rerun")
+    assert {2, 3, 4, 5} <= {*found}
+    assert "its input is not what lowlight writes" in found[2]
+    assert "cannot be checked" in found[4]
+
+
+def test_what_is_no_log_is_told(run: Run, photo: Photo) -> None:
+    assert run("verify", "gone.jsonl").code == NO_INPUT
+    done = run("verify", photo(Path("a.png")))
+    assert done.code == USAGE
+    assert "no evidence log" in done.err

@@ -1,0 +1,360 @@
+"""`lowlight enhance --evidence`: what is logged, what is refused, and how a run that was cut goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowlight_cli import evidence, manifest, network, picture
+from lowlight_cli.errors import ALL_FAILED, DONE, SOME_FAILED, USAGE
+from lowlight_cli.evidence import read
+from lowlight_cli.tasks import unwitnessed
+from lowlight_cli.tasks.witness import Witness
+
+Photo = Callable[..., Path]
+Run = Callable[..., SimpleNamespace]
+LOG = Path("log.jsonl")
+GAMMA = ("enhance", "in", "--out", "out", "--model", "gamma", "--evidence", LOG)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def records(kind: str = "picture") -> list[dict]:
+    """Of one kind; the chain is whole."""
+    lines = list(read(LOG))
+    assert not [line.problems for line in lines if line.problems]
+    return [dict(line.record) for line in lines if line.record and line.record["kind"] == kind]
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_record_tells_all_of_a_picture(run: Run, photo: Photo) -> None:
+    source = photo(Path("in/sub/a.png"), 20, 30)
+    done = run(*GAMMA, "--case", "17/4", "--examiner", "Ö. Roe", "--note", "door camera", "--json")
+    assert done.code == DONE
+    [start], [record], [end] = (records(kind) for kind in ("start", "picture", "end"))
+    target = Path("out/sub/a.png")
+    expected = {"path": str(source.absolute()), "relative": "sub/a.png", "bytes": source.stat().st_size}
+    expected |= {"width": 30, "height": 20, "bits": 8, "format": "png", "sha256": sha256(source)}
+    assert record["input"].items() >= (expected | {"sha256_after": sha256(source)}).items()
+    assert record["output"].items() >= {"path": str(target.absolute()), "sha256": sha256(target), "width": 30}.items()
+    assert record["input"]["pixels_sha256"] == hashlib.sha256(np.asarray(Image.open(source)).tobytes()).hexdigest()
+    assert record["output"]["pixels_sha256"] == hashlib.sha256(np.asarray(Image.open(target)).tobytes()).hexdigest()
+    assert (record["case"], record["examiner"], record["note"]) == ("17/4", "Ö. Roe", "door camera")
+    assert record["status"] == "done"
+    method = record["method"]
+    assert (method["model"], method["backend"], method["device"], method["precision"]) == (
+        *("gamma", "classical", "cpu", "fp32"),
+    )
+    assert method["manifest_sha256"] == sha256(manifest.manifest_path())
+    assert record["system"]["packages"]["numpy"] == np.__version__
+    assert start["pictures"] == 1
+    assert start["argv"][0] == "lowlight"
+    assert (end["status"], end["counts"]) == ("finished", {"done": 1})
+    assert {start["run"], record["run"]} == {end["run"]}
+    summary = done.lines[-1]["summary"]["evidence"]
+    assert summary == {"log": "log.jsonl", "records": 3, "head": evidence.head_path(LOG).read_text().split()[0]}
+    assert summary["head"] in done.err
+
+
+def test_weights_back_end_and_tiles_of_a_network_are_recorded(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"), 70, 90)
+    words = ("--model", "aux-retinex", "--tile", "48", "--exposure", "auto")
+    assert run("enhance", "in", "--out", "out", "--evidence", LOG, *words).code == DONE
+    [record] = records()
+    rows = {file.role: file.sha256 for file in manifest.find("aux-retinex").files}
+    assert {file["role"]: file["sha256"] for file in record["method"]["weights"]}.items() <= rows.items()
+    assert {"onnx-x1", "onnx-context"} == {file["role"] for file in record["method"]["weights"]}
+    assert record["method"]["provider"] == "CPUExecutionProvider"
+    assert record["method"]["threads"] >= 1
+    assert (record["tiles"]["side"], record["tiles"]["rows"], record["tiles"]["columns"]) == (48, 2, 2)
+
+
+def test_jpeg_comes_out_as_png_and_16_bits_stay(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.jpg"))
+    Image.fromarray(np.full((5, 6), 2000, np.uint16)).save(Path("in/b.tif"))
+    assert run(*GAMMA).code == DONE
+    first, second = sorted(records(), key=lambda record: record["input"]["path"])
+    assert Path("out/a.png").exists()
+    assert (first["input"]["format"], first["output"]["format"]) == ("jpg", "png")
+    assert (second["output"]["format"], second["output"]["bits"]) == ("tiff", 16)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--overwrite",), "--overwrite"),
+        (("--format", "jpg"), "--format jpg"),
+        (("--out", "a.jpg"), ".jpg loses something"),
+        (("--precision", "bf16", "--model", "neid"), "--precision bf16"),
+        (("--model", "ema-cyclegan"), "generative"),
+        (("--baseline", "neid"), "no classical method"),
+        (("--baseline", "gamma"), "the model itself"),
+        (("--evidence", "gone/log.jsonl"), "no folder gone"),
+        (("--evidence", "in/a.png"), "no evidence log"),
+    ],
+)
+def test_what_contradicts_evidence_is_refused_before_any_work(
+    run: Run, photo: Photo, words: tuple[str, ...], text: str
+) -> None:
+    source = photo(Path("in/a.png"))
+    before = source.read_bytes()
+    done = run("enhance", source, *GAMMA[2:], *words)
+    assert done.code == USAGE
+    assert text in done.err
+    assert source.read_bytes() == before
+    assert not LOG.exists()
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("flag", [("--case", "1"), ("--baseline", "clahe"), ("--allow-generative",)])
+def test_flags_of_the_log_ask_for_a_log(run: Run, photo: Photo, flag: tuple[str, ...]) -> None:
+    photo(Path("in/a.png"))
+    done = run("enhance", "in", "--out", "out", *flag)
+    assert done.code == USAGE
+    assert "goes with --evidence" in done.err
+
+
+def test_a_pipe_is_refused(run: Run) -> None:
+    done = run("enhance", "-", "--out", "a.png", "--evidence", LOG)
+    assert done.code == USAGE
+    assert "--evidence" in done.err
+
+
+def test_a_generative_model_runs_where_it_is_allowed_and_the_record_says_so(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"), 32, 32)
+    words = ("--model", "ema-cyclegan", "--allow-generative")
+    assert run("enhance", "in", "--out", "out", "--evidence", LOG, *words).code == DONE
+    [record] = records()
+    assert record["method"]["generative"]
+    assert record["method"]["allow_generative"]
+
+
+def test_a_baseline_is_written_beside_each_output_and_recorded(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.jpg"), 20, 20)
+    assert run(*GAMMA, "--baseline", "clahe").code == DONE
+    [record] = records()
+    target = Path("out/a-clahe.png")
+    assert record["baseline"]["model"] == "clahe"
+    assert record["baseline"]["sha256"] == sha256(target)
+    assert run("enhance", "in", "--out", "plain", "--model", "clahe", "--format", "png").code == DONE
+    np.testing.assert_array_equal(picture.load(target).pixels, picture.load(Path("plain/a.png")).pixels)
+
+
+def test_a_baseline_that_would_collide_with_an_output_is_refused(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    photo(Path("in/a-clahe.png"))
+    done = run(*GAMMA, "--baseline", "clahe")
+    assert done.code == USAGE
+    assert "a-clahe.png" in done.err
+
+
+def test_failed_pictures_are_recorded_with_their_error(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    Path("in/b.png").write_bytes(b"no picture")
+    assert run(*GAMMA).code == SOME_FAILED
+    failed = next(record for record in records() if record["status"] == "failed")
+    assert failed["input"]["sha256"] == sha256(Path("in/b.png"))
+    assert failed["input"]["pixels_sha256"] is None
+    assert failed["output"] is None
+    assert "not a picture" in failed["error"]
+    assert failed["hint"]
+    assert records("end")[0]["counts"] == {"done": 1, "failed": 1}
+
+
+def test_maps_are_recorded_too(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"), 32, 32)
+    words = ("--model", "aux-retinex", "--save-maps", "maps")
+    assert run("enhance", "in", "--out", "out", "--evidence", LOG, *words).code == DONE
+    [record] = records()
+    assert {Path(file["path"]).name: file["sha256"] for file in record["maps"]} == {
+        path.name: sha256(path) for path in Path("maps").iterdir()
+    }
+    assert record["maps"]
+
+
+def test_an_input_that_changes_during_the_work_fails_and_leaves_no_output(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = photo(Path("in/a.png"))
+    photo(Path("in/b.png"))
+    write = picture.write
+
+    def grow(data: bytes, path: Path, **options: bool) -> None:
+        write(data, path, **options)
+        if path.name == "a.png":
+            source.write_bytes(source.read_bytes() + b"more")
+
+    monkeypatch.setattr(picture, "write", grow)
+    assert run(*GAMMA).code == SOME_FAILED
+    assert [path.name for path in Path("out").iterdir()] == ["b.png"]
+    failed = next(record for record in records() if record["status"] == "failed")
+    assert "changed or vanished" in failed["error"]
+    assert failed["input"]["sha256"] != failed["input"]["sha256_after"] == sha256(source)
+    assert failed["output"] is None
+
+
+def test_a_file_that_does_not_give_back_its_pixels_is_an_error(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(Path("in/a.png"))
+    encode = picture.encode
+
+    def spoiled(made: picture.Picture, *words: object, **options: object) -> bytes:
+        return encode(picture.from_array(made.pixels ^ 1), *words, **options)
+
+    monkeypatch.setattr(picture, "encode", spoiled)
+    done = run(*GAMMA)
+    assert done.code == ALL_FAILED
+    assert "does not give back the pixels" in done.err
+
+
+def test_a_log_that_cannot_be_written_stops_the_run_and_leaves_no_output_without_record(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        photo(Path(f"in/{number}.png"))
+    append, count = evidence.Log.append, [0]
+
+    def full(log: evidence.Log, fields: dict) -> dict:
+        count[0] += 1
+        if count[0] > 4:
+            raise evidence.LogError("log.jsonl cannot be written: No space left on device.", "Free some space.")
+        return dict(append(log, fields))
+
+    monkeypatch.setattr(evidence.Log, "append", full)
+    done = run(*GAMMA, "--json")
+    assert done.code == SOME_FAILED
+    assert "No space left" in done.err
+    assert done.lines[-1]["summary"]["not_tried"] > 0
+    assert {record["output"]["path"] for record in records()} == {str(p.absolute()) for p in Path("out").iterdir()}
+    assert len(records()) == 3
+
+
+def test_a_log_that_cannot_be_begun_stops_the_run_before_any_work(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    LOG.mkdir()
+    done = run(*GAMMA)
+    assert done.code == USAGE
+    assert not Path("out").exists()
+
+
+def test_a_second_run_goes_on_where_the_first_was_cut(run: Run, photo: Photo) -> None:
+    for name in "abc":
+        photo(Path(f"in/{name}.png"), 8, 8 + ord(name))
+    assert run(*GAMMA).code == DONE
+    whole = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    lines = LOG.read_bytes().splitlines(keepends=True)
+    LOG.write_bytes(b"".join(lines[:3]))  # start and two pictures: killed before the third one's record
+    Path("out/c.png").unlink()
+    lost = {Path(record["output"]["path"]).name for record in records()} ^ {*"abc"}
+    assert lost
+    done = run(*GAMMA, "--skip-existing", "--json")
+    assert done.code == DONE
+    assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == whole
+    assert {Path(record["output"]["path"]).name for record in records()} == {*whole}
+    assert [record["already_done"] for record in records("start")] == [0, done.lines[-1]["summary"]["skipped"]]
+
+
+def test_an_output_without_record_is_made_again_compared_and_recorded(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    assert run(*GAMMA).code == DONE
+    LOG.write_bytes(LOG.read_bytes().splitlines(keepends=True)[0])  # killed between the output and its record
+    stamp = Path("out/a.png").stat().st_mtime_ns
+    assert run(*GAMMA, "--skip-existing").code == DONE
+    [record] = records()
+    assert "was there already" in record["notices"][0]
+    assert Path("out/a.png").stat().st_mtime_ns == stamp
+
+
+def test_a_stranger_in_the_place_of_an_output_is_no_result(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    photo(Path("out/a.png"), value=9)
+    before = sha256(Path("out/a.png"))
+    assert run(*GAMMA, "--skip-existing").code == ALL_FAILED
+    assert sha256(Path("out/a.png")) == before
+    assert "another picture" in records()[0]["error"]
+
+
+@pytest.mark.parametrize("changed", ["out/a.png", "in/a.png"])
+def test_a_run_does_not_go_on_over_files_that_are_not_as_logged(run: Run, photo: Photo, changed: str) -> None:
+    photo(Path("in/a.png"))
+    assert run(*GAMMA).code == DONE
+    photo(Path(changed), value=7)
+    done = run(*GAMMA, "--skip-existing")
+    assert done.code == ALL_FAILED
+    assert "was changed after record 2" in done.err
+
+
+def test_other_settings_do_not_count_as_done(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    assert run(*GAMMA).code == DONE
+    done = run(*GAMMA, "--skip-existing", "--strength", "0.5")
+    assert done.code == ALL_FAILED
+    assert "other settings" in done.err
+
+
+def test_inputs_keep_their_bytes_and_their_time(run: Run, photo: Photo) -> None:
+    source = photo(Path("in/a.png"))
+    os.utime(source, ns=(10**18, 10**18))
+    before = source.read_bytes()
+    assert run(*GAMMA).code == DONE
+    assert source.read_bytes() == before
+    assert source.stat().st_mtime_ns == 10**18
+    assert records()[0]["input"]["modified"] == "2001-09-09T01:46:40.000000Z"
+
+
+def test_names_that_are_no_text_are_logged(run: Run, photo: Photo) -> None:
+    try:
+        photo(Path("in/a.png")).rename(os.fsdecode(b"in/\xff\n.png"))
+    except OSError:
+        pytest.skip("this file system takes only text as names")
+    assert run(*GAMMA).code == DONE
+    assert Path(records()[0]["output"]["path"]).exists()
+
+
+def test_the_network_is_closed_while_a_log_is_kept(run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo(Path("in/a.png"))
+    told = []
+
+    def call(self: Witness, item: object, data: bytes) -> None:
+        try:
+            socket.create_connection(("127.0.0.1", 9))
+        except PermissionError as error:
+            told.append(str(error))
+        record(self, item, data)
+
+    record = Witness.read
+    monkeypatch.setattr(Witness, "read", call)
+    assert run(*GAMMA).code == DONE
+    assert "closed in evidence mode" in told[0]
+
+
+def test_the_network_opens_again_behind_the_block() -> None:
+    with network.closed(), network.closed(), pytest.raises(PermissionError):
+        socket.getaddrinfo("localhost", 80)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+
+
+def test_without_a_log_nothing_is_watched(run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo(Path("in/a.jpg"))
+    monkeypatch.delattr("lowlight_cli.tasks.witness.Witness")
+    assert run("enhance", "in", "--out", "out", "--model", "gamma").code == DONE
+    assert Path("out/a.jpg").exists()
+    assert unwitnessed.Unwitnessed.stopped is False
+    assert not json.dumps([str(path) for path in Path().iterdir()]).count("jsonl")
