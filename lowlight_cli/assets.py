@@ -14,6 +14,7 @@ from typing import Any
 from lowlight_cli import hub, manifest, weights
 from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.manifest import WeightFile
+from lowlight_cli.manifest_checks import refuse, text
 
 ROLE = "asset"
 
@@ -44,10 +45,12 @@ def assets() -> Mapping[str, Asset]:
 
 
 def asset_from_row(name: str, row: Mapping[str, Any]) -> Asset:
-    """One parsed row; a missing or unknown field is an error."""
-    fields = dict(row)
-    what, licence = fields.pop("what"), fields.pop("licence")
-    return Asset(name=name, what=what, licence=licence, file=WeightFile(role=ROLE, **fields))
+    """One parsed row; one that cannot be is a ModelUnavailable."""
+    fields = dict(row) if isinstance(row, Mapping) else {}
+    what, licence = fields.pop("what", None), fields.pop("licence", None)
+    if not (text(what) and text(licence)):
+        refuse(name, "`what` or `licence` is no text")
+    return Asset(name=name, what=what, licence=licence, file=manifest.weight_file(name, {**fields, "role": ROLE}))
 
 
 def find(name: str, *, offline: bool = False, progress: bool = False) -> Path:

@@ -47,12 +47,17 @@ def take_name(temporary: Path, path: Path) -> None:
     """Give a file a name that nobody has: a link is made or it is not, nobody can come between."""
     try:
         path.hardlink_to(temporary)
-    except FileExistsError:
-        raise
+    except FileExistsError as error:
+        raise taken(path) from error
     except OSError as error:  # no hard links on this file system
         if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+            raise taken(path) from error
         temporary.replace(path)
+
+
+def taken(path: Path) -> FileExistsError:
+    """The error of a name that somebody has."""
+    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
 def write(path: Path, data: bytes | memoryview, *, overwrite: bool = True, check: Callable[[], None] = allow) -> None:
@@ -83,7 +88,7 @@ def write_nameless(path: Path, data: bytes | memoryview, *, overwrite: bool, che
             try:
                 name(descriptor, folder, path, overwrite=overwrite)
             except FileExistsError as error:
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+                raise taken(path) from error
             except OSError:  # no /proc, or a rule against links
                 return False
     return True

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lowlight_cli.errors import ModelUnavailable
+from lowlight_cli.manifest_checks import check_file, check_row
+from lowlight_cli.weights_metadata import clipped
 
 SCHEMA_VERSION = 1
 FILE = "weights_manifest.json"
@@ -107,10 +109,17 @@ def manifest_path() -> Path:
 @functools.cache
 def read() -> Mapping[str, Any]:
     """The whole manifest as parsed JSON."""
-    document = json.loads(manifest_path().read_text(encoding="utf-8"))
-    if document["schema_version"] != SCHEMA_VERSION:
+    path = manifest_path()
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        version = document["schema_version"]
+        if not isinstance(document["models"], dict):
+            raise TypeError("its models are no table")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error}.", "Reinstall lowlight.") from error
+    if version != SCHEMA_VERSION:
         raise ModelUnavailable(
-            f"{manifest_path()} has schema version {document['schema_version']}, this is version {SCHEMA_VERSION}.",
+            f"{path} has schema version {clipped(version)}, this is version {SCHEMA_VERSION}.",
             "Install the lowlight version that the file was written for.",
         )
     return document
@@ -128,14 +137,21 @@ def models() -> Mapping[str, ModelSpec]:
 
 
 def spec_from_row(name: str, row: Mapping[str, Any]) -> ModelSpec:
-    """One parsed row as a `ModelSpec`; a missing or unknown field is a TypeError."""
+    """One parsed row as a `ModelSpec`; a row that cannot be is a ModelUnavailable."""
+    check_row(name, row, ModelSpec)
     values = dict(row)
     values["scales"] = tuple(row["scales"])
     values["precisions"] = tuple(row["precisions"])
     values["figures"] = tuple(row["figures"])
     values["limits"] = tuple(row.get("limits") or ())
-    values["files"] = tuple(WeightFile(**file) for file in row["files"])
+    values["files"] = tuple(weight_file(name, file) for file in row["files"])
     return ModelSpec(name=name, **values)
+
+
+def weight_file(name: str, fields: Mapping[str, Any]) -> WeightFile:
+    """One file of the row `name`; one that cannot be is a ModelUnavailable."""
+    check_file(name, fields, WeightFile)
+    return WeightFile(**fields)
 
 
 def find(name: str) -> ModelSpec:

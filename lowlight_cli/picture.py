@@ -8,20 +8,24 @@ picture_model     Picture and its integers      picture_decode    bytes -> Pictu
 picture_checks    is the file whole?            picture_deep      16-bit PNG and TIFF
 picture_metadata  EXIF, XMP, ICC, resolution    picture_ppm       PPM and PGM
 picture_tiff      TIFF directories, EXIF too    picture_encode    Picture -> bytes
+picture_raw       camera raw, by LibRaw         picture_heif      HEIC, by libheif
+picture_extras    what these two need installed
+picture_file      a file -> its bytes, or why not
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import atomic, picture_decode, picture_metadata
-from .errors import OptionError, PictureError
+from . import atomic, picture_decode, picture_file, picture_metadata
+from .errors import OptionError, OutputExists, PictureError
 from .picture_encode import DEEP, QUALITY, encode, losses, samples
 from .picture_model import MAX_PIXELS, SUFFIXES, Depth, Picture, to_float, to_integers
 
@@ -52,7 +56,10 @@ _REMEDIES = {
     errno.EPERM: "Check the permissions of the file and of its folder.",
     errno.EROFS: "Choose a folder that is not read-only.",
     errno.ENOSPC: "Free some space, or choose a folder on another disk.",
-    errno.EEXIST: "It was left alone; use --overwrite.",
+    errno.EDQUOT: "Free some space, or choose a folder on another disk.",
+    errno.EFBIG: "Choose a folder on a disk that takes larger files.",
+    errno.EIO: "Check the disk or the network share, and run again with --skip-existing.",
+    errno.ESTALE: "Check the disk or the network share, and run again with --skip-existing.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.EISDIR: "Choose the name of a file, not of a folder.",
     errno.ENOTDIR: "A part of the path is a file, not a folder: check it.",
@@ -69,13 +76,10 @@ def load(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a picture file, for `load`; a folder, a pipe, or what the system will not give is a PictureError."""
+    """The bytes of a picture file, for `load`. PictureError for a folder, a pipe, what changes while it is read, what
+    does not answer for `picture_file.STALL` seconds, and what the system will not give."""
     try:
-        if path.is_dir():
-            raise PictureError("This is a folder, not a picture.", "Name the pictures in it.")
-        if path.exists() and not path.is_file():  # a pipe or a device may never end
-            raise PictureError("This is not a regular file.", "Copy its content to a file first.")
-        return path.read_bytes()
+        return picture_file.content(path)
     except (OSError, ValueError) as error:
         raise PictureError(f"The file cannot be read: {_reason(error)}.", _remedy(error)) from error
 
@@ -96,10 +100,15 @@ def save(
     write(encode(picture, format or _format_of(path), quality=quality, depth=depth), path, overwrite=overwrite)
 
 
-def write(data: bytes, path: Path, *, overwrite: bool = True) -> None:
-    """Write an encoded picture, whole or not at all; without `overwrite`, never over a file that is there."""
+def write(data: bytes, path: Path, *, overwrite: bool = True, check: Callable[[], None] = atomic.allow) -> None:
+    """Write an encoded picture, whole or not at all; without `overwrite`, OutputExists where a file is there already.
+
+    `check` is called last, see `atomic.replacing`.
+    """
     try:
-        atomic.write(path, data, overwrite=overwrite)
+        atomic.write(path, data, overwrite=overwrite, check=check)
+    except FileExistsError as error:
+        raise OutputExists(f"{path} exists already.", "It was left alone; use --overwrite.") from error
     except (OSError, ValueError) as error:
         raise PictureError(f"Cannot write {path}: {_reason(error)}.", _remedy(error)) from error
 
@@ -159,6 +168,6 @@ def from_array(array: NDArray) -> Picture:
 
 def pixel_count(path: Path) -> int:
     """Pixels of a picture file from its header, for planning; 0 where they cannot be told: `load` says why."""
-    with contextlib.suppress(Exception), picture_decode.quiet_pillow(), Image.open(path) as image:
-        return image.width * image.height
+    with contextlib.suppress(Exception):
+        return picture_file.header_pixels(path)
     return 0

@@ -6,9 +6,11 @@ be an error, so the structure is checked here, from the bytes alone.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,13 +19,11 @@ from .errors import PictureError
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_METADATA = (b"iCCP", b"pHYs", b"eXIf", b"iTXt", b"tEXt", b"zTXt")
-READABLE = "JPEG, PNG, WebP, TIFF, BMP, AVIF and PPM are read"
+READABLE = "JPEG, PNG, WebP, TIFF, BMP, AVIF, PPM, camera raw and HEIC are read"
 
 _STRANGERS = {
     rb"GIF8": "a GIF",
-    rb"....ftyp(heic|heix|heim|heis|hevc|mif1|msf1)": "a HEIC",
     rb"(II\+\0|MM\0\+)": "a BigTIFF",
-    rb"(II\*\0....CR|IIRO|IIU\0|FUJIFILMCCD-RAW)": "a camera raw",
     rb"(\xff\x0a|\0\0\0\x0cJXL )": "a JPEG XL",
     rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": "a JPEG 2000",
     rb"8BPS": "a Photoshop",
@@ -40,9 +40,26 @@ _KINDS = {
     rb"BM": "bmp",
     rb"P[1-6][\s#]": "ppm",
     rb"....ftyp(avif|avis)|....ftyp(mif1|msf1).{0,64}avif": "avif",
+    rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)": "heic",
+    # CR2, ORF, RW2, RAF, CR3, MRW, X3F and CRW; the others are TIFF files, see `is_raw`.
+    rb"II\*\0....CR|II(RO|RS|U\0)|MMOR|FUJIFILMCCD-RAW|....ftypcrx |\0MRM|FOVb|II\x1a\0\0\0HEAPCCDR": "raw",
 }
 
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
+_RAW_COLOURS = (32803, 34892)
+"""Samples behind a colour filter, and linear raw."""
+_RAW_PACKING = (32767, 32769, 32770, 32772, 34713, 65000, 65535)
+"""Compressions of cameras: Sony, Epson, Samsung, Nikon, Kodak, Pentax."""
+
+# Without the fill bytes before it (`\xff+`): a million of these would be searched a million times.
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
+
+
+MOST_SCANS, MOST_SEGMENTS, MOST_PAGES = 100, 5000, 1000
+"""Scans and other parts of a JPEG, of which encoders write up to fourteen and a few hundred; pages of a TIFF."""
+LONGEST_GAP = 1 << 16
+"""Bytes between two parts of a JPEG, before its pixels."""
+MOST_CHUNKS, SMALLEST_CHUNK, MOST_PROFILES = 10_000, 256, 16
+"""Parts of a PNG beside one for each 256 bytes of the file; profiles among them: each is unpacked to up to 1 MB."""
 
 
 class PngHeader(NamedTuple):
@@ -73,8 +90,34 @@ def sniff(data: bytes) -> str:
         if re.match(pattern, data[:96], re.DOTALL):
             raise PictureError(f"This is {name} file, which is not supported.", f"Convert it first; {READABLE}.")
     if tiff.byte_order(data):
-        return "tiff"
+        return "raw" if is_raw(data) else "tiff"
     raise PictureError(f"This is not a picture: it begins with {bytes(data[:12])!r}.", f"{READABLE}.")
+
+
+def is_raw(data: bytes) -> bool:
+    """Whether a TIFF file is camera raw: a DNG, one whose first page is but a preview, or one with raw samples."""
+    order = tiff.byte_order(data)
+    for place, (_, entries) in enumerate(directories(data)):
+        if place == 0 and (50706 in entries or tiff.number(entries, 254, order, 0) & 1):
+            return True
+        if tiff.number(entries, 262, order, 0) in _RAW_COLOURS or tiff.number(entries, 259, order, 0) in _RAW_PACKING:
+            return True
+    return False
+
+
+def directories(data: bytes) -> Iterator[tuple[int, dict[int, tiff.Entry]]]:
+    """(start, entries) of the pages of a TIFF file, each with its sub-directories; empty where one is not there."""
+    order = tiff.byte_order(data)
+    waiting = [tiff.first(data)] if len(data) >= 8 else []
+    for _ in range(100):  # they may form a ring
+        if not waiting:
+            return
+        start, entries, following = waiting.pop(0), {}, 0
+        with contextlib.suppress(struct.error):
+            entries, following = tiff.directory(data, start)
+        inner = entries[330].array(order)[:10].tolist() if 330 in entries else []
+        waiting = [*inner, *waiting, *[following] * bool(following)]
+        yield start, entries
 
 
 def check_size(width: int, height: int, limit: int) -> None:
@@ -95,9 +138,10 @@ def refuse_frames(count: int | str, what: str) -> None:
 
 def check_png(data: bytes, limit: int) -> PngHeader:
     """Walk all chunks with their checksums up to IEND, and inflate the pixel data to see that none is missing."""
-    header, animated, transparent, kept = None, False, b"", []
+    header, animated, transparent, kept, counts = None, False, b"", [], Counter[bytes]()
     inflater, inflated = zlib.decompressobj(), 0
     for kind, body in _png_chunks(data):
+        counts[kind] += 1
         if header is None:
             if kind != b"IHDR" or len(body) != 13:
                 raise damaged("it does not begin with a PNG header")
@@ -117,6 +161,8 @@ def check_png(data: bytes, limit: int) -> PngHeader:
         raise damaged("pixel data are missing at its end")
     if animated:
         refuse_frames("several", "an animation (APNG)")
+    if counts.total() > MOST_CHUNKS + len(data) // SMALLEST_CHUNK or counts[b"iCCP"] > MOST_PROFILES:
+        raise damaged(f"it has {counts.total()} parts, {counts[b'iCCP']} of them colour profiles")
     return header._replace(transparent=transparent, metadata=b"".join(kept))
 
 
@@ -169,11 +215,20 @@ def _png_bytes(header: PngHeader) -> int:
 
 
 def check_jpeg(data: bytes) -> None:
-    """Follow the markers to the end-of-image marker of the main picture; the thumbnail's own is inside a segment."""
-    at = 2
+    """Follow the markers to the end-of-image marker of the main picture; the thumbnail's own is inside a segment.
+
+    Every scan is a pass over all pixels, however few bytes it has, and Pillow copies what stands beside the pixels
+    once for each part of it: a small file with many of them would take minutes.
+    """
+    at, parts, scans = 2, 0, 0
     while found := _JPEG_MARKER.search(data, at):
         if found[1] == b"\xd9":
             return
+        if not scans and found.start() - at > LONGEST_GAP:  # Pillow looks at each byte in Python
+            raise damaged(f"{found.start() - at} bytes stand between its parts")
+        parts, scans = parts + 1, scans + (found[1] == b"\xda")
+        if parts > MOST_SEGMENTS or scans > MOST_SCANS:
+            raise damaged(f"it has more than {MOST_SCANS} scans, or {MOST_SEGMENTS} other parts")
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
     raise damaged("it ends before the end of the JPEG picture")
 
@@ -201,19 +256,19 @@ def check_tiff(data: bytes, limit: int) -> dict[int, tiff.Entry]:
     try:
         entries, following = tiff.directory(data, tiff.first(data))
         others = []
-        while following and len(others) < 1000:
-            page, following = tiff.directory(data, following)
-            others.append(tiff.number(page, 254, order, 0))
-    except struct.error:
-        raise damaged("its TIFF directory points outside the file") from None
+        while following and len(others) < MOST_PAGES:
+            kind, following = tiff.subfile(data, following)
+            others.append(kind)
+    except struct.error as error:
+        raise damaged(f"its TIFF directory cannot be, or points outside the file ({error})") from None
     check_size(tiff.number(entries, 256, order, 0), tiff.number(entries, 257, order, 0), limit)
-    if 50706 in entries or tiff.number(entries, 254, order, 0) & 1:
-        raise PictureError("This is a camera raw file (DNG, NEF, ARW); it is not supported.", "Develop it first.")
+    check_size(tiff.number(entries, 322, order, 1), tiff.number(entries, 323, order, 1), limit)  # of its tiles
     if any(not kind & 1 for kind in others):  # 1: a reduced copy of another page, that is a preview
         refuse_frames(1 + len(others), "a multi-page TIFF")
     for places, sizes in ((273, 279), (324, 325)):
         if places in entries and sizes in entries:
-            parts = zip(entries[places].numbers(order), entries[sizes].numbers(order), strict=False)
-            if any(place + size > len(data) for place, size in parts):
+            starts, lengths = entries[places].array(order), entries[sizes].array(order)
+            count = min(len(starts), len(lengths))
+            if (starts[:count] + lengths[:count] > len(data)).any():
                 raise damaged("pixel data are missing at its end")
     return entries

@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from . import picture_avif as avif
 from . import picture_checks as checks
 from . import picture_deep as deep
+from . import picture_heif as heif
 from . import picture_metadata as metadata
 from . import picture_ppm as ppm
+from . import picture_raw as camera_raw
 from . import picture_tiff as tiff
 from .errors import PictureError
 from .picture_model import Picture, bands, blank, dtype
@@ -150,6 +153,8 @@ def _plain(data: bytes, kind: str, max_pixels: int) -> Picture:
     """WebP, BMP, AVIF, and the 8-bit kinds of others once they are checked."""
     if kind == "webp":
         checks.check_webp(data, max_pixels)
+    if kind == "avif":
+        avif.check(data, max_pixels)
     image = _opened(data, kind, max_pixels)
     if kind in ("avif", "webp") and getattr(image, "n_frames", 1) > 1:
         checks.refuse_frames(image.n_frames, "an animation")
@@ -158,8 +163,8 @@ def _plain(data: bytes, kind: str, max_pixels: int) -> Picture:
 
 
 def _jpeg(data: bytes, kind: str, max_pixels: int) -> Picture:
-    image = _opened(data, kind, max_pixels)
     checks.check_jpeg(data)
+    image = _opened(data, kind, max_pixels)
     more = image.format == "MPO" or "mp" in image.info
     return from_image(image, metadata.given(image.info, kind), *[SECOND_PICTURE] * more)
 
@@ -206,4 +211,7 @@ def _ppm(data: bytes, kind: str, max_pixels: int) -> Picture:
     return _plain(data, kind, max_pixels) if data[1:2] in b"14" else ppm.decode(data, max_pixels)
 
 
-_DECODERS = {"jpg": _jpeg, "png": _png, "tiff": _tiff, "ppm": _ppm}
+_DECODERS = {"jpg": _jpeg, "png": _png, "tiff": _tiff, "ppm": _ppm, "raw": camera_raw.decode, "heic": heif.decode}
+
+COUNTERS = {"raw": camera_raw.pixel_count, "heic": heif.pixel_count}
+"""Pixels of a file by its header, of the kinds that Pillow does not read."""

@@ -18,7 +18,7 @@ ORIENTATION, THUMBNAIL_AT, THUMBNAIL_SIZE = 274, 513, 514
 _SIZE_TAGS = ((256, 257), (40962, 40963))
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)(\d)")
-_XMP_THUMBNAILS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", re.DOTALL)
+_XMP_THUMBNAILS = b"<xmp:Thumbnails>", b"</xmp:Thumbnails>"
 
 
 class Given(NamedTuple):
@@ -90,8 +90,18 @@ def clean_xmp(raw: Any) -> tuple[bytes | None, int | None]:
         return None, None
     found = _XMP_ORIENTATION.search(raw)
     orientation = int(found[2]) if found else 0
-    cleaned = _XMP_THUMBNAILS.sub(b"", _XMP_ORIENTATION.sub(rb"\g<1>1", raw))
+    cleaned = _without_thumbnails(_XMP_ORIENTATION.sub(rb"\g<1>1", raw))
     return cleaned, orientation if 1 <= orientation <= 8 else None
+
+
+def _without_thumbnails(raw: bytes) -> bytes:
+    """XMP without what stands between the tags of thumbnails. A regular expression would search to the end for every
+    tag that is opened and never closed."""
+    (begin, end), kept, at = _XMP_THUMBNAILS, [], 0
+    while (start := raw.find(begin, at)) >= 0 and (stop := raw.find(end, start)) >= 0:
+        kept.append(raw[at:start])
+        at = stop + len(end)
+    return b"".join((*kept, raw[at:]))
 
 
 def exif_of_tiff(data: bytes) -> bytes | None:

@@ -12,11 +12,19 @@ from .picture_model import Picture, bands, dtype
 
 _GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _PPM = re.compile(rb"P([2356])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,5})\s")
+_SPACE = re.compile(rb"\s")
+
+LONGEST_HEADER = 1 << 16
+"""Bytes, comments included."""
+PIECE = 1 << 18
+"""Bytes of numbers in words that are read at a time."""
+LONGEST_NUMBER = 18
+"""Digits that 64 bits hold."""
 
 
 def decode(data: bytes, max_pixels: int) -> Picture:
     """The picture in a P2, P3, P5 or P6 file; a maximum other than 255 and 65535 is scaled to one of these."""
-    head = _PPM.match(data)
+    head = _PPM.match(data, 0, LONGEST_HEADER)
     if head is None:
         raise checks.damaged("its PPM header is incomplete")
     shape, (width, height, top) = int(head[1]), map(int, head.groups()[1:])
@@ -45,7 +53,32 @@ def _binary(data: bytes, start: int, count: int, top: int) -> NDArray:
 
 
 def _text(data: bytes, start: int, count: int, top: int) -> NDArray:
-    words = re.sub(rb"#[^\r\n]*", b"", data[start:]).split(maxsplit=count)[:count]
-    if len(words) < count:
+    # Piece by piece: all of them at once would take many times the memory of the file.
+    text, values, filled = re.sub(rb"#[^\r\n]*", b"", data[start:]), np.empty(count, np.uint16), 0
+    at = 0
+    while at < len(text) and filled < count:
+        gap = _SPACE.search(text, at + PIECE)
+        end = gap.start() if gap else len(text)
+        numbers = _numbers(text[at:end])[: count - filled]
+        values[filled : filled + len(numbers)] = np.minimum(numbers, top)
+        filled, at = filled + len(numbers), end
+    if filled < count:
         raise checks.damaged("pixel data are missing at its end")
-    return np.array([min(int(word), top) for word in words], dtype=np.uint16)
+    return values
+
+
+def _numbers(text: bytes) -> NDArray[np.int64]:
+    """The decimal numbers in a text that holds nothing else."""
+    letters = np.frombuffer(text, np.uint8)
+    digit = (letters >= ord("0")) & (letters <= ord("9"))
+    if not np.isin(letters[~digit], np.frombuffer(b" \t\n\r\v\f", np.uint8)).all():
+        raise checks.damaged("among its numbers stand other characters")
+    edges = np.flatnonzero(np.diff(digit, prepend=False, append=False))
+    begins, lengths = edges[::2], edges[1::2] - edges[::2]
+    if lengths.max(initial=0) > LONGEST_NUMBER:
+        raise checks.damaged(f"it holds a number of {lengths.max()} digits")
+    values = np.zeros(len(begins), np.int64)
+    for place in range(lengths.max(initial=0)):
+        more = lengths > place
+        values[more] = values[more] * 10 + (letters[begins[more] + place] - ord("0"))
+    return values

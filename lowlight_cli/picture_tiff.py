@@ -10,9 +10,15 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 SHORT, LONG, RATIONAL, UNDEFINED, IFD = 3, 4, 5, 7, 13
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 """Type number -> bytes of one value."""
+
+MOST_ENTRIES = 4096
+"""Of a directory; cameras write some two hundred."""
 
 EXIF_IFD, GPS_IFD = 34665, 34853
 
@@ -38,6 +44,11 @@ class Entry(NamedTuple):
         letter = {1: "B", SHORT: "H", LONG: "I", IFD: "I"}.get(self.kind)
         return struct.unpack(f"{order}{self.count}{letter}", self.value) if letter else ()
 
+    def array(self, order: str) -> NDArray[np.uint64]:
+        """The same for values that may be many."""
+        size = {1: 1, SHORT: 2, LONG: 4, IFD: 4}.get(self.kind)
+        return np.frombuffer(self.value if size else b"", f"{order}u{size or 1}").astype(np.uint64)
+
 
 def byte_order(block: bytes) -> str:
     """`<` or `>` as `struct` writes it, or an empty string where `block` is no classic TIFF block."""
@@ -52,18 +63,39 @@ def first(block: bytes) -> int:
 def directory(block: bytes, start: int) -> tuple[dict[int, Entry], int]:
     """The directory at `start` and where the next one stands (0: none).
 
-    Entries that point outside `block` are left out. Raises struct.error where the directory itself is outside.
+    Entries that point outside `block` are left out, and those that would make values longer than the whole block: a
+    thousand tags may point to one place. Raises struct.error where the directory itself is outside.
     """
     order = byte_order(block)
-    count = struct.unpack_from(f"{order}H", block, start)[0]
-    entries = {}
+    count = _count(block, start, order)
+    entries, left = {}, len(block)
     for at in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind, number = struct.unpack_from(f"{order}HHI", block, at)
         size = SIZES.get(kind, 0) * number
         place = at + 8 if size <= 4 else struct.unpack_from(f"{order}I", block, at + 8)[0]
-        if size and place + size <= len(block):
+        if 0 < size <= left and place + size <= len(block):
+            left -= size
             entries[tag] = Entry(tag, kind, number, bytes(block[place : place + size]), place)
     return entries, struct.unpack_from(f"{order}I", block, start + 2 + 12 * count)[0]
+
+
+def _count(block: bytes, start: int, order: str) -> int:
+    """How many entries a directory has."""
+    count = struct.unpack_from(f"{order}H", block, start)[0]
+    if count > MOST_ENTRIES:
+        raise struct.error(f"a directory of {count} entries")
+    return count
+
+
+def subfile(block: bytes, start: int) -> tuple[int, int]:
+    """What kind of page the directory at `start` describes (tag 254; 1: a preview), and where the next one stands.
+
+    Its other values are not looked at: a file may hold thousands of pages that all point to the same ones.
+    """
+    order = byte_order(block)
+    end = start + 2 + 12 * _count(block, start, order)
+    kinds = (value for tag, _, _, value in struct.iter_unpack(f"{order}HHII", block[start + 2 : end]) if tag == 254)
+    return next(kinds, 0), struct.unpack_from(f"{order}I", block, end)[0]
 
 
 def number(entries: dict[int, Entry], tag: int, order: str, default: int) -> int:

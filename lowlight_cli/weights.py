@@ -269,7 +269,7 @@ def _ready_export(spec: ModelSpec, role: str) -> Path | None:
         mine = {name: digest for name, digest in written["sha256"].items() if name.startswith(graph)}
         same = all(sha256_of(folder / name) == digest for name, digest in mine.items())
         return folder / graph if graph in mine and same and written["version"] == __version__ else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

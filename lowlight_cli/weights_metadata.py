@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,18 @@ def whole(value: object, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
+class Clipping(reprlib.Repr):
+    """Of lists only the first entries and levels are written, of numbers none that Python will not write."""
+
+    def repr_int(self, value: int, _: int) -> str:
+        """A whole number; Python refuses to write those of more than 4300 digits."""
+        return repr(value) if value.bit_length() <= 64 else f"a whole number of {value.bit_length()} bits"
+
+
 def clipped(value: object) -> str:
-    """A value for a message: a damaged file may hold any."""
-    text = repr(value)
+    """A value for a message: a damaged file may hold any, a list that holds itself a million times too."""
+    clipping = Clipping()
+    clipping.maxlevel, clipping.maxlist, clipping.maxtuple, clipping.maxdict = 4, 8, 8, 8
+    clipping.maxstring = clipping.maxother = LONGEST_TEXT
+    text = clipping.repr(value)
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."

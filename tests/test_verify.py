@@ -263,10 +263,11 @@ def test_a_record_with_nonsense_in_it_stops_no_other(run: Run) -> None:
     documents[1]["input"] = 5
     documents[2]["output"] = "x"
     documents[3]["method"]["settings"] = []
-    documents[4]["counts"] = "many"
+    documents.insert(4, {**documents[3], "maps": True})
+    documents[5]["counts"] = "many"
     rechained(documents)
     found = failed(run, "--rerun")
-    assert {2, 3, 4, 5} <= {*found}
+    assert {2, 3, 4, 5, 6} <= {*found}
     assert "its input is not what lowlight writes" in found[2]
     assert "cannot be checked" in found[4]
 

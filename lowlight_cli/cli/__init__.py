@@ -11,6 +11,7 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -84,6 +85,7 @@ def main() -> None:
     atexit.register(gc.freeze)
     code = run()
     if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more would change the exit code
         leave_hanging_threads()
     sys.exit(code)
 
@@ -122,15 +124,11 @@ def tell(*lines: str) -> None:
 def leave_hanging_threads() -> None:
     """End now if a thread hangs, as on a dead network share: at its end Python would wait for it without a limit."""
     limit = time.monotonic() + PATIENCE
-    with contextlib.suppress(KeyboardInterrupt):
-        for thread in threading.enumerate():
-            if not thread.daemon and thread is not threading.main_thread():
-                thread.join(max(0.0, limit - time.monotonic()))
-                if thread.is_alive():
-                    break
-        else:
-            return
-    os._exit(INTERRUPTED)
+    threads = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+    for thread in threads:
+        thread.join(max(0.0, limit - time.monotonic()))
+    if any(thread.is_alive() for thread in threads):
+        os._exit(INTERRUPTED)
 
 
 def give_up_stdout() -> None:

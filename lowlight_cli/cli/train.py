@@ -135,5 +135,5 @@ def setting(text: str) -> tuple[str, Any]:
         raise OptionError(f"--set {text} is not NAME=VALUE.", "For example --set lr=0.001")
     try:
         return name, json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # a text, or what Python will not read as a number
         return name, value

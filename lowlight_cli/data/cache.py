@@ -104,8 +104,19 @@ class Pictures:
         self.means = np.array(index["means"], np.float32)
         """(N, 3): means of the channels, in [0, 1]."""
         self._offsets: list[int] = index["offsets"]
+        self._refuse_outside(index["bytes"])
         # A plain array over the map: slices of `memmap` objects cost ten times as much.
         self._pixels = np.asarray(np.memmap(folder / PIXELS, np.uint8, "r", shape=(index["bytes"],)))
+
+    def _refuse_outside(self, size: int) -> None:
+        """A ValueError where the columns do not go together, or a picture would lie outside the file's bytes."""
+        count, offsets = len(self.names), np.array(self._offsets, np.int64)
+        shapes = [(len(self.sha256),), self.sizes.shape, self.means.shape, offsets.shape]
+        if shapes != [(count,), (count, 2), (count, 3), (count,)]:
+            raise ValueError("columns of different lengths")
+        sides = self.sizes.clip(0, 2**20)  # their product fits
+        if (self.sizes != sides).any() or (offsets < 0).any() or (offsets > size - 3 * sides.prod(axis=1)).any():
+            raise ValueError("pictures outside the file")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -199,7 +210,7 @@ def _opened(folder: Path, entry: Entry) -> Pictures | None:
         if index["key"] != entry.key or (folder / PIXELS).stat().st_size != index["bytes"]:
             return None
         return Pictures(folder, index)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

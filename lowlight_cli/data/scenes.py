@@ -30,7 +30,7 @@ def read_scenes(path: Path) -> list[list[str]]:
         if isinstance(content, dict):
             content = content["our485_scenes"] if "our485_scenes" in content else content["scenes"]
         return [[plain(str(name)) for name in _listed(scene)] for scene in _listed(content)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise OptionError(
             f"{path} cannot be read as scenes: {error!r}.", 'It holds {"our485_scenes": [[2], [5, 6]]}.'
         ) from error
@@ -45,7 +45,7 @@ def _listed(content: object) -> list[object]:
 
 def plain(name: str) -> str:
     """A name by which pictures are compared: a number without zeros before it."""
-    return str(int(name)) if name.isdecimal() else name
+    return str(int(name)) if name.isdecimal() and len(name) < 1000 else name
 
 
 def read_names(path: Path) -> list[str]:
@@ -53,7 +53,7 @@ def read_names(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         names = [str(name) for name in _listed(json.loads(text))] if text.lstrip().startswith("[") else text.split("\n")
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise OptionError(f"{path} cannot be read as names: {error}.", "Write one name a line.") from error
     if not (found := [name.strip() for name in names if name.strip()]):
         raise OptionError(f"{path} names no picture.", "Write one name a line.")

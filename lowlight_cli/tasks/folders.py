@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lowlight_cli.errors import OptionError
+from lowlight_cli.errors import OptionError, PictureError
 from lowlight_cli.jobs import Job
 
 
-def make_folder(out: Path, jobs: Sequence[Job]) -> None:
-    """Make the folder of the output, so that one that cannot be made is told once."""
-    make(jobs[0].target.parent if len(jobs) == 1 else out, "--out")
+def make_folder(out: Path, jobs: Sequence[Job]) -> Path:
+    """Make the folder of the output, so that one that cannot be made is told once. `out` may name the one file."""
+    folder = jobs[0].target.parent if len(jobs) == 1 else out
+    make(folder, "--out")
+    return folder
 
 
 def make(folder: Path, option: str) -> None:
@@ -20,3 +24,42 @@ def make(folder: Path, option: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(f"{folder} cannot be made: {error.strerror}.", f"Choose another {option}.") from error
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[Held]:
+    """The folder as it is now; where the system can, it is kept open, so that no other one gets its number."""
+    descriptor = None
+    with contextlib.suppress(OSError, AttributeError):  # Windows opens no folders
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield Held(folder)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+class Held:
+    """The folder of a run's outputs. A disk is unplugged, a share unmounted, a folder moved away or replaced by a link:
+    what then bears its name is not what the user named."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.identity = path, self.now(path)
+
+    @staticmethod
+    def now(path: Path) -> tuple[int, int] | None:
+        """Device and number of the folder that bears the name; None if there is none."""
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def check(self) -> None:
+        """PictureError unless the folder is still the one it was."""
+        if (now := self.now(self.path)) != self.identity:
+            what = "is gone: it was moved away or deleted" if now is None else "is another folder than at first"
+            raise PictureError(
+                f"The output folder {self.path} {what}.",
+                "Put it back, or plug its disk in again, and run again with --skip-existing.",
+            )

@@ -83,4 +83,5 @@ def format_of(layout: Layout, source: Picture) -> str:
     """The format asked for by name or suffix, else the source's."""
     if str(layout.out) != "-":
         return planning.format_to_write(layout)
-    return source.format if layout.format == "keep" else layout.format
+    kept = source.format if source.format in picture.SUFFIXES.values() else "png"
+    return kept if layout.format == "keep" else layout.format

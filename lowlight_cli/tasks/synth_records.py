@@ -123,7 +123,7 @@ def load(out: Path) -> list[Record]:
     except FileNotFoundError:
         return []
     found = {(record["folder"], record["name"]): record for record in map(parsed, lines) if record is not None}
-    return [record for key, record in found.items() if all(path.is_file() for path in paths(out, *key))]
+    return [record for key, record in found.items() if all(map(os.path.isfile, paths(out, *key)))]
 
 
 def parsed(line: bytes) -> Record | None:

@@ -21,6 +21,7 @@ from lowlight_cli import __version__, atomic
 from lowlight_cli.errors import OptionError
 from lowlight_cli.training.journal import LOG, rows
 from lowlight_cli.training.settings import Settings, merit
+from lowlight_cli.weights_metadata import clipped
 
 CONFIG, RECORD = "config.yaml", "run.json"
 PACKAGES = ("torch", "numpy", "accelerate", "safetensors", "pillow", "opencv-python-headless")
@@ -47,10 +48,13 @@ def plain(value: Any) -> Any:
 def read_record(folder: Path) -> list[dict[str, Any]]:
     """The starts of a run so far; none if there is no record."""
     try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))["starts"]
+        starts = json.loads((folder / RECORD).read_text(encoding="utf-8"))["starts"]
+        if not isinstance(starts, list) or not all(isinstance(start.get("data", {}), dict) for start in starts):
+            raise TypeError("its starts are no list of tables")
+        return starts
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OptionError(f"{folder / RECORD} is damaged: {error!r}.", "Delete it; it is a record only.") from error
 
 
@@ -123,11 +127,14 @@ def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
     """(`model` if it names one, settings) of a YAML file."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    # Dates, numbers and tables that cannot be, such as 2001-99-99, come from Python and not from YAML's own errors.
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
         raise OptionError(f"{path} cannot be read as YAML: {error}.", "It holds lines such as `lr: 0.0001`.") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise OptionError(f"{path} holds no settings.", "It holds lines such as `lr: 0.0001`.")
-    return values.pop("model", None), values
+    if not isinstance(model := values.pop("model", None), str | None):
+        raise OptionError(f"{path} names the model {clipped(model)}.", "It holds a line such as `model: neid`.")
+    return model, values
 
 
 def training(folder: Path) -> dict[str, Any]:
@@ -138,7 +145,7 @@ def training(folder: Path) -> dict[str, Any]:
     first = starts[0] if starts else {}
     return {
         "data": first.get("data", {}).get("summary"),
-        "command": [begun["command"] for begun in starts],
+        "command": [begun.get("command") for begun in starts],
         "seed": settings.get("seed"),
         "commit": first.get("commit"),
         "hardware": ", ".join(str(first.get(name)) for name in ("device", "precision", "processes", "threads")),

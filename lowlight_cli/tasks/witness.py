@@ -21,7 +21,7 @@ import numpy as np
 from lowlight_cli import atomic, evidence, machine, manifest, picture, weights
 from lowlight_cli import jobs as planning
 from lowlight_cli.enhancer import Enhancer, Settings
-from lowlight_cli.errors import LogError, OptionError, PictureError
+from lowlight_cli.errors import LogError, OptionError, OutputExists, PictureError
 from lowlight_cli.evidence import Record
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
@@ -137,13 +137,15 @@ class Witness(Unwitnessed):
 
     def placed(self, item: Item, target: Path, made: Picture, data: bytes) -> Record:
         """Write one file, unless an earlier run left the very same, and read it back."""
-        there = self.options.layout.existing == "skip" and target.is_file()
-        if there and target.read_bytes() == data:
-            item.notices += (f"{target.name} was there already and has the same bytes.",)
-        elif there:
-            raise PictureError(f"{target} is there already, and is another picture.", "Move it elsewhere.")
-        else:
+        try:
             picture.write(data, target, overwrite=False)
+        except OutputExists:
+            if self.options.layout.existing != "skip":
+                raise
+            if target.read_bytes() != data:
+                raise PictureError(f"{target} is there, and is another picture.", "Move it elsewhere.") from None
+            item.notices += (f"{target.name} was there already and has the same bytes.",)
+        else:
             item.made += (target,)
             atomic.sync_folder(target.parent)
         return read_back(target, made)

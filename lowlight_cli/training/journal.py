@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from lowlight_cli import atomic, picture
 
 LOG, BOARD, SAMPLES = "log.csv", "tensorboard", "samples"
 HEADER = ("step", "seconds", "name", "value")
+NUMBER = r"[0-9]{1,18}(\.[0-9]{1,18})?"
+LINE = re.compile(rf"[0-9]{{1,18}},{NUMBER},[^,]+,(nan|-?inf|-?{NUMBER}(e[-+]?[0-9]{{1,3}})?)")
+"""A row of numbers as `Journal.scalars` writes it; disks and people leave others."""
 
 
 class Journal:
@@ -60,4 +64,4 @@ def rows(log: Path) -> list[tuple[str, ...]]:
         return []
     lines = log.read_text(encoding="utf-8", errors="replace").replace("\0", "").splitlines()
     found = (tuple(row) for row in csv.reader(lines))
-    return [row for row in found if len(row) == len(HEADER) and row[0].isdecimal() and row[3]]
+    return [row for row in found if len(row) == len(HEADER) and LINE.fullmatch(",".join(row))]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowlight_cli.errors import OptionError
+from lowlight_cli.weights_metadata import MOST_VALUES, clipped
 
 SCORES = {"psnr_gtmean": 1, "psnr": 1, "ssim": 1, "mae": -1, "loss": -1}
 """What may choose the best weights: 1, the larger the better; -1, the smaller."""
@@ -94,22 +95,23 @@ class Settings:
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise OptionError(f"{getattr(self, name)!r} is no value for {name}.", f"One of: {', '.join(known)}.")
+                raise OptionError(f"{clipped(getattr(self, name))} is no value for {name}.", f"One of: {', '.join(known)}.")
         for names, fits, wanted in LIMITS:
             for name in names:
                 if not fits(getattr(self, name)):
-                    raise OptionError(f"{getattr(self, name)!r} is no value for {name}.", f"It takes {wanted}.")
+                    raise OptionError(f"{clipped(getattr(self, name))} is no value for {name}.", f"It takes {wanted}.")
         if len(self.betas) != 2 or not all(isinstance(beta, float | int) and 0 <= beta < 1 for beta in self.betas):
-            raise OptionError(f"{self.betas!r} is no value for betas.", "It takes two numbers from 0 to below 1.")
+            raise OptionError(f"{clipped(self.betas)} is no value for betas.", "It takes two numbers from 0 to below 1.")
         for name, weight in self.loss.items():
             if not math.isfinite(weight):
-                raise OptionError(f"{weight!r} is no value for loss.{name}.", "It takes a number.")
+                raise OptionError(f"{clipped(weight)} is no value for loss.{name}.", "It takes a number.")
 
     def override(self, values: Mapping[str, Any]) -> Settings:
         """A copy with other values. Mappings are merged into what is there, `loss.ssim` names one entry of `loss`.
 
         An unknown name is an OptionError that names the nearest one, and so is an unknown term of the loss.
         """
+        refuse_absurd(values)
         changed = dict(vars(self))
         for name, value in values.items():
             field, dot, entry = name.partition(".")
@@ -126,12 +128,31 @@ class Settings:
         return dataclasses.replace(self, **changed)
 
 
+def refuse_absurd(values: Mapping[str, Any]) -> None:
+    """An OptionError for values that no setting has, before anything is copied or shown: tables with more than a
+    thousand values (a few lines of YAML make billions), whole numbers of more than 64 bits, names that are no text."""
+    waiting, left = [values], MOST_VALUES
+    while waiting and left >= 0:
+        found = waiting.pop()
+        if isinstance(found, Mapping):
+            if not all(isinstance(name, str) for name in found):
+                raise OptionError(f"{clipped(found)} is no value.", "The names in it must be texts.")
+            found = [*found.values()]
+        if isinstance(found, list | tuple):
+            left -= len(found)
+            waiting += found[:MOST_VALUES]
+        elif isinstance(found, int) and found.bit_length() > 64:
+            raise OptionError(f"{clipped(found)} is no value.", "No setting takes such a number.")
+    if left < 0:
+        raise OptionError(f"There are more than {MOST_VALUES} values.", "No setting takes so many.")
+
+
 def known(name: str, names: Collection[str], what: str) -> None:
     """Refuse a name that is not among the known ones."""
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(names))}."
-        raise OptionError(f"There is no {what} {name!r}.", hint)
+        raise OptionError(f"There is no {what} {clipped(name)}.", hint)
 
 
 def checked(name: str, value: Any, default: Any) -> None:
@@ -145,7 +166,7 @@ def checked(name: str, value: Any, default: Any) -> None:
         kinds = (list, tuple)
     if not isinstance(value, kinds) or isinstance(value, bool):
         wanted = "a whole number" if isinstance(default, int) else f"something like {json.dumps(default, default=dict)}"
-        raise OptionError(f"{value!r} is no value for {name}.", f"It takes {wanted}.")
+        raise OptionError(f"{clipped(value)} is no value for {name}.", f"It takes {wanted}.")
 
 
 def merit(scores: Mapping[str, float], name: str) -> float | None:

@@ -1,0 +1,171 @@
+"""kill -9 at random moments and at each step of a write, until all is done; two runs at once."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from faults_batch import Batch, Outcome, call, is_clear, outputs, temporary
+
+STEPS = ("kill-open", "killed-open", "kill-fsync", "killed-fsync", "kill-link", "killed-link", "kill-replace")
+"""Places of a write; those that a file system does not come by do not fire."""
+
+
+def until_killed(process: subprocess.Popen[str], seconds: float) -> tuple[int | None, int]:
+    """Exit code and results told, once it ended by itself or by kill -9 after some seconds."""
+    try:
+        said, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, _ = process.communicate()
+    return process.returncode, said.count("\n")
+
+
+def at_random(batch: Batch, kills: int, fault: str = "", resume: tuple[str, ...] = ("--skip-existing",)) -> Outcome:
+    """Rounds of a whole batch, each killed at random moments and resumed until done."""
+    outcome, place = Outcome(), random.Random(fault)
+    start = time.perf_counter()
+    batch.fresh()
+    batch.run("--quiet")
+    whole = time.perf_counter() - start
+    phases = {"before the first result": 0, "among the results": 0}
+    rounds = left = most = 0
+    while outcome.times < kills:
+        batch.fresh()
+        rounds += 1
+        while True:
+            process = batch.start("--json", *resume, LOWLIGHT_FAULT=fault)
+            code, told = until_killed(process, place.uniform(0.05, 0.9 * whole))
+            if code != -signal.SIGKILL:
+                outcome.demand(code == 0, f"exit code {code}")
+                break
+            outcome.times += 1
+            phases["among the results" if told else "before the first result"] += 1
+            batch.judge(outcome)
+        outcome.demand(batch.judge(outcome) == batch.reference, "a round did not complete everything")
+        most = max(most, temporary(batch.out))
+        left += temporary(batch.out)
+        if rounds == 1:
+            refused_as_input(batch, outcome)
+    outcome.figures = {"pictures": batch.count, "rounds": rounds, "left_over_files": left, **phases}
+    outcome.saw(f"all {batch.count} outputs of {rounds} rounds equal; {left} temporary files left")
+    return outcome
+
+
+def refused_as_input(batch: Batch, outcome: Outcome) -> None:
+    """A run over the folder of outputs takes as many pictures as there are outputs, and no leftover."""
+    done = call(["enhance", str(batch.out), "--out", str(batch.work / "again"), "--model", "gamma", "--dry-run"])
+    planned = sum(line.startswith("planned ") for line in done.stderr.splitlines())
+    outcome.demand(planned == batch.count, f"{planned} inputs seen among {batch.count} outputs")
+
+
+def at_steps(batch: Batch, numbers: tuple[int, ...] = (1, 2, 17)) -> Outcome:
+    """kill -9 before and after each system call of a write, with and without files that have no name."""
+    outcome, left = Outcome(), {"": 0, "named,": 0}
+    for way in left:
+        for step in STEPS:
+            for number in numbers:
+                batch.fresh()
+                done = batch.run("--quiet", LOWLIGHT_FAULT=f"{way}{step}-{number}")
+                outcome.times += done.returncode == -signal.SIGKILL
+                outcome.demand(done.returncode in (0, -signal.SIGKILL), f"exit code {done.returncode}")
+                batch.judge(outcome)
+                left[way] += temporary(batch.out) if batch.out.is_dir() else 0
+                batch.finish(outcome)
+    outcome.figures = {"left_over_files": left[""], "left_over_files_where_all_have_names": left["named,"]}
+    outcome.saw(f"resumed to the same bits; {left['']} temporary files left ({left['named,']} without O_TMPFILE)")
+    return outcome
+
+
+def two_at_once(batch: Batch, rounds: int) -> Outcome:
+    """Two processes, one tree, one folder of outputs, with --skip-existing."""
+    outcome, double = Outcome(), 0
+    for _ in range(rounds):
+        batch.fresh()
+        both = [batch.start("--json", "--skip-existing") for _ in range(2)]
+        said = [communicated(process) for process in both]
+        for process, (out, err) in zip(both, said, strict=True):
+            is_clear(outcome, subprocess.CompletedProcess([], process.returncode, out, err), 0)
+        double += sum(out.count('"status": "done"') for out, _ in said) - batch.count
+        outcome.demand(batch.judge(outcome) == batch.reference, "something is missing")
+        outcome.times += 1
+    outcome.figures = {"done_by_both": double}
+    outcome.saw("both ended with 0; each output is there once")
+    return outcome
+
+
+def communicated(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a process says, to its end."""
+    return process.communicate(timeout=300)
+
+
+def two_shards(batch: Batch, rounds: int) -> Outcome:
+    """Two processes with --shard 1/2 and 2/2, one of them killed and resumed."""
+    outcome, place = Outcome(), random.Random(2)
+    for _ in range(rounds):
+        batch.fresh()
+        one = batch.start("--quiet", "--shard", "1/2")
+        two = batch.start("--quiet", "--shard", "2/2")
+        time.sleep(place.uniform(0.3, 2.0))
+        two.kill()
+        for process in (one, two):
+            communicated(process)
+        outcome.demand(one.returncode == 0, f"the other shard ended with {one.returncode}")
+        batch.judge(outcome)
+        done = batch.run("--quiet", "--shard", "2/2", "--skip-existing")
+        is_clear(outcome, done, 0)
+        outcome.demand(batch.judge(outcome) == batch.reference, "something is missing")
+        outcome.times += 1
+    outcome.saw("the killed shard resumed, the other undisturbed")
+    return outcome
+
+
+def with_evidence(batch: Batch, kills: int) -> Outcome:
+    """As `at_random`, with an evidence log that every run appends to; then the log is verified."""
+    outcome, place = Outcome(), random.Random("evidence")
+    batch.fresh()
+    log = batch.work / "undisturbed.jsonl"
+    start = time.perf_counter()
+    done = batch.run("--quiet", "--evidence", str(log))
+    whole = time.perf_counter() - start
+    is_clear(outcome, done, 0)
+    reference, rounds, torn = outputs(batch.out), 0, 0
+    kept, batch.reference = batch.reference, reference
+    while outcome.times < kills and not outcome.problems:
+        batch.fresh()
+        rounds += 1
+        log = batch.work / f"log{rounds}.jsonl"
+        while True:
+            process = batch.start("--json", "--skip-existing", "--evidence", str(log))
+            code, _ = until_killed(process, place.uniform(0.05, 0.9 * whole))
+            if code != -signal.SIGKILL:
+                outcome.demand(code == 0, f"exit code {code}")
+                break
+            outcome.times += 1
+            batch.judge(outcome)
+        outcome.demand(batch.judge(outcome) == reference, "a round did not complete everything")
+        verified = call(["verify", str(log)])
+        outcome.demand(verified.returncode == 0, f"verify: {verified.returncode} {verified.stdout[-300:]}")
+        torn += log.read_bytes().count(b'"torn"')
+        logged(log, batch, outcome)
+    batch.reference = kept
+    outcome.figures = {"pictures": batch.count, "rounds": rounds, "torn_lines": torn}
+    outcome.saw(f"{rounds} logs whole, every output logged with its hash; {torn} torn lines")
+    return outcome
+
+
+def logged(log: Path, batch: Batch, outcome: Outcome) -> None:
+    """Every output stands in the log as done, with its hash."""
+    records = [
+        json.loads(line) for line in log.read_bytes().splitlines() if line.startswith(b"{") and line[-1:] == b"}"
+    ]
+    told = {}
+    for record in records:
+        if record["kind"] == "picture" and record["status"] == "done":
+            told[str(Path(record["output"]["path"]).relative_to(batch.out.resolve()))] = record["output"]["sha256"]
+    missing = [name for name, digest in batch.reference.items() if told.get(name) != digest]
+    outcome.demand(not missing, f"{len(missing)} outputs are not in the log, as {', '.join(missing[:3])}")

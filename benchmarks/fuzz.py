@@ -1,0 +1,156 @@
+"""Feeds hostile bytes to everything that lowlight reads, and keeps count of what was tried and found.
+
+    python benchmarks/fuzz.py picture --seconds 2400 --corpus ../fuzz
+    python benchmarks/fuzz.py all --seconds 3600 --corpus ../fuzz
+
+Targets: picture, manifest, safetensors, config, log, archive. Needs `pip install atheris`, which may be in an
+environment of its own, and runs without it too: seeds are then mutated by their structure alone, without coverage.
+CORPUS (outside the checkout) holds for each target `inputs`, `findings` and `findings.jsonl`; it is gone on with.
+
+A child process runs the target under a limit of address space. Findings are: an exception that is no LowlightError,
+the end of the process, an input that takes more than 10 s, more memory than the target promises (for pictures:
+`--max-pixels` times 32 bytes, 4 times the file, 96 MiB), a write outside the folder given, a promise broken. Counts are
+added to benchmarks/results/fuzz.json. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fuzz_seeds import SEEDS
+from fuzz_targets import TARGETS
+from fuzz_worker import Findings, State
+from machine import about
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "fuzz.json"
+PATIENCE = 10.0
+"""Seconds that one input may take."""
+SHARES = {"picture": 0.66, "safetensors": 0.1, "config": 0.08, "log": 0.08, "manifest": 0.04, "archive": 0.04}
+"""Of the time, for `all`."""
+LIBRARIES = ("pillow", "opencv-python-headless", "numpy", "torch", "safetensors", "pyyaml", "atheris", "pillow-heif", "rawpy")
+
+
+def main() -> None:
+    """Fuzz one target, or all in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", choices=[*TARGETS, "all"])
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--corpus", type=Path, required=True, help="folder for inputs and findings")
+    parser.add_argument("--engine", choices=("auto", "atheris", "plain"), default="auto")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    engine = args.engine
+    if engine == "auto":
+        engine = "atheris" if importlib.util.find_spec("atheris") else "plain"
+    shares = SHARES if args.target == "all" else {args.target: 1.0}
+    for target, share in shares.items():
+        folder = args.corpus.resolve() / target
+        sow(target, folder / "inputs")
+        done = fuzzed(target, folder, args.seconds * share, engine)
+        found = Findings(folder).entries()
+        merge(args.out, target, done, engine, found)
+        print(f"{target}: {done['executions']} inputs in {done['seconds']:.0f} s, {len(found)} findings in {folder}")
+
+
+def sow(target: str, inputs: Path) -> None:
+    """Put the seeds where they are not yet."""
+    inputs.mkdir(parents=True, exist_ok=True)
+    for data in SEEDS[target]().values():
+        path = inputs / hashlib.sha1(data).hexdigest()
+        if not path.exists():
+            path.write_bytes(data)
+
+
+def fuzzed(target: str, folder: Path, seconds: float, engine: str) -> dict[str, Any]:
+    """Run children until the time is up; each that ends before it leaves a finding."""
+    state, findings = State(folder / "state"), Findings(folder)
+    state.map[:8] = bytes(8)
+    begun, ended = time.monotonic(), dict.fromkeys(("crashes", "hangs"), 0)
+    largest = 0
+    while (left := seconds - (time.monotonic() - begun)) > 1:
+        state.end()
+        with (folder / "log").open("w") as log:
+            child = subprocess.Popen(command(target, folder, int(left), engine), stdout=log, stderr=log, env=environment(folder))
+            kind = watched(child, state, begun + seconds)
+        tried = state.read()[2]
+        text = (folder / "log").read_text(errors="replace")
+        if kind == "hang":
+            ended["hangs"] += 1
+            findings.add("hang", tried[:12].hex(), tried, "more than 10 s")
+        elif kind == "crash":
+            ended["crashes"] += 1
+            findings.add("crash", f"{child.returncode} {tried[:4].hex()}", tried, text)
+        largest = max([largest, *(json.loads(line[8:])["bytes"] for line in text.splitlines() if line.startswith("largest "))])
+    return {"executions": state.read()[0], "seconds": time.monotonic() - begun, "largest_growth": largest, **ended}
+
+
+def command(target: str, folder: Path, seconds: int, engine: str) -> list[str]:
+    """What starts a child."""
+    words = [sys.executable, str(HERE / "fuzz_worker.py"), target, "--corpus", str(folder), "--seconds", str(seconds)]
+    return [*words, "--engine", engine, "--seed", str(random.randrange(1, 2**31))]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """One thread, no bytecode written, homes of its own; large blocks of memory go back when they are freed."""
+    home = str(folder / "sandbox" / "home")
+    fixed = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, **fixed, "LOWLIGHT_HOME": home, "HF_HOME": home, "HOME": home}
+
+
+def watched(child: subprocess.Popen, state: State, until: float) -> str:
+    """How the child ended: `crash`, `hang`, or `done`."""
+    while child.poll() is None:
+        time.sleep(0.25)
+        _, begun, _ = state.read()
+        late, over = begun and time.monotonic() - begun > PATIENCE, time.monotonic() > until + 2 * PATIENCE
+        if late or over:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            return "hang" if late else "done"
+    if child.returncode and not state.read()[1]:
+        raise SystemExit("The fuzzer itself failed: see `log` in its folder.")
+    return "crash" if child.returncode else "done"
+
+
+def merge(out: Path, target: str, done: dict[str, Any], engine: str, found: list[dict[str, Any]]) -> None:
+    """Add a run to the results; `fixed` and `note` of findings, written by hand, stay."""
+    results = json.loads(out.read_text()) if out.exists() else {"targets": {}}
+    entry = results["targets"].setdefault(target, {"executions": 0, "seconds": 0, "crashes": 0, "hangs": 0, "findings": []})
+    for name in ("executions", "crashes", "hangs"):
+        entry[name] += done[name]
+    entry["seconds"] = round(entry["seconds"] + done["seconds"])
+    entry["engine"] = engine
+    entry["largest_growth"] = max(entry.get("largest_growth", 0), done["largest_growth"])
+    told = {finding["what"]: finding for finding in entry["findings"]}
+    entry["findings"] = [{"what": one["what"], "bytes": one["bytes"], "file": one["file"]} | told.get(one["what"], {}) for one in found]
+    results["total"] = {name: sum(one[name] for one in results["targets"].values()) for name in ("executions", "seconds")}
+    results["machine"] = about({}) | {"libraries": libraries()}
+    out.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what reads the bytes."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+#!/bin/sh
+# From intake to report: a folder of pictures, enhanced so that every step can be shown and done again.
+#
+#   sh docs/case.sh SOURCE CASE_FOLDER CASE_ID EXAMINER
+#
+# SOURCE is only read. Run again after whatever stopped it (power, disk, Ctrl-C), it goes on where it was.
+# MODEL=clahe sh docs/case.sh ... takes another model; `lowlight models list` names them.
+# Ends with 0 if all went well and was verified, 1 if some pictures failed or something is not as the log says.
+set -eu
+[ $# -eq 4 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+source=$1 case=$2 id=$3 examiner=$4
+
+step() { printf '\n== %s\n' "$1"; }
+
+step "Intake: a working copy, its hashes, compared with the source"
+mkdir -p "$case"
+if [ ! -e "$case/originals.sha256" ]; then
+    rm -rf "$case/originals"
+    cp -Rp "$source" "$case/originals"
+    (cd "$case/originals" && find . -type f -exec sha256sum {} + | LC_ALL=C sort -k 2) > "$case/originals.part"
+    mv "$case/originals.part" "$case/originals.sha256"
+    chmod -R a-w "$case/originals"
+fi
+(cd "$source" && sha256sum --quiet --strict --check) < "$case/originals.sha256"
+echo "$(wc -l < "$case/originals.sha256") files, the same here and there"
+
+step "Enhancement: logged, lossless, without network; a classical method beside each result"
+code=0
+lowlight enhance "$case/originals" --out "$case/enhanced" --skip-existing --evidence "$case/log.jsonl" \
+    --case "$id" --examiner "$examiner" --model "${MODEL:-neid}" --baseline clahe || code=$?
+case $code in 0) ;; 1 | 6) code=1 ;; *) exit "$code" ;; esac # 1, 6: some or all pictures failed, and it is logged
+
+step "Verification: chain and files, and every picture made again"
+lowlight verify "$case/log.jsonl" --rerun || code=1
+(cd "$source" && sha256sum --quiet --strict --check) < "$case/originals.sha256"
+
+step "Report"
+lowlight report "$case/log.jsonl" --out "$case/report.html" --overwrite || code=1
+
+step "The head of the log's chain: write it down, on paper or in another system"
+tail -n 1 "$case/log.jsonl" | tr -d '\n' | sha256sum | cut -d ' ' -f 1
+exit "$code"

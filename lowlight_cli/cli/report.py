@@ -1,0 +1,83 @@
+"""`lowlight report`: an evidence log in, a page for people out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lowlight_cli.cli.console import end_as_by_ctrl_c, shown
+from lowlight_cli.cli.options import json_option
+from lowlight_cli.errors import DONE, SOME_FAILED, OptionError
+
+if TYPE_CHECKING:
+    from lowlight_cli.tasks.report import Summary
+
+NAMED = 5
+"""Problems that are told on stderr; the report has them all."""
+
+
+@click.command()
+@click.argument("log", metavar="LOG", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The report: an .html or a .pdf file.")
+@click.option("--pictures", multiple=True, metavar="NAME", help="Only these: names or patterns; repeat for several.")
+@click.option("--head", metavar="SHA256", help="Digest of the last record, as you noted it elsewhere.")
+@click.option(
+    "--moved", nargs=2, multiple=True, metavar="OLD NEW", help="Files of the log below OLD lie below NEW now."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing report.")
+@json_option
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+def command(**flags: Any) -> None:
+    """Write a readable account of an evidence log.
+
+    LOG is what `lowlight enhance --evidence LOG` wrote. The log and all files that it names are checked first, as
+    `lowlight verify` does; what is wrong stands at the head of the report, and a file that is not the recorded one is
+    not shown. The report is one file that needs no network: who made it, what the method is and is not, settings,
+    before and after, hashes, and how to check all of it. A PDF is printed by Chromium, Chrome or Edge, found on PATH
+    or named by LOWLIGHT_BROWSER.
+
+    \b
+    Example:
+      lowlight report case.jsonl --out case.html
+      lowlight report case.jsonl --out gate.pdf --pictures 'gate/*'
+
+    Exit codes: 0 the report is written and the check found nothing, 1 it is written and the check found problems, or
+    it could not be printed, 2 usage, no evidence log or no browser, 3 no such log, 130 interrupted.
+    """
+    from lowlight_cli import network
+    from lowlight_cli.tasks.report import ReportOptions, run
+
+    if flags["as_json"] and sys.stdout is None:
+        raise OptionError("stdout is closed, and the summary must go through it.", "Do not close it.")
+    end_as_by_ctrl_c()
+    names = ("log", "out", "pictures", "head", "moved", "overwrite")
+    with network.closed():
+        done = run(ReportOptions(**{name: flags[name] for name in names}), announce=lambda text: say(text, flags))
+    tell(done, flags)
+    if flags["as_json"]:
+        click.echo(json.dumps(vars(done)))
+    sys.exit(DONE if done.verified else SOME_FAILED)
+
+
+def say(text: str, flags: dict[str, Any]) -> None:
+    """A line on stderr, unless quiet."""
+    if not flags["quiet"]:
+        click.echo(text, err=True)
+
+
+def tell(done: Summary, flags: dict[str, Any]) -> None:
+    """What is in the report, and what the check found."""
+    from lowlight_cli.report.document import printable
+
+    for problem in done.problems[:NAMED]:
+        click.echo(f"FAILED {printable(problem)}", err=True)
+    if len(done.problems) > NAMED:
+        click.echo(f"and {len(done.problems) - NAMED} more problems: see the report", err=True)
+    pictures = f"{done.enhanced} picture{'s' * (done.enhanced != 1)} enhanced, {done.failed} failed"
+    count = len(done.problems)
+    check = "no problem found" if done.verified else f"{count} problem{'s' * (count != 1)} found"
+    say(f"{shown(Path(done.out))} is written: {pictures}, {check}", flags)

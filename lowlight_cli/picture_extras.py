@@ -1,0 +1,40 @@
+"""Kinds of pictures that optional packages read: which, and what to install. They are read, never written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from types import MappingProxyType
+
+from .errors import PictureError
+from .picture_model import SUFFIXES
+
+RAW = frozenset((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"))
+HEIF = frozenset((".heic", ".heif", ".hif"))
+
+EXTRAS: Mapping[str, tuple[str, frozenset[str]]] = MappingProxyType(
+    {"raw": ("rawpy", RAW), "heif": ("pillow_heif", HEIF)}
+)
+"""Optional part of lowlight -> the module that reads its files, and their lower-case suffixes."""
+
+
+def readable() -> frozenset[str]:
+    """Suffixes of all pictures that can be read with what is installed."""
+    return frozenset(SUFFIXES).union(*(kinds for module, kinds in EXTRAS.values() if find_spec(module)))
+
+
+def to_install(suffixes: Iterable[str]) -> str:
+    """What to install so that files with these suffixes are read; empty where nothing helps, or is needed."""
+    lacking = {*suffixes} - readable()
+    return _install([extra for extra, (_, kinds) in EXTRAS.items() if lacking & kinds])
+
+
+def uninstalled(what: str, extra: str) -> PictureError:
+    """The error for a file that an optional part would read."""
+    module = EXTRAS[extra][0].replace("_", "-")
+    return PictureError(f"This is {what}. The package {module}, which reads it, is not installed.", _install([extra]))
+
+
+def _install(extras: list[str]) -> str:
+    command = f'python -m pip install "lowlight[{",".join(extras)}]" -c constraints.txt'
+    return f"Install what reads it: {command}" if extras else ""

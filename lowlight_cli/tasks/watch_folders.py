@@ -1,0 +1,146 @@
+"""What lies in watched folders. Found by looking again and again: network shares tell nobody of a change."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from lowlight_cli.jobs import UNWRITTEN, identity
+from lowlight_cli.picture_extras import readable
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LEASED = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "overlay"}
+"""File systems that know of everybody who has a file open. Network shares know of nobody, or refuse every lease."""
+
+
+class Seen(NamedTuple):
+    """A picture file: its path below the watched folder, the folder's name before it where there are several; where it
+    lies; and its stamp."""
+
+    relative: str
+    path: str
+    stamp: int
+
+
+def stamp(size: int, mtime_ns: int) -> int:
+    """Size and time of last change in one number, as one is kept for each file. The inode is no part of it: on many
+    network shares it is another one after each mount."""
+    return size << 64 | mtime_ns & (1 << 64) - 1
+
+
+def parts(number: int) -> tuple[int, int]:
+    """Size and time of a stamp."""
+    return number >> 64, number & (1 << 64) - 1
+
+
+class Folders:
+    """The watched folders, by name, and what their names are before the paths below them."""
+
+    def __init__(self, roots: Mapping[str, str], aside: Sequence[Path]) -> None:
+        self.roots, self.aside, self.readable = dict(roots), aside, readable()
+        self.problems: dict[str, str] = {}
+        """Folders that could not be read at the last look, and why."""
+        self.unseen: tuple[str, ...] = ()
+        """How the relative paths begin of all that the last look may not have seen, though it be there."""
+        self.kinds: set[str] = set()
+        """Suffixes of pictures that lie there and are not read."""
+
+    def look(self, passing: Container[str]) -> list[Seen]:
+        """Picture files but for `passing`, of which nothing is asked; hidden files and `aside` are left out, links are
+        followed, no folder is read twice."""
+        visited: set[tuple[int, int] | None] = {identity(path) for path in self.aside}
+        found: list[Seen] = []
+        problems, unseen = {}, []
+        for root, prefix in self.roots.items():
+            before, folders = len(found), [(root, prefix)]
+            while folders:
+                folder, below = folders.pop()
+                try:
+                    status = os.stat(folder)  # noqa: PTH116 - a Path for each folder and look is a cost
+                    if (key := (status.st_dev, status.st_ino)) in visited:
+                        continue
+                    visited.add(key)
+                    with os.scandir(folder) as entries:
+                        folders += self.sort(entries, below, passing, found)
+                except OSError as error:
+                    problems[folder] = error.strerror or str(error)
+                    unseen.append(below)
+            if len(found) == before:  # it may be the empty folder below a share that is gone
+                unseen.append(prefix)
+        self.problems, self.unseen = problems, tuple(unseen)
+        return found
+
+    def sort(
+        self, entries: Iterator[os.DirEntry[str]], below: str, passing: Container[str], found: list[Seen]
+    ) -> list[tuple[str, str]]:
+        """Put pictures of one folder into `found`; gives the folders in it."""
+        inner = []
+        for entry in entries:
+            name = entry.name
+            if (relative := below + name) in passing or name.startswith("."):
+                continue
+            with contextlib.suppress(OSError):  # it vanished, or is a link to nothing
+                suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+                if entry.is_dir():
+                    inner.append((entry.path, f"{relative}/"))
+                elif suffix in self.readable:
+                    # What the entry itself tells is old on Windows while the file is written.
+                    status = os.stat(entry.path)  # noqa: PTH116
+                    if stat.S_ISREG(status.st_mode):
+                        found.append(Seen(relative, entry.path, stamp(status.st_size, status.st_mtime_ns)))
+                elif suffix in UNWRITTEN:
+                    self.kinds.add(suffix)
+        return inner
+
+
+def written_elsewhere(path: str) -> bool:
+    """Whether some process has a file open to write to it; False too where the system does not tell.
+
+    The system lends a file for reading (fcntl(2), leases) only if nobody writes; it is given back at once.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return False
+    try:
+        if not hasattr(fcntl, "F_SETLEASE") or file_system(os.fstat(descriptor).st_dev, path) not in LEASED:
+            return False
+        # Who opens it meanwhile makes the system signal us: SIGIO, which kills, unless another is chosen.
+        import signal
+
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:  # somebody else's file
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@cache
+def mounted(device: int, folder: str) -> str:  # noqa: ARG001 - what is mounted at a folder changes with the device
+    """Type of the file system that a folder lies in; empty where the system does not tell."""
+    best = ("", "")
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+            _, place, kind, *_ = line.split(" ")
+            if (folder + "/").startswith(place.rstrip("/") + "/") and len(place) >= len(best[0]):
+                best = (place, kind)
+    return best[1]
+
+
+def file_system(device: int, path: str) -> str:
+    """Type of the file system that a file lies in."""
+    return mounted(device, os.path.realpath(os.path.dirname(path)))  # noqa: PTH120

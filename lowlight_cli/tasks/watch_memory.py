@@ -1,0 +1,155 @@
+"""What a watch has done, in a hidden file in the output folder, so that a restart neither repeats nor tells it again.
+
+One JSON line for each picture, appended when its result is there: a watch that is killed between the output and the
+line finds the output, and takes it as done. Deleting the file makes a watch judge by the outputs alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from lowlight_cli import atomic
+from lowlight_cli.errors import OptionError
+from lowlight_cli.tasks.watch_folders import parts, stamp
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+SPARE = 1000
+"""Lines of no use that are left in the file."""
+ELSEWHERE = -1
+"""The stamp of what another part of --shard does; it is not written."""
+
+
+def file_for(out: Path, watched: Any) -> Path:
+    """Where to keep it: in the output folder, which several watches may share."""
+    return out / f"{atomic.PREFIX}watch-{hashlib.sha256(json.dumps(watched).encode()).hexdigest()[:8]}.jsonl"
+
+
+class Memory:
+    """Stamps of inputs by their relative path. One process at a time holds the file."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        """`settings` are those on which it depends what can be read: with others, failures are tried again."""
+        self.path, self.settings = path, {"lowlight_watch": 1, **settings}
+        self.known: dict[str, int] = {}
+        """Inputs of which nothing is left to do, unless they change."""
+        self.failed: dict[str, str] = {}
+        """Those of them that cannot be read, and why."""
+        self.told: dict[str, tuple[int, str]] = {}
+        """Stamps and errors of inputs that are still tried, and were told to have failed."""
+        self.lines, self.torn = 0, False
+        self.descriptor = self.opened()
+        self.load()
+
+    def opened(self) -> int:
+        """The file, open to append to it, and locked."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as error:
+            raise OptionError(f"{self.path} cannot be written: {error.strerror}.", "Choose another --out.") from error
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            remedy = "Stop that one first, or choose another --out."
+            raise OptionError(f"Another lowlight watches these folders into {self.path.parent}.", remedy) from error
+        except OSError:
+            pass  # a share without locks
+        return descriptor
+
+    @property
+    def here(self) -> bool:
+        """Whether the output folder is there, and is the one in which the watch began: not what lies below a share
+        that is gone."""
+        return self.path.exists()
+
+    def load(self) -> None:
+        """Read all lines; what a power cut has torn is passed over."""
+        header = None
+        data = self.path.read_bytes()
+        for line in data.splitlines():
+            self.lines += 1
+            try:
+                entry = json.loads(line)
+                header = entry if "lowlight_watch" in entry else header
+                if "file" in entry:
+                    self.take(entry["file"], stamp(entry["size"], entry["mtime_ns"]), entry)
+            except (ValueError, KeyError, TypeError):
+                continue
+        self.torn = not data.endswith(b"\n") and bool(data)
+        if header != self.settings:
+            for relative in self.failed:
+                self.known.pop(relative, None)
+            self.failed.clear()
+            self.append(self.settings)
+
+    def take(self, relative: str, number: int, entry: Mapping[str, Any]) -> None:
+        """What a line says."""
+        self.failed.pop(relative, None)
+        self.told.pop(relative, None)
+        error = entry.get("error")
+        if error is not None and not entry.get("final"):
+            self.told[relative] = (number, error)
+            return
+        self.known[relative] = number
+        if error is not None:
+            self.failed[relative] = error
+
+    def add(self, relative: str, number: int, error: str | None = None, *, final: bool = True) -> None:
+        """A picture is done, or cannot be read (`final`), or has failed for now."""
+        entry = written(relative, number, error, final=final)
+        self.take(relative, number, entry)
+        self.append(entry)
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """A line more. What cannot be written is known until the end of this process: the outputs are what counts."""
+        data = (b"\n" if self.torn else b"") + json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        try:
+            self.torn = os.write(self.descriptor, data) != len(data)
+        except OSError:
+            self.torn = True
+        self.lines += 1
+
+    def forget(self, present: Collection[str]) -> None:
+        """Keep only what is said of `present` inputs."""
+        for table in (self.known, self.failed, self.told):
+            for relative in [relative for relative in table if relative not in present]:
+                del table[relative]
+        if self.lines > 2 * (len(self.known) + len(self.told)) + SPARE:
+            self.rewrite()
+
+    def rewrite(self) -> None:
+        """Leave out of the file what is known no more."""
+        entries = [self.settings]
+        entries += [
+            written(name, number, self.failed.get(name)) for name, number in self.known.items() if number != ELSEWHERE
+        ]
+        entries += [written(name, *told, final=False) for name, told in self.told.items()]
+        text = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries)
+        try:
+            atomic.write(self.path, text.encode())
+            descriptor = self.opened()
+        except (OSError, OptionError):
+            return  # no space: the long one stays
+        os.close(self.descriptor)
+        self.descriptor, self.lines, self.torn = descriptor, len(entries), False
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self.descriptor)
+
+
+def written(relative: str, number: int, error: str | None = None, *, final: bool = True) -> dict[str, Any]:
+    """An entry as it stands in the file."""
+    size, mtime_ns = parts(number)
+    told = {} if error is None else {"error": error, "final": final}
+    return {"file": relative, "size": size, "mtime_ns": mtime_ns} | told

@@ -1,0 +1,130 @@
+"""What a watch does with the files that have rested: which output belongs to which, and what stands in its way."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lowlight_cli import jobs as planning
+from lowlight_cli import manifest
+from lowlight_cli.errors import OptionError
+from lowlight_cli.jobs import Found, Job
+from lowlight_cli.runners import map_names
+from lowlight_cli.tasks import maps as map_files
+from lowlight_cli.tasks.enhance import EnhanceOptions, Run, asked
+from lowlight_cli.tasks.results import Result
+from lowlight_cli.tasks.unwitnessed import Unwitnessed
+from lowlight_cli.tasks.watch_folders import parts
+
+SKEW_NS = 2_000_000_000
+"""What clocks and the times of some file systems may differ by."""
+
+
+class Round(Run):
+    """A run of a few files that a watch has planned: to plan whole folders for each would take longer than its work."""
+
+    def __init__(
+        self, options: EnhanceOptions, witness: Unwitnessed, jobs: Sequence[Job], maps: map_files.Files
+    ) -> None:
+        self.options, self.spec = options, manifest.find(options.model)
+        self.shared = self.witness = witness
+        self.jobs = witness.plan(jobs)
+        self.maps = {new: maps[old] for old, new in zip(jobs, self.jobs, strict=True) if old in maps}
+        self.passed_over = Counter()
+        self.late = []
+
+
+class Plan:
+    """Where the pictures of a watch go. Conflicts are those of `jobs.plan`, found as files come."""
+
+    def __init__(self, options: EnhanceOptions, witness: Unwitnessed) -> None:
+        self.options, self.witness = options, witness
+        self.claims: dict[int, str] = {}
+        """Inputs by a hash of their target's name, where two may have one target."""
+        self.names = [] if options.maps is None else map_names(manifest.find(options.model), asked(options))
+
+    def run(self, jobs: Sequence[Job]) -> Run:
+        """A run of these files."""
+        return Round(self.options, self.witness, jobs, self.maps(jobs))
+
+    def job(self, source: Path, relative: Path, *, changed: bool) -> Job:
+        """What is to be done with a file; `changed`: it was done, and is another one now."""
+        target = planning.target(Found(source, relative), self.options.layout)
+        problem, remedy = self.obstacle(relative.as_posix(), target, changed=changed)
+        return Job(source, target, relative, problem, skip=not problem and os.path.lexists(target), remedy=remedy)
+
+    def forget(self, present: Iterable[str]) -> None:
+        """Only these files are there."""
+        present = {*present}
+        self.claims = {key: name for key, name in self.claims.items() if name in present}
+
+    def obstacle(self, name: str, target: Path, *, changed: bool) -> tuple[str, str]:
+        """Why a file cannot have its output, and a remedy; both are empty if it can."""
+        if (other := self.claim(name)) != name:
+            return f"{other} and {name} would both be written to {target}.", "Rename one of them."
+        if target.is_dir():
+            return f"{target} is a folder, and a picture would be written there.", "Remove or rename it."
+        if changed and os.path.lexists(target):
+            remedy = "Give pictures names of their own; or remove that output, and it is made anew."
+            return f"It has changed since it was enhanced; {target}, made of what it was, is left alone.", remedy
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            return f"{target.parent} cannot be made: {error.strerror}.", "Remove or rename what is in its place."
+        return "", ""
+
+    def claim(self, relative: str) -> str:
+        """The input that a target belongs to: this one, unless another came before."""
+        layout = self.options.layout
+        if layout.format == "keep" and not layout.flatten and sys.platform not in ("darwin", "win32"):
+            return relative
+        name = planning.same_name(planning.target(Found(Path(relative), Path(relative)), layout))
+        return self.claims.setdefault(hash(name), relative)
+
+    def maps(self, jobs: Sequence[Job]) -> map_files.Files:
+        """Maps to write, by job."""
+        folder, layout = self.options.maps, self.options.layout
+        if folder is None:
+            return {}
+        wanted: map_files.Files = {}
+        for job, name, file in map_files.files(jobs, layout, folder, self.names):
+            if not os.path.lexists(file.target):
+                wanted.setdefault(job, {})[name] = file.target
+        return wanted
+
+
+def named(options: EnhanceOptions) -> dict[str, str]:
+    """The folders to watch, and what their names are before the paths below them, as in `jobs.gather`."""
+    roots: dict[str, str] = {}
+    for name in options.inputs:
+        if (os.path.lexists(name) and not Path(name).is_dir()) or (not os.path.lexists(name) and glob.has_magic(name)):
+            raise OptionError(f"--watch watches folders, and {name} is none.", "Name the folder that it lies in.")
+        roots[name] = f"{Path(name).resolve().name}/" if len(options.inputs) > 1 else ""
+    if len({*roots.values()}) < len(options.inputs):
+        raise OptionError("Two of the folders have one name, and would share their outputs.", "Watch each by itself.")
+    planning.single_target(options.inputs, options.layout)
+    return roots
+
+
+def refuse_around(path: Path, roots: Sequence[str] | dict[str, str], option: str) -> None:
+    """An output folder that holds a watched one would be watched itself, and its outputs enhanced again and again."""
+    for root in map(Path, roots):
+        if path.resolve() in (root.resolve(), *root.resolve().parents):
+            raise OptionError(f"{option} {path} is or holds {root}, which is watched.", "Choose another folder.")
+
+
+def with_age(result: Result, number: int) -> Result:
+    """A result of a file whose output was there, with a notice if the file is newer than that."""
+    try:
+        newer = parts(number)[1] - result.target.stat().st_mtime_ns > SKEW_NS
+    except OSError:
+        return result
+    if not newer:
+        return result
+    notice = f"It is newer than {result.target}, which was there already and was left alone."
+    return dataclasses.replace(result, notices=(*result.notices, notice))

@@ -1,0 +1,71 @@
+"""docs/case.sh, what an analyst runs from intake to report: it works, goes on, and sees what was tampered with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lowlight_cli import evidence
+
+SCRIPT = Path(__file__).resolve().parent.parent / "docs" / "case.sh"
+TOOLS = ("sh", "sha256sum", "find", "sort", "sed")
+Photo = Callable[..., Path]
+
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(tool) is None for tool in TOOLS), reason="needs a POSIX shell and sha256sum"
+)
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    """The script, with a quick model and the `lowlight` of this Python."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = {**os.environ, "PATH": path, "MODEL": "gamma"}
+    return subprocess.run(["sh", SCRIPT, *map(str, words)], env=env, capture_output=True, text=True, check=False)
+
+
+def test_from_intake_to_report_and_on_after_a_stop(tmp_path: Path, photo: Photo) -> None:
+    source, case = tmp_path / "from card", tmp_path / "case 17"
+    for name in ("a.png", "hall/b c.jpg"):
+        photo(source / name, 30, 40)
+    before = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in source.rglob("*.*")}
+    first = run(source, case, "17/4", "M. Roe")
+    assert first.returncode == 0, first.stdout + first.stderr
+    head = first.stdout.splitlines()[-1]
+    assert head == evidence.head_path(case / "log.jsonl").read_text().split()[0]
+    assert {path.relative_to(case / "enhanced").as_posix() for path in (case / "enhanced").rglob("*.png")} == {
+        *("a.png", "a-clahe.png", "hall/b c.png", "hall/b c-clahe.png"),
+    }
+    assert "17/4" in (case / "report.html").read_text(encoding="utf-8")
+    (case / "enhanced" / "a.png").unlink()
+    again = run(source, case, "17/4", "M. Roe")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert (case / "enhanced" / "a.png").exists()
+    assert {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in source.rglob("*.*")} == before
+
+
+def test_what_was_tampered_with_is_told(tmp_path: Path, photo: Photo) -> None:
+    source, case = tmp_path / "in", tmp_path / "case"
+    photo(source / "a.png", 30, 40)
+    assert run(source, case, "1", "R").returncode == 0
+    photo(case / "enhanced" / "a.png", 30, 40, value=200)
+    done = run(source, case, "1", "R")
+    assert done.returncode == 1
+    assert "was changed after record 2" in done.stderr
+    assert "was changed: " in done.stdout
+    photo(source / "a.png", 30, 40, value=9)
+    done = run(source, case, "1", "R")
+    assert done.returncode == 1
+    assert "a.png" in done.stdout + done.stderr
+
+
+def test_without_its_words_it_says_how_to_use_it() -> None:
+    done = run("only one")
+    assert done.returncode == 2
+    assert "sh docs/case.sh SOURCE CASE_FOLDER CASE_ID EXAMINER" in done.stderr

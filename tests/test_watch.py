@@ -1,0 +1,593 @@
+"""`lowlight enhance --watch`: takes what is whole, does nothing twice, loses nothing, waits for what is gone."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lowlight_cli import atomic, cli, evidence, picture
+from lowlight_cli.enhancer import Enhancer
+from lowlight_cli.errors import DONE, INTERRUPTED, SOME_FAILED, USAGE, OptionError
+from lowlight_cli.jobs import Layout
+from lowlight_cli.runners.fake import FakeRunner
+from lowlight_cli.tasks import watch as task
+from lowlight_cli.tasks import watch_folders, watch_memory, watch_plan
+from lowlight_cli.tasks.enhance import EnhanceOptions, Run
+from lowlight_cli.tasks.preset import EvidenceOptions
+from lowlight_cli.tasks.results import Result
+from lowlight_cli.tasks.unwitnessed import Unwitnessed
+from lowlight_cli.tasks.watch import Pace, Watch
+from lowlight_cli.tasks.watch_plan import Round
+
+Photo = Callable[..., Path]
+Script = dict[float, Callable[[], object]]
+
+OUT = Path("out")
+
+
+class Clock:
+    """Stands for `time`: nobody waits, and what a script says happens while the watch rests."""
+
+    def __init__(self, script: Script) -> None:
+        self.now, self.script = 0.0, sorted(script.items())
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += max(seconds, 0.01)
+        while self.script and self.script[0][0] <= self.now:
+            self.script.pop(0)[1]()
+
+
+@dataclasses.dataclass
+class Seen:
+    """What a watch told, with the seconds after which it did."""
+
+    results: list[tuple[float, Result]]
+    said: list[str]
+    watch: Watch
+
+    @property
+    def done(self) -> list[str]:
+        return [result.source.name for _, result in self.results if result.status == "done"]
+
+    @property
+    def failed(self) -> list[tuple[float, str]]:
+        return [(at, result.source.name) for at, result in self.results if result.status == "failed"]
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch, fakes: list[FakeRunner]) -> Callable[..., Seen]:
+    """Watches `in` while a script runs; the model is a fake one."""
+    assert not fakes
+
+    def run(script: Script | None = None, until: float = 10, *, pace: Pace | None = None, **options: object) -> Seen:
+        clock, said = Clock((script or {}) | {until: lambda: watch.stop()}), []
+        monkeypatch.setattr(task, "time", clock)
+        watch = made(said, pace, **options)
+        results = [(clock.now, result) for result in watch.results(watch.open())]
+        return Seen(results, said, watch)
+
+    return run
+
+
+def made(said: list[str], pace: Pace | None = None, **options: object) -> Watch:
+    layout = {name: options.pop(name) for name in ("shard", "limit", "format", "flatten") if name in options}
+    inputs, out = options.pop("inputs", ("in",)), options.pop("out", OUT)
+    chosen = EnhanceOptions(inputs=inputs, layout=Layout(out=Path(out), **layout), **options)
+    return Watch(chosen, pace or Pace(), said.append)
+
+
+def written() -> set[str]:
+    return {str(path.relative_to(OUT)) for path in OUT.rglob("*") if path.is_file() and not path.name.startswith(".")}
+
+
+def arrive(photo: Photo, *names: str) -> Callable[[], None]:
+    """Each picture appears whole, as with a rename, and each is another one."""
+
+    def come() -> None:
+        for name in names:
+            Path("in").mkdir(exist_ok=True)
+            path = photo(Path("elsewhere") / name, value=1 + len(name) * 7 % 50)
+            (Path("in") / name).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(Path("in") / name)
+
+    return come
+
+
+def test_a_file_is_taken_when_it_has_rested_and_not_before(watched: Callable[..., Seen], photo: Photo) -> None:
+    seen = watched({1.5: arrive(photo, "a.png"), 20.5: arrive(photo, "deep/b.png")}, 30, pace=Pace(settle=5))
+    [(first, a), (second, b)] = seen.results
+    assert (a.source, b.target) == (Path("in/a.png"), OUT / "deep" / "b.png")
+    assert 1.5 + 5 <= first <= 1.5 + 5 + 3
+    assert 20.5 + 5 <= second <= 20.5 + 5 + 3
+    np.testing.assert_array_equal(picture.load(a.target).pixels, 2 * picture.load(a.source).pixels)
+
+
+def test_a_file_that_comes_in_pieces_is_done_once_and_never_said_to_have_failed(
+    watched: Callable[..., Seen], photo: Photo
+) -> None:
+    data = photo(Path("elsewhere/a.png"), 40, 40).read_bytes()
+    path = Path("in/a.png")
+    path.parent.mkdir()
+
+    def more(end: int) -> Callable[[], object]:
+        return lambda: path.write_bytes(data[:end])
+
+    # Between two pieces it rests for longer than a file must to be taken, and each piece cannot be decoded.
+    steps = {1.0 + 8 * step: more(len(data) * (step + 1) // 5) for step in range(5)}
+    seen = watched(steps, 60)
+    assert [result.status for _, result in seen.results] == ["done"]
+    assert seen.results[0][0] > 33
+
+
+def test_what_cannot_be_decoded_fails_once_and_is_tried_again_only_when_it_changes(
+    watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("in").mkdir()
+    Path("in/bad.png").write_bytes(b"no picture")
+    seen = watched(until=500, pace=Pace(patience=30))
+    [(at, name)] = seen.failed
+    assert name == "bad.png"
+    assert 30 <= at <= 35
+    loads = []
+    load = picture.load
+    monkeypatch.setattr(picture, "load", lambda *words, **options: loads.append(words) or load(*words, **options))
+    assert not watched(until=500).results
+    assert not loads, "a restart tried it again"
+    assert watched({10: arrive(photo, "bad.png")}, 100).done == ["bad.png"]
+
+
+def test_other_limits_than_those_it_failed_with_make_a_restart_try_it_again(
+    watched: Callable[..., Seen], photo: Photo
+) -> None:
+    photo(Path("in/a.png"), 20, 20)
+    assert [name for _, name in watched(until=100, max_pixels=100).failed] == ["a.png"]
+    assert watched(until=100, max_pixels=1000).done == ["a.png"]
+
+
+def test_restarts_do_nothing_twice_even_where_outputs_were_taken_away(
+    watched: Callable[..., Seen], photo: Photo
+) -> None:
+    arrive(photo, "a.png", "b.png")()
+    assert watched().done == ["a.png", "b.png"]
+    before = {path: path.stat().st_mtime_ns for path in OUT.glob("*.png")}
+    assert not watched().results
+    (OUT / "a.png").unlink()
+    assert watched({5: arrive(photo, "c.png")}, 20).done == ["c.png"]
+    assert written() == {"b.png", "c.png"}
+    assert (OUT / "b.png").stat().st_mtime_ns == before[OUT / "b.png"]
+
+
+def test_without_its_memory_a_watch_takes_outputs_that_are_there_as_done(
+    watched: Callable[..., Seen], photo: Photo
+) -> None:
+    arrive(photo, "a.png", "b.png")()
+    watched()
+    [memory] = OUT.glob(".lowlight-watch-*.jsonl")
+    memory.unlink()
+    (OUT / "b.png").unlink()
+    future = time.time() + 100
+    os.utime("in/a.png", (future, future))
+    seen = watched()
+    assert [(result.source.name, result.status) for _, result in seen.results] == [
+        ("a.png", "skipped"),
+        ("b.png", "done"),
+    ]
+    assert seen.results[0][1].notices == ("It is newer than out/a.png, which was there already and was left alone.",)
+
+
+def test_an_input_that_changes_after_it_was_done_fails_once_and_its_output_stays(
+    watched: Callable[..., Seen], photo: Photo
+) -> None:
+    arrive(photo, "a.png")()
+    assert watched().done == ["a.png"]
+    output = (OUT / "a.png").read_bytes()
+    photo(Path("in/a.png"), 9, 9)
+    seen = watched(until=4000, pace=Pace(poll=10))
+    assert len(seen.failed) == 1
+    assert "has changed since it was enhanced" in seen.results[0][1].error
+    assert (OUT / "a.png").read_bytes() == output
+    assert not watched(until=200).results, "it was told again after a restart"
+    (OUT / "a.png").unlink()
+    assert watched(until=200).done == ["a.png"]
+    assert picture.load(OUT / "a.png").pixels.shape == (9, 9, 3)
+
+
+def test_a_change_is_noticed_while_the_watch_runs_too(watched: Callable[..., Seen], photo: Photo) -> None:
+    arrive(photo, "a.png")()
+    seen = watched({30: lambda: photo(Path("in/a.png"), 9, 9)}, 300)
+    assert [result.status for _, result in seen.results] == ["done", "failed"]
+
+
+def test_a_full_disk_is_told_once_and_the_picture_is_done_when_there_is_space(
+    watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(photo, "a.png")()
+    write = atomic.write
+
+    def full(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(atomic, "write", full)
+    seen = watched({400: lambda: monkeypatch.setattr(atomic, "write", write)}, 3000)
+    assert [result.status for _, result in seen.results] == ["failed", "done"]
+    assert "No space left" in seen.results[0][1].error
+
+
+def test_a_folder_that_is_gone_is_said_once_and_waited_for(watched: Callable[..., Seen], photo: Photo) -> None:
+    seen = watched(
+        {
+            20: arrive(photo, "a.png"),
+            40: lambda: Path("in").rename("away"),
+            80: lambda: Path("away").rename("in"),
+            90: arrive(photo, "b.png"),
+        },
+        120,
+    )
+    assert seen.done == ["a.png", "b.png"]
+    gone, again = "in: No such file or directory; waiting for it", "in is there again"
+    assert seen.said == [gone, again, gone, again]
+
+
+def test_the_empty_folder_below_a_share_that_is_gone_makes_nothing_forgotten(
+    watched: Callable[..., Seen], photo: Photo
+) -> None:
+    arrive(photo, "a.png")()
+    script = {20: lambda: (Path("in").rename("share"), Path("in").mkdir())}
+    script[200] = lambda: (Path("in").rmdir(), Path("share").rename("in"))
+    (seen := watched(script, 300)).watch.stop()
+    assert [result.status for _, result in seen.results] == ["done"]
+    assert [*seen.watch.memory.known] == ["a.png"]
+
+
+def test_an_output_folder_that_is_gone_is_waited_for_and_not_made_anew(
+    watched: Callable[..., Seen], photo: Photo
+) -> None:
+    script = {5: lambda: OUT.rename("away"), 10: arrive(photo, "a.png"), 60: lambda: Path("away").rename(OUT)}
+    seen = watched(script, 100)
+    [(at, result)] = seen.results
+    assert result.status == "done"
+    assert at >= 60
+    assert seen.said[1].startswith("out: .lowlight-watch-")
+    assert seen.said[-1] == "out is there again"
+
+
+def test_folders_that_do_not_answer_are_left_to_themselves(
+    watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(photo, "a.png")()
+    answer, look, looks = threading.Event(), watch_folders.Folders.look, []
+
+    def stalled(self: watch_folders.Folders, passing: object) -> list:
+        looks.append(1)
+        if len(looks) == 2:
+            answer.wait(30)
+        return look(self, passing)
+
+    monkeypatch.setattr(task, "STALL", 0.05)
+    monkeypatch.setattr(watch_folders.Folders, "look", stalled)
+
+    def wake() -> None:
+        assert len(looks) == 2, "while one look hung, others were made"
+        answer.set()
+        time.sleep(0.2)
+
+    seen = watched({50: wake}, 100)
+    assert seen.done == ["a.png"]
+    assert seen.said == ["in: no answer; waiting for it", "in is there again"]
+
+
+def test_outputs_inside_the_watched_folder_are_no_inputs(watched: Callable[..., Seen], photo: Photo) -> None:
+    arrive(photo, "a.png")()
+    seen = watched(until=200, out="in/bright")
+    assert seen.done == ["a.png"]
+    assert not watched(until=200, out="in/bright").results
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"out": "in"}, "is or holds in, which is watched"),
+        ({"out": "."}, "is or holds in, which is watched"),
+        ({"inputs": ("in/a.png",)}, "in/a.png is none"),
+        ({"inputs": ("in/*.png",)}, r"in/\*.png is none"),
+        ({"inputs": ("in", "x/in")}, "one name"),
+        ({"out": "bright.png"}, "names a file"),
+    ],
+)
+def test_folders_that_cannot_be_watched_are_refused(photo: Photo, options: dict[str, object], words: str) -> None:
+    arrive(photo, "a.png")()
+    with pytest.raises(OptionError, match=words):
+        made([], **options)
+
+
+def test_a_second_watch_of_the_same_folders_is_refused() -> None:
+    first = made([])
+    with pytest.raises(OptionError, match="Another lowlight watches"):
+        made([])
+    first.memory.close()
+    made([]).memory.close()
+
+
+def test_an_input_under_a_new_name_is_a_new_picture(watched: Callable[..., Seen], photo: Photo) -> None:
+    arrive(photo, "a.png")()
+    seen = watched({10: lambda: Path("in/a.png").rename("in/b.png")}, 200)
+    assert seen.done == ["a.png", "b.png"]
+    assert [*seen.watch.memory.known] == ["b.png"], "what is gone costs no memory"
+
+
+def test_two_inputs_with_one_output_are_told(watched: Callable[..., Seen], photo: Photo) -> None:
+    arrive(photo, "a.png")()
+    seen = watched({100: arrive(photo, "a.jpg")}, 300, format="png")
+    assert seen.done == ["a.png"]
+    [(_, result)] = seen.results[1:]
+    assert result.error == "a.png and a.jpg would both be written to out/a.png."
+
+
+def test_several_folders_keep_their_names(watched: Callable[..., Seen], photo: Photo) -> None:
+    for folder in ("north", "south"):
+        photo(Path(folder) / "a.png")
+    watched(inputs=("north", "south"))
+    assert written() == {"north/a.png", "south/a.png"}
+
+
+def test_parts_of_a_shard_share_the_pictures(watched: Callable[..., Seen], photo: Photo) -> None:
+    names = [f"{number}.png" for number in range(20)]
+    arrive(photo, *names)()
+    halves = [watched(shard=(part, 2)).done for part in (1, 2)]
+    assert all(halves)
+    assert sorted(halves[0] + halves[1]) == sorted(names)
+
+
+def test_a_limit_and_fail_fast_end_a_watch(watched: Callable[..., Seen], photo: Photo) -> None:
+    arrive(photo, *(f"{number}.png" for number in range(9)))()
+    assert len(watched(until=1000, limit=4).done) == 4
+    Path("in/00.png").write_bytes(b"no picture")
+    seen = watched(until=10_000, fail_fast=True)
+    assert len(seen.done) == 5
+    assert [name for _, name in seen.failed] == ["00.png"]
+    assert seen.results[-1][0] < 100
+
+
+def test_a_stop_finishes_what_is_in_work_and_the_next_watch_does_the_rest(
+    watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {f"{number}.png" for number in range(40)}
+    for number in range(40):
+        photo(Path(f"in/{number}.png"), 6, 8 + number)
+    run, watches = FakeRunner.__call__, []
+
+    def stopped(self: FakeRunner, batch: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        if len(self.batches) == 10 and len(watches) == 1:
+            watches[0].stop()
+        return run(self, batch, vectors)
+
+    monkeypatch.setattr(FakeRunner, "__call__", stopped)
+    results = Watch.results
+    monkeypatch.setattr(Watch, "results", lambda self, enhancer: watches.insert(0, self) or results(self, enhancer))
+    first = watched()
+    assert 10 <= len(first.done) < 40
+    assert written() == {*first.done}, "a picture was written, and nobody was told"
+    assert sorted(first.done + watched().done) == sorted(names)
+
+
+def test_an_idle_look_asks_nothing_of_files_that_are_done(
+    watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(photo, *(f"{number}.png" for number in range(30)))()
+    asked, stat = [], os.stat
+    system = SimpleNamespace(**{**vars(os), "stat": lambda path: asked.append(path) or stat(path)})
+    monkeypatch.setattr(watch_folders, "os", system)
+    seen = watched({15: asked.clear}, 45)
+    assert len(seen.done) == 30
+    assert {*asked} == {"in"}
+
+
+def test_a_file_that_somebody_has_open_to_write_waits_for_long(watched: Callable[..., Seen], photo: Photo) -> None:
+    arrive(photo, "a.png")()
+    if watch_folders.file_system(Path("in").stat().st_dev, "in/a.png") not in watch_folders.LEASED:
+        pytest.skip("this file system does not tell who has a file open")
+    file = Path("in/a.png").open("r+b")  # noqa: SIM115
+    assert watch_folders.written_elsewhere("in/a.png")
+    seen = watched({12: file.close}, 40, pace=Pace(patience=1000))
+    [(at, result)] = seen.results
+    assert result.status == "done"
+    assert at >= 12
+    assert not watch_folders.written_elsewhere("in/a.png")
+
+
+def test_the_memory_outlives_a_torn_line_and_grows_only_with_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_memory, "SPARE", 10)
+    path, settings = Path("memory.jsonl"), {"version": "1"}
+    memory = watch_memory.Memory(path, settings)
+    for number in range(100):
+        memory.add(f"{number}.png", watch_folders.stamp(number, 10**18 + number))
+    memory.add("bad.png", 5, "no picture")
+    memory.add("full.png", 6, "no space", final=False)
+    memory.forget({"1.png", "bad.png", "full.png"})
+    memory.close()
+    assert len(path.read_text().splitlines()) == 4
+    with path.open("a") as file:
+        file.write('{"file":"2.png","si')
+    memory = watch_memory.Memory(path, settings)
+    memory.add("\udcff.png", 7)
+    memory.close()
+    again = watch_memory.Memory(path, settings)
+    again.close()
+    assert again.known == {"1.png": watch_folders.stamp(1, 10**18 + 1), "bad.png": 5, "\udcff.png": 7}
+    assert (again.failed, again.told) == ({"bad.png": "no picture"}, {"full.png": (6, "no space")})
+    other = watch_memory.Memory(path, {"version": "2"})
+    other.close()
+    assert "bad.png" not in other.known
+
+
+def test_a_round_has_all_that_a_run_has(fakes: list[FakeRunner], photo: Photo) -> None:
+    arrive(photo, "a.png")()
+    options = EnhanceOptions(inputs=("in",), layout=Layout(out=OUT))
+    run = Run(options)
+    assert not fakes
+    assert vars(Round(options, Unwitnessed(options), run.jobs, {})).keys() == vars(run).keys()
+
+
+def test_maps_are_written_and_the_missing_ones_alone_after_a_crash(
+    watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(photo, "a.png")()
+    monkeypatch.setattr(watch_plan, "map_names", lambda *_: ["light", "reflectance"])
+    monkeypatch.setattr(Enhancer, "maps", lambda _, pictures: [dict.fromkeys(("light", "reflectance"), *pictures)])
+    [(_, result)] = watched(maps=Path("maps")).results
+    assert result.maps == (Path("maps/a-light.png"), Path("maps/a-reflectance.png"))
+    before = (OUT / "a.png").stat().st_mtime_ns
+    [memory] = OUT.glob(".lowlight-watch-*")
+    memory.unlink()
+    result.maps[0].unlink()
+    [(_, again)] = watched(maps=Path("maps")).results
+    assert (again.status, again.maps) == ("done", result.maps[:1])
+    assert (OUT / "a.png").stat().st_mtime_ns == before
+
+
+def test_with_an_evidence_log_each_picture_has_one_record_between_start_and_end(
+    photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(photo, "a.png", "b.png")()
+    log = Path("log.jsonl")
+    watch = made([], model="gamma", evidence=EvidenceOptions(log=log))
+    monkeypatch.setattr(task, "time", Clock({6: arrive(photo, "deep/c.png"), 20: watch.stop}))
+    assert [result.status for result in watch.results(watch.open())] == ["done"] * 3
+    lines = [line.record for line in evidence.read(log)]
+    assert [record["kind"] for record in lines] == ["start", *["picture"] * 3, "end"]
+    assert sorted(record["input"]["relative"] for record in lines[1:4]) == ["a.png", "b.png", "deep/c.png"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., SimpleNamespace]:
+    """The whole command in this process, while a script runs: `code`, `lines` (JSON), `err`."""
+
+    def run(*words: str, script: Script | None = None) -> SimpleNamespace:
+        monkeypatch.setattr(task, "time", Clock(script or {}))
+        monkeypatch.setattr(sys, "argv", ["lowlight", "enhance", *words])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        return SimpleNamespace(code=ended.value.code or 0, lines=[*map(json.loads, out.splitlines())], err=err)
+
+    return run
+
+
+def send(number: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+@pytest.mark.usefixtures("fakes")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, DONE), (signal.SIGHUP, DONE), (signal.SIGINT, INTERRUPTED)]
+)
+def test_a_signal_ends_a_watch_in_order(
+    run: Callable[..., SimpleNamespace], photo: Photo, number: int, code: int
+) -> None:
+    arrive(photo, "a.png")()
+    Path("in/bad.png").write_bytes(b"no picture")
+    done = run("in", "--out", "out", "--watch", "--json", script={100: send(number)})
+    assert done.code == code
+    assert [line["status"] for line in done.lines[:-1]] == ["done", "failed"]
+    assert done.lines[-1]["summary"]["exit_code"] == code
+    assert "watching in: a look every 1 s, files are taken after 2 s without change" in done.err
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_limit_ends_the_command_with_the_code_of_its_counts(
+    run: Callable[..., SimpleNamespace], photo: Photo
+) -> None:
+    arrive(photo, "a.png")()
+    Path("in/bad.png").write_bytes(b"no picture")
+    assert run("in", "--out", "out", "--watch", "--limit", "2").code == SOME_FAILED
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_second_signal_ends_a_watch_at_once(
+    run: Callable[..., SimpleNamespace], photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(photo, *(f"{number}.png" for number in range(5)))()
+    call = FakeRunner.__call__
+
+    def signalled(self: FakeRunner, batch: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        send(signal.SIGTERM)()
+        send(signal.SIGTERM)()
+        return call(self, batch, vectors)
+
+    monkeypatch.setattr(FakeRunner, "__call__", signalled)
+    done = run("in", "--out", "out", "--watch", "--json", "--batch-size", "1")
+    assert done.code == INTERRUPTED
+    assert {Path(line["source"]).name for line in done.lines[:-1]} == written()
+    assert len(written()) < 5
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("in", "--out", "out", "--watch", "--overwrite"), "--watch takes no --overwrite"),
+        (("in", "--out", "out", "--watch", "--dry-run"), "--watch takes no --dry-run"),
+        (("-", "--out", "out", "--watch"), "a pipe is none"),
+        (("in", "--out", "out", "--settle", "3"), "it goes with --watch"),
+        (("in", "--out", "out", "--poll", "3"), "it goes with --watch"),
+    ],
+)
+def test_flags_that_make_no_sense_with_or_without_watch_are_refused(
+    run: Callable[..., SimpleNamespace], words: tuple[str, ...], told: str
+) -> None:
+    done = run(*words)
+    assert done.code == USAGE
+    assert told in done.err
+
+
+def test_kill_9_loses_nothing_and_does_nothing_twice(photo: Photo) -> None:
+    names = [f"{number}.png" for number in range(60)]
+    for number, name in enumerate(names):
+        photo(Path("in") / name, 6, 8 + number)
+    words = [sys.executable, "-m", "lowlight_cli", "enhance", "in", "--out", "out", "--model", "gamma"]
+    words += ["--watch", "--settle", "0", "--poll", "0.05", "--json"]
+    told: list[str] = []
+    for stop_at in (5, 20, None):
+        if stop_at is None:  # should the second have done all before it was killed
+            photo(Path("in/last.png"))
+            names.append("last.png")
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            for line in process.stdout:
+                result = json.loads(line)
+                told += [Path(result["source"]).name] if result.get("status") == "done" else []
+                if len(told) == stop_at:
+                    process.kill()
+                elif stop_at is None and "source" in result and len(written()) == len(names):
+                    process.terminate()
+                    break
+            process.stdout.read()
+        assert process.returncode == (DONE if stop_at is None else -signal.SIGKILL)
+    assert written() == {*names}
+    assert len(told) == len({*told})
+    assert not [*OUT.rglob("*.tmp")]
+    plain = [*words[:4], "in", "--out", "plain", "--model", "gamma"]
+    subprocess.run(plain, check=True, capture_output=True)
+    for name in names:
+        assert (OUT / name).read_bytes() == (Path("plain") / name).read_bytes()
