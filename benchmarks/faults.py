@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import faults_disk as disk
+import faults_inputs as inputs
 import faults_kill as kill
 import faults_talk as talk
 import machine
@@ -68,11 +69,11 @@ def faults(kills: int) -> dict[str, Fault]:
         "full": Fault("disk full", "a disk of 5 to 90 % of the outputs", 60, disk.full, root=True),
         "too-large": Fault("file too large", "RLIMIT_FSIZE of 0, 4, 64 KiB", 60, disk.too_large),
         "permission": Fault("permission lost midway", "chmod of outputs, of inputs", 60, disk.permission),
-        "vanished": Fault("inputs vanish", "moved away after planning", 60, disk.vanished),
-        "growing": Fault("inputs grow", "a third is written while the run goes", 60, given(disk.growing, rounds=6)),
-        "stalled": Fault("share stalls", "FUSE: two files never answer", 40, disk.stalled, root=True),
+        "vanished": Fault("inputs vanish", "moved away after planning", 60, inputs.vanished),
+        "growing": Fault("inputs grow", "a third is written while the run goes", 60, given(inputs.growing, rounds=6)),
+        "stalled": Fault("share stalls", "FUSE: two files never answer", 40, inputs.stalled, root=True),
         "hanging": Fault("a write hangs", "fsync never returns; Ctrl-C twice", 40, disk.hanging_write),
-        "pipes": Fault("pipes and devices as inputs", "FIFO, /dev/null, /dev/zero, link loop", 5, disk.pipes),
+        "pipes": Fault("pipes and devices as inputs", "FIFO, /dev/null, /dev/zero, link loop", 5, inputs.pipes),
         "gone": Fault("output folder gone", "deleted, moved away midway", 60, disk.gone),
         "swapped": Fault("output folder swapped", "a link to the inputs takes its name, --overwrite", 40, disk.swapped),
         "signals": Fault(

@@ -10,7 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ KINDS = (("jpg", "8"), ("png", "8"), ("png", "16"), ("tiff", "8"), ("tiff", "16"
 FOLDERS = ("", "camera 1", "camera 2/night")
 LONGEST = 300.0
 """Seconds after which a command is said to hang."""
+AFTER = 5
+"""Results of a run after which something happens."""
 Hashes = dict[str, str]
 Marks = dict[str, tuple[str, int]]
 
@@ -186,3 +188,12 @@ def is_clear(outcome: Outcome, done: subprocess.CompletedProcess[str], *codes: i
     """The exit code is one of those that fit, and what is said is no traceback."""
     outcome.demand(done.returncode in codes, f"exit code {done.returncode}, not {codes}: {done.stderr[-400:]}")
     outcome.demand("Traceback" not in done.stderr, f"a traceback: {done.stderr[-600:]}")
+
+
+def mid_run(batch: Batch, happens: Callable[[], None], *flags: str, **options: str) -> subprocess.CompletedProcess[str]:
+    """A run during which something happens, after its first results."""
+    process = batch.start("--json", *flags, **options)
+    results(process, AFTER)
+    happens()
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess([], process.returncode, out, err)

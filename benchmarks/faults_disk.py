@@ -1,4 +1,4 @@
-"""Disks and folders that fail during a run: full, forbidden, vanished, replaced, growing, silent."""
+"""Disks and folders of outputs that fail during a run: full, forbidden, gone, replaced, hanging."""
 
 from __future__ import annotations
 
@@ -9,25 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from faults_batch import Batch, Outcome, call, environment, files, is_clear, marks, outputs, results
-from faults_fuse import Share
-
-AFTER = 5
-"""Results after which something happens."""
-
-
-def mid_run(batch: Batch, happens: Callable[[], None], *flags: str, **options: str) -> subprocess.CompletedProcess[str]:
-    """A run during which something happens, after its first results."""
-    process = batch.start("--json", *flags, **options)
-    results(process, AFTER)
-    happens()
-    out, err = process.communicate(timeout=300)
-    return subprocess.CompletedProcess([], process.returncode, out, err)
+from faults_batch import Batch, Outcome, environment, files, is_clear, marks, mid_run, results
 
 
 @contextlib.contextmanager
@@ -128,110 +114,6 @@ def unprivileged() -> Iterator[None]:
         sys.executable = kept
 
 
-def vanished(batch: Batch) -> Outcome:
-    """Inputs are moved away between planning and reading."""
-    outcome, aside = Outcome(), batch.work / "aside"
-    aside.mkdir(exist_ok=True)
-    batch.fresh()
-    last = files(batch.inputs)[-batch.count // 3 :]
-
-    def take() -> None:
-        for path in last:
-            path.rename(aside / path.name)
-
-    done = mid_run(batch, take)
-    for path in last:
-        (aside / path.name).rename(path)
-    is_clear(outcome, done, 1)
-    outcome.demand(done.stderr.count("No such file") == len(last), f"{done.stderr.count('No such file')} told")
-    batch.judge(outcome)
-    batch.finish(outcome)
-    outcome.times = len(last)
-    outcome.saw("FAILED: No such file or directory; the others done; exit code 1")
-    return outcome
-
-
-def growing(batch: Batch, rounds: int) -> Outcome:
-    """Inputs are still being copied in: written bit by bit while the run goes."""
-    outcome, seen = Outcome(), {"changed": 0, "incomplete": 0}
-    originals = {path: path.read_bytes() for path in files(batch.inputs)}
-    for number in range(rounds):
-        batch.fresh()
-        chosen = [*originals][number % 3 :: 3]
-        stop = threading.Event()
-        for path in chosen:
-            path.write_bytes(originals[path][: len(originals[path]) // 2])
-        writer = threading.Thread(target=copy_slowly, args=(chosen, originals, stop))
-        writer.start()
-        done = batch.run()
-        stop.set()
-        writer.join()
-        is_clear(outcome, done, 0, 1)
-        seen["changed"] += done.stderr.count("changed while it was read")
-        seen["incomplete"] += done.stderr.count("FAILED") - done.stderr.count("changed while it was read")
-        batch.judge(outcome, inputs=False)
-        restore(batch, originals)
-        batch.finish(outcome)
-        outcome.times += len(chosen)
-    outcome.figures = seen
-    outcome.saw("FAILED as changed or not whole, or done from the whole file; never from a part")
-    return outcome
-
-
-def copy_slowly(paths: list[Path], originals: dict[Path, bytes], stop: threading.Event) -> None:
-    """Append to each in turn until all are whole."""
-    sizes = {path: len(originals[path]) // 2 for path in paths}
-    while sizes and not stop.wait(0.02):
-        for path in list(sizes):
-            with path.open("ab") as file:
-                file.write(originals[path][sizes[path] : sizes[path] + 199])
-            sizes[path] += 199
-            if sizes[path] >= len(originals[path]):
-                del sizes[path]
-
-
-def restore(batch: Batch, originals: dict[Path, bytes]) -> None:
-    """Inputs as they were, with their times."""
-    for path, data in originals.items():
-        if path.read_bytes() != data:
-            path.write_bytes(data)
-        time_ns = batch.before[str(path.relative_to(batch.inputs))][1]
-        os.utime(path, ns=(time_ns, time_ns))
-
-
-def stalled(batch: Batch) -> Outcome:
-    """Inputs on a share that stops to answer for some files; then Ctrl-C, once and twice."""
-    outcome, mount = Outcome(), batch.work / "share"
-    names = sorted(batch.before)
-    silent = set(names[3:5])
-    with Share(batch.inputs, mount, set(silent)) as share:
-        batch.fresh()
-        start = time.perf_counter()
-        process = batch.start(inputs=mount)
-        out, err = process.communicate(timeout=300)
-        outcome.figures["seconds"] = round(time.perf_counter() - start, 1)
-        is_clear(outcome, subprocess.CompletedProcess([], process.returncode, out, err), 1)
-        outcome.demand(err.count("Nothing came") == len(silent), f"not told: {err[-300:]}")
-        outcome.demand(len(batch.judge(outcome)) == batch.count - len(silent), "other files did not go on")
-        for times in (1, 2):
-            batch.fresh()
-            process = batch.start(inputs=mount)
-            time.sleep(8)
-            start = time.perf_counter()
-            for _ in range(times):
-                process.send_signal(signal.SIGINT)
-                time.sleep(1)
-            out, err = process.communicate(timeout=300)
-            outcome.figures[f"seconds_after_{times}_ctrl_c"] = round(time.perf_counter() - start, 1)
-            is_clear(outcome, subprocess.CompletedProcess([], process.returncode, out, err), 130)
-            batch.judge(outcome)
-        share.release()
-        batch.finish(outcome)
-    outcome.times = 3
-    outcome.saw(f"FAILED: nothing came for 60 s, the others done; with Ctrl-C, figures: {outcome.figures}")
-    return outcome
-
-
 def hanging_write(batch: Batch) -> Outcome:
     """A write that never returns; Ctrl-C twice."""
     outcome = Outcome()
@@ -250,28 +132,6 @@ def hanging_write(batch: Batch) -> Outcome:
     batch.finish(outcome)
     outcome.times = 1
     outcome.saw("exit code 130, at once after the second Ctrl-C; resumed to the same bits")
-    return outcome
-
-
-def pipes(batch: Batch) -> Outcome:
-    """A named pipe, a socket's place, a device, a folder with a picture's name in place of a file."""
-    outcome = Outcome()
-    batch.fresh()
-    strange = batch.work / "strange"
-    shutil.rmtree(strange, ignore_errors=True)
-    strange.mkdir()
-    os.mkfifo(strange / "pipe.png")
-    (strange / "null.png").symlink_to("/dev/null")
-    (strange / "zero.png").symlink_to("/dev/zero")
-    (strange / "loop.png").symlink_to(strange / "loop.png")
-    (strange / "folder.png").mkdir()
-    shutil.copy2(files(batch.inputs)[0], strange / "good.jpg")
-    done = call(["enhance", str(strange), "--out", str(batch.out), "--model", batch.model])
-    is_clear(outcome, done, 1)
-    outcome.demand(done.stderr.count("not a regular file") == 3, f"not told: {done.stderr[-400:]}")
-    outcome.demand([*outputs(batch.out)] == ["good.jpg"], "the good one is not there, or others are")
-    outcome.times = 4
-    outcome.saw("FAILED: not a regular file; the good one done; exit code 1")
     return outcome
 
 

@@ -15,6 +15,28 @@ STEPS = ("kill-open", "killed-open", "kill-fsync", "killed-fsync", "kill-link", 
 """Places of a write; those that a file system does not come by do not fire."""
 
 
+class Dice:
+    """Moments to kill at, over the whole time that a run takes, which changes with what else the machine does."""
+
+    def __init__(self, batch: Batch, *flags: str) -> None:
+        self.random = random.Random(" ".join(flags))
+        start = time.perf_counter()
+        batch.fresh()
+        self.first = batch.run(*flags)
+        self.longest, self.chosen = time.perf_counter() - start, 0.0
+
+    def moment(self) -> float:
+        """Seconds from the start of a run to its end by kill -9."""
+        self.longest *= 1.02
+        self.chosen = self.random.uniform(0.05, self.longest)
+        return self.chosen
+
+    def ended(self, whole: bool) -> None:
+        """The run ended before that moment; it had all the work to do, or only what others had left."""
+        if whole:
+            self.longest = self.chosen
+
+
 def until_killed(process: subprocess.Popen[str], seconds: float) -> tuple[int | None, int]:
     """Exit code and results told, once it ended by itself or by kill -9 after some seconds."""
     try:
@@ -27,22 +49,21 @@ def until_killed(process: subprocess.Popen[str], seconds: float) -> tuple[int | 
 
 def at_random(batch: Batch, kills: int, fault: str = "", resume: tuple[str, ...] = ("--skip-existing",)) -> Outcome:
     """Rounds of a whole batch, each killed at random moments and resumed until done."""
-    outcome, place = Outcome(), random.Random(fault)
-    start = time.perf_counter()
-    batch.fresh()
-    batch.run("--quiet")
-    whole = time.perf_counter() - start
+    outcome, dice = Outcome(), Dice(batch, "--quiet")
     phases = {"before the first result": 0, "among the results": 0}
     rounds = left = most = 0
     while outcome.times < kills:
         batch.fresh()
         rounds += 1
+        whole = True
         while True:
             process = batch.start("--json", *resume, LOWLIGHT_FAULT=fault)
-            code, told = until_killed(process, place.uniform(0.05, 0.9 * whole))
+            code, told = until_killed(process, dice.moment())
             if code != -signal.SIGKILL:
                 outcome.demand(code == 0, f"exit code {code}")
+                dice.ended(whole)
                 break
+            whole = False
             outcome.times += 1
             phases["among the results" if told else "before the first result"] += 1
             batch.judge(outcome)
@@ -126,25 +147,24 @@ def two_shards(batch: Batch, rounds: int) -> Outcome:
 
 def with_evidence(batch: Batch, kills: int) -> Outcome:
     """As `at_random`, with an evidence log that every run appends to; then the log is verified."""
-    outcome, place = Outcome(), random.Random("evidence")
-    batch.fresh()
-    log = batch.work / "undisturbed.jsonl"
-    start = time.perf_counter()
-    done = batch.run("--quiet", "--evidence", str(log))
-    whole = time.perf_counter() - start
-    is_clear(outcome, done, 0)
+    outcome = Outcome()
+    dice = Dice(batch, "--quiet", "--evidence", str(batch.work / "undisturbed.jsonl"))
+    is_clear(outcome, dice.first, 0)
     reference, rounds, torn = outputs(batch.out), 0, 0
     kept, batch.reference = batch.reference, reference
     while outcome.times < kills and not outcome.problems:
         batch.fresh()
         rounds += 1
         log = batch.work / f"log{rounds}.jsonl"
+        whole = True
         while True:
             process = batch.start("--json", "--skip-existing", "--evidence", str(log))
-            code, _ = until_killed(process, place.uniform(0.05, 0.9 * whole))
+            code, _ = until_killed(process, dice.moment())
             if code != -signal.SIGKILL:
                 outcome.demand(code == 0, f"exit code {code}")
+                dice.ended(whole)
                 break
+            whole = False
             outcome.times += 1
             batch.judge(outcome)
         outcome.demand(batch.judge(outcome) == reference, "a round did not complete everything")

@@ -24,6 +24,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--corpus", type=Path, required=True, help="folder for inputs and findings")
     parser.add_argument("--engine", choices=("auto", "atheris", "plain"), default="auto")
+    parser.add_argument("--again", action="store_true", help="then try all findings once more: which are fixed?")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     engine = args.engine
@@ -61,7 +63,7 @@ def main() -> None:
         sow(target, folder / "inputs")
         done = fuzzed(target, folder, args.seconds * share, engine)
         found = Findings(folder).entries()
-        merge(args.out, target, done, engine, found)
+        merge(args.out, target, done, engine, found, again(target, folder) if args.again else [])
         print(f"{target}: {done['executions']} inputs in {done['seconds']:.0f} s, {len(found)} findings in {folder}")
 
 
@@ -78,8 +80,7 @@ def fuzzed(target: str, folder: Path, seconds: float, engine: str) -> dict[str, 
     """Run children until the time is up; each that ends before it leaves a finding."""
     state, findings = State(folder / "state"), Findings(folder)
     state.map[:8] = bytes(8)
-    begun, ended = time.monotonic(), dict.fromkeys(("crashes", "hangs"), 0)
-    largest = 0
+    begun, largest = time.monotonic(), 0
     while (left := seconds - (time.monotonic() - begun)) > 1:
         state.end()
         with (folder / "log").open("w") as log:
@@ -87,14 +88,36 @@ def fuzzed(target: str, folder: Path, seconds: float, engine: str) -> dict[str, 
             kind = watched(child, state, begun + seconds)
         tried = state.read()[2]
         text = (folder / "log").read_text(errors="replace")
-        if kind == "hang":
-            ended["hangs"] += 1
+        if kind == "hang" and slow(target, folder, tried):
             findings.add("hang", tried[:12].hex(), tried, "more than 10 s")
         elif kind == "crash":
-            ended["crashes"] += 1
             findings.add("crash", f"{child.returncode} {tried[:4].hex()}", tried, text)
         largest = max([largest, *(json.loads(line[8:])["bytes"] for line in text.splitlines() if line.startswith("largest "))])
-    return {"executions": state.read()[0], "seconds": time.monotonic() - begun, "largest_growth": largest, **ended}
+    return {"executions": state.read()[0], "seconds": time.monotonic() - begun, "largest_growth": largest}
+
+
+def slow(target: str, folder: Path, data: bytes) -> bool:
+    """Whether an input takes more than 10 s of processor time, without the tracing of coverage; machines are shared."""
+    (folder / "suspect").write_bytes(data)
+    words = [*command(target, folder, 0, "plain"), "--only", str(folder / "suspect")]
+    try:
+        done = subprocess.run(words, env=environment(folder), capture_output=True, text=True, timeout=300, check=False)
+    except subprocess.TimeoutExpired:
+        return True
+    return any(float(line[5:]) > PATIENCE for line in done.stdout.splitlines() if line.startswith("took "))
+
+
+def again(target: str, folder: Path) -> list[str]:
+    """Names of the files of findings that are findings no more."""
+    fixed = []
+    for entry in Findings(folder).entries():
+        words = [*command(target, folder, 0, "plain"), "--only", str(folder / "findings" / entry["file"])]
+        with tempfile.TemporaryDirectory(dir=folder) as fresh:
+            words[words.index(str(folder))] = fresh
+            done = subprocess.run(words, env=environment(Path(fresh)), capture_output=True, timeout=300, check=False)
+            if not done.returncode and not Findings(Path(fresh)).entries():
+                fixed.append(entry["file"])
+    return fixed
 
 
 def command(target: str, folder: Path, seconds: int, engine: str) -> list[str]:
@@ -125,17 +148,26 @@ def watched(child: subprocess.Popen, state: State, until: float) -> str:
     return "crash" if child.returncode else "done"
 
 
-def merge(out: Path, target: str, done: dict[str, Any], engine: str, found: list[dict[str, Any]]) -> None:
-    """Add a run to the results; `fixed` and `note` of findings, written by hand, stay."""
+def merge(
+    out: Path, target: str, done: dict[str, Any], engine: str, found: list[dict[str, Any]], fixed: list[str]
+) -> None:
+    """Add a run to the results; `fixed` are the files of findings that are none any more."""
     results = json.loads(out.read_text()) if out.exists() else {"targets": {}}
-    entry = results["targets"].setdefault(target, {"executions": 0, "seconds": 0, "crashes": 0, "hangs": 0, "findings": []})
-    for name in ("executions", "crashes", "hangs"):
-        entry[name] += done[name]
+    entry = results["targets"].setdefault(target, {"executions": 0, "seconds": 0, "findings": []})
+    entry["executions"] += done["executions"]
     entry["seconds"] = round(entry["seconds"] + done["seconds"])
     entry["engine"] = engine
     entry["largest_growth"] = max(entry.get("largest_growth", 0), done["largest_growth"])
-    told = {finding["what"]: finding for finding in entry["findings"]}
-    entry["findings"] = [{"what": one["what"], "bytes": one["bytes"], "file": one["file"]} | told.get(one["what"], {}) for one in found]
+    told = {one["what"]: one["fixed"] for one in entry["findings"]}
+    entry["findings"] = [
+        {
+            "what": one["what"],
+            "bytes": one["bytes"],
+            "file": one["file"],
+            "fixed": one["file"] in fixed or told.get(one["what"], False),
+        }
+        for one in found
+    ]
     results["total"] = {name: sum(one[name] for one in results["targets"].values()) for name in ("executions", "seconds")}
     results["machine"] = about({}) | {"libraries": libraries()}
     out.write_text(json.dumps(results, indent=2) + "\n")

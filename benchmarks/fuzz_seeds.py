@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import struct
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from lowlight_cli import manifest, picture
+from lowlight_cli import picture_tiff as tiff
 
 HEIGHT, WIDTH = 20, 28
 TINY = {
@@ -75,7 +77,33 @@ def pictures() -> dict[str, bytes]:
         "bmp rle": rle_bmp(),
         "gif": saved(gray, "GIF"),
     }
-    return found | pngs(rgb, rgba, beside) | tiffs(rgb, rgba, gray, beside) | maps(rgb, gray)
+    return found | pngs(rgb, rgba, beside) | tiffs(rgb, rgba, gray, beside) | maps(rgb, gray) | extras(large)
+
+
+def extras(large: Image.Image) -> dict[str, bytes]:
+    """What the extras `raw` and `heif` read; HEIC only where its package is there to write one."""
+    found = {"dng": dng()}
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        file = io.BytesIO()
+        pillow_heif.from_pillow(large.crop((0, 0, 64, 64))).save(file, quality=50)
+        found["heic"] = file.getvalue()
+    return found
+
+
+def dng() -> bytes:
+    """A camera's 32 x 24 samples, as a DNG."""
+    samples = pixels(1, np.uint16, 24, 32)[..., 0].astype("<u2").tobytes()
+    shorts = {258: (16,), 259: (1,), 262: (32803,), 274: (1,), 277: (1,), 284: (1,), 33421: (2, 2), 50713: (1, 1)}
+    shorts |= {50714: (512,), 50717: (60000,), 50778: (21,)}
+    longs = {254: (0,), 256: (32,), 257: (24,), 273: (8,), 278: (24,), 279: (len(samples),)}
+    entries = [tiff.integers(tag, tiff.SHORT, values, "<") for tag, values in shorts.items()]
+    entries += [tiff.integers(tag, tiff.LONG, values, "<") for tag, values in longs.items()]
+    entries += [tiff.Entry(33422, 1, 4, bytes([0, 1, 1, 2])), tiff.Entry(50706, 1, 4, bytes([1, 4, 0, 0]))]
+    entries += [tiff.Entry(50721, 10, 9, struct.pack("<18i", *np.eye(3, dtype=int).ravel().repeat(2).clip([0, 1] * 9).tolist())), tiff.Entry(50708, 2, 2, b"M\0")]
+    at = 8 + len(samples)
+    return tiff.header("<", at) + samples + tiff.build(entries, "<", at)
 
 
 def pngs(rgb: Image.Image, rgba: Image.Image, beside: Mapping[str, Any]) -> dict[str, bytes]:

@@ -255,7 +255,9 @@ def main() -> None:
     fenced()
     try:
         if args.only:
+            begun = time.process_time()
             trial(args.only.read_bytes())
+            print("took", time.process_time() - begun)
         elif args.engine == "atheris":
             guided(trial, folder / "inputs", args.seconds, args.seed)
         else:

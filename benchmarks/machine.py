@@ -26,7 +26,7 @@ def about(settings: Mapping[str, Any]) -> dict[str, Any]:
         "cpu": packages.processor(),
         "cores": {"used": used, "of": os.cpu_count()},
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": {"lowlight": __version__, **packages.versions()},
+        "versions": {"lowlight": __version__, **packages.versions("torchmetrics")},
         "settings": {**settings, "environment": environment},
     }
 

@@ -2,10 +2,10 @@
 
     python benchmarks/watch.py --out benchmarks/results/watch.json
 
-A feeder puts pictures into a folder, most by a rename, every tenth in three pieces with pauses that are
-longer than a file must rest to be taken. Half-way the watch is
-killed (SIGKILL) and started again. Memory, open files, threads and what waits are read from /proc every second. At the
-end every picture must have been told of once and every output equal that of a plain run.
+A feeder puts pictures into a folder, most by a rename, every tenth in three pieces with pauses that
+are longer than a file must rest to be taken. After a quarter of them the watch is killed (SIGKILL) and started again.
+Memory, open files, threads and what waits are read from /proc every second. At the end every picture must have been
+told of once and every output equal that of a plain run.
 
 kept      all pictures stay in the folder        taken     each is taken away once its output is there
 network   fewer and larger ones, aux-retinex     idle      nothing comes into the folder of `kept`, for a while
@@ -38,7 +38,7 @@ DAY = 24 * 3600 // 5
 KINDS = 50
 """Different pictures; the feeder repeats them."""
 SLOW, PIECES, PAUSE = 10, 3, 2.5
-WARM = 60.0
+WARM = 90.0
 """Seconds of a process that its figures leave out: pools, arenas and caches fill."""
 PER_FOLDER = 1000
 TICK = os.sysconf("SC_CLK_TCK")
@@ -61,14 +61,14 @@ def main() -> None:
     """Measure, then write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=DAY)
-    parser.add_argument("--rate", type=float, default=75.0, help="pictures per second")
-    parser.add_argument("--idle", type=float, default=180.0, help="seconds")
+    parser.add_argument("--rate", type=float, default=60.0, help="pictures per second")
+    parser.add_argument("--idle", type=float, default=150.0, help="seconds")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     loads = [
         Load("taken", "gamma", (64, 48), options.files, options.rate, taken=True),
         Load("kept", "gamma", (64, 48), options.files, options.rate),
-        Load("network", "aux-retinex", (160, 120), options.files // 40, options.rate / 20),
+        Load("network", "aux-retinex", (160, 120), options.files // 60, options.rate / 20),
     ]
     settings = {
         "files": options.files,
@@ -177,11 +177,12 @@ def in_pieces(path: Path, data: bytes) -> Iterator[int]:
     """Write a file bit by bit, closed in between, so that only its content tells that it is not whole."""
     for piece in range(PIECES):
         with path.open("ab") as file:
-            yield file.write(data[len(data) * piece // PIECES : len(data) * (piece + 1) // PIECES])
+            file.write(data[len(data) * piece // PIECES : len(data) * (piece + 1) // PIECES])
+        yield piece + 1
 
 
 def scenario(folder: Path, load: Load) -> dict[str, Any]:
-    """Feed, kill half-way, start again, wait until all is done, and check."""
+    """Feed, kill after a quarter, start again, wait until all is done, and check."""
     say(f"{load.name}: {load.files} pictures, {load.rate:g} a second, {load.model}")
     pictures = made(load.size)
     expected = plain(folder / "plain", load, pictures)
@@ -189,9 +190,9 @@ def scenario(folder: Path, load: Load) -> dict[str, Any]:
     samples: list[list[Sample]] = [[]]
     feeder.start()
     begun = limit = time.monotonic()
-    while (told := sum(len(watcher.told) for watcher in watchers)) < load.files:
+    while (told := len(finished(watchers))) < load.files:
         time.sleep(1)
-        if feeder.count > load.files / 2 and len(watchers) == 1:
+        if feeder.count > load.files / 4 and len(watchers) == 1:
             watchers[0].end(signal.SIGKILL)
             watchers.append(Watcher(folder, load))
             samples.append([])
@@ -234,6 +235,11 @@ def plain(folder: Path, load: Load, pictures: Sequence[bytes]) -> list[bytes]:
     words = [str(folder / "in"), "--out", str(folder / "out"), "--model", load.model, "--device", "cpu", "--quiet"]
     subprocess.run([sys.executable, "-m", "lowlight_cli", "enhance", *words], check=True)
     return [(folder / "out" / f"{kind}.png").read_bytes() for kind in range(len(pictures))]
+
+
+def finished(watchers: Sequence[Watcher]) -> set[str]:
+    """Names of all that needs nothing more."""
+    return {name for watcher in watchers for status, name in watcher.told if status != "failed"}
 
 
 def take(folder: Path, watchers: Sequence[Watcher]) -> None:
@@ -284,7 +290,7 @@ def idle(folder: Path, load: Load, seconds: float) -> dict[str, Any]:
     """What a watch costs to which nothing comes."""
     say(f"idle: {seconds:g} s")
     watcher = Watcher(folder, load)
-    time.sleep(10)
+    time.sleep(WARM)
     before = watcher.sample()
     time.sleep(seconds)
     after = watcher.sample()

@@ -65,9 +65,9 @@ def reinstall(name: str) -> str:
     return first + install(wanted(name))
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of every package on the path from file to figure, as far as they are installed."""
-    names = [package for name in OWNERS for package in OWNERS[name]] + ["scipy", "torchmetrics"]
+def versions(*more: str) -> dict[str, str]:
+    """Versions of Python, of every package on the path from file to file, and of `more`, as far as they are there."""
+    names = [*(package for name in OWNERS for package in OWNERS[name]), "scipy", "rawpy", "pillow-heif", *more]
     found = {"python": platform.python_version()}
     for name in names:
         try:

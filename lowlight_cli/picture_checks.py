@@ -265,10 +265,16 @@ def check_tiff(data: bytes, limit: int) -> dict[int, tiff.Entry]:
     check_size(tiff.number(entries, 322, order, 1), tiff.number(entries, 323, order, 1), limit)  # of its tiles
     if any(not kind & 1 for kind in others):  # 1: a reduced copy of another page, that is a preview
         refuse_frames(1 + len(others), "a multi-page TIFF")
-    for places, sizes in ((273, 279), (324, 325)):
+    refuse_cut(data, entries, (273, 279), (324, 325))
+    return entries
+
+
+def refuse_cut(data: bytes, entries: dict[int, tiff.Entry], *pairs: tuple[int, int]) -> None:
+    """The error for a TIFF file that ends before a part of it does; `pairs` are tags of their places and lengths."""
+    order = tiff.byte_order(data)
+    for places, sizes in pairs:
         if places in entries and sizes in entries:
             starts, lengths = entries[places].array(order), entries[sizes].array(order)
             count = min(len(starts), len(lengths))
             if (starts[:count] + lengths[:count] > len(data)).any():
                 raise damaged("pixel data are missing at its end")
-    return entries

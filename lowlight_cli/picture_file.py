@@ -153,14 +153,14 @@ def header_pixels(path: Path) -> int:
 def _header_pixels(path: Path, alive: Callable[[], None]) -> int:
     """Pillow is asked again with every part of the file that it misses: under its lock nobody may wait for a disk."""
     with _opened(path) as file:
-        parts = Parts(file)
+        parts, end = Parts(file), time.monotonic() + HEADER
         parts.fetch([0])
         kind = picture_checks.sniff(parts.blocks[0])
         if count := picture_decode.COUNTERS.get(kind):
             return count(path)
         plugin = picture_decode._PLUGINS[kind]
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
-        while True:
+        while time.monotonic() < end:  # it begins anew for every part: a hostile header would take hours
             alive()
             parts.seek(0)
             try:
@@ -168,6 +168,7 @@ def _header_pixels(path: Path, alive: Callable[[], None]) -> int:
                     return image.width * image.height
             except Missing as missing:
                 parts.fetch(missing.blocks)
+    raise PictureError("Its header is too long.", "Copy it again from its source.")
 
 
 class Missing(BaseException):

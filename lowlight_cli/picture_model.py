@@ -50,6 +50,8 @@ class Picture:
     dpi: tuple[float, float] | None = None
     notices: tuple[str, ...] = ()
     """What a user must be told about the reading: a conversion, something left behind."""
+    development: str | None = None
+    """How a camera raw file was made a picture, for records."""
 
     @property
     def height(self) -> int:

@@ -46,7 +46,7 @@ def decode(data: bytes, _: str, max_pixels: int) -> Picture:
         with rawpy.imread(io.BytesIO(data)) as raw:
             for width, height in _sizes(raw):
                 checks.check_size(width, height, max_pixels)
-            pixels, notice = _developed(raw)
+            pixels, development = _developed(raw)
     except rawpy.LibRawFileUnsupportedError as error:
         raise PictureError(
             f"This looks like a camera raw file, but LibRaw {_version()} does not know the kind.",
@@ -59,7 +59,7 @@ def decode(data: bytes, _: str, max_pixels: int) -> Picture:
     exif, notices = _exif(data)
     gray = pixels.shape[2] == 1
     pixels = np.repeat(pixels, 3, axis=2) if gray else pixels
-    return Picture(pixels=pixels, gray=gray, format="raw", exif=exif, notices=(notice, *notices))
+    return Picture(pixels=pixels, gray=gray, format="raw", exif=exif, notices=notices, development=development)
 
 
 def pixel_count(path: Path) -> int:
@@ -159,11 +159,7 @@ def _check_dng(data: bytes) -> None:
     for start, entries in checks.directories(data):
         if _is_cut(data, start):
             raise checks.damaged("its directories are not whole")
-        for places, sizes in ((273, 279), (324, 325), (513, 514)):
-            if places in entries and sizes in entries:
-                parts = zip(entries[places].numbers(order), entries[sizes].numbers(order), strict=False)
-                if any(place + size > len(data) for place, size in parts):
-                    raise checks.damaged("pixel data are missing at its end")
+        checks.refuse_cut(data, entries, (273, 279), (324, 325), (513, 514))
 
 
 def _is_cut(data: bytes, start: int) -> bool:

@@ -39,7 +39,7 @@ Run = Callable[..., SimpleNamespace]
 
 FIELDS = {
     *("source", "target", "status", "seconds", "width", "height", "tile", "notices", "error", "hint"),
-    *("model", "scale", "weights_sha256", "backend", "device", "precision", "maps"),
+    *("model", "scale", "weights_sha256", "backend", "device", "precision", "maps", "development"),
 }
 
 

@@ -586,14 +586,6 @@ def test_what_cannot_be_reported_ends_with_its_code(log: Log, tmp_path: Path, mo
     assert not (tmp_path / "r.html").exists()
 
 
-def test_without_jinja_the_remedy_is_named(log: Log, tmp_path: Path, monkeypatch):
-    log.picture("a.png")
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    done = run(log.write(), "--out", tmp_path / "r.html")
-    assert done.code == USAGE
-    assert "pip install" in done.err
-
-
 def test_a_real_run_is_reported(tmp_path: Path, monkeypatch, photo):
     monkeypatch.chdir(tmp_path)
     photo(Path("in/a.png"), 24, 40)

@@ -89,7 +89,7 @@ def refusal(data: bytes, **options: int) -> PictureError:
 
 
 def notice(data: bytes) -> str:
-    return picture.load(data).notices[0]
+    return picture.load(data).development
 
 
 def test_the_light_of_a_scene_comes_back_in_16_bits() -> None:
@@ -140,8 +140,8 @@ def test_a_sensor_without_colours_gives_a_grey_picture() -> None:
     developed = picture.load(data)
     assert developed.gray
     np.testing.assert_allclose(light(developed), 0.2, atol=2e-4)
-    assert "no white balance" in developed.notices[0]
-    assert "no demosaicing" in developed.notices[0]
+    assert "no white balance" in developed.development
+    assert "no demosaicing" in developed.development
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -289,7 +289,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fakes", "shot")
 def test_a_raw_and_the_jpeg_of_the_same_shot_are_both_enhanced() -> None:
-    code, told = enhance("in", "--out", "out")
+    code, told = enhance("in", "--out", "out", "--verbose")
     assert code == DONE, told
     assert sorted(path.name for path in Path("out").iterdir()) == ["IMG_1.JPG", "IMG_1.NEF.png"]
     assert picture.load(Path("out/IMG_1.NEF.png")).bits == 16

@@ -9,7 +9,6 @@ import html
 import io
 import json
 import re
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,8 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowlight_cli.errors import LowlightError
-from lowlight_cli.report import Row, check_page, published_figures, write_csv, write_json, write_page
+from lowlight_cli.report import Row, published_figures, write_csv, write_json, write_page
 from lowlight_cli.report.document import plain, printable
 from lowlight_cli.report.embed import embed, spaced
 from lowlight_cli.report.figures import cells, columns, quantity
@@ -492,15 +490,6 @@ def test_csv_tells_the_run_where_the_document_is_given(tmp_path):
     assert read["weights_sha256"] == "ab" * 32
     assert read["command"] == document["command"]
     assert read["versions"] == "lowlight 0.1.0, numpy 2.3.4"
-
-
-def test_without_jinja2_the_error_names_the_extra_and_no_file_is_written(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(LowlightError, match=re.escape('pip install "lowlight[benchmark]"')):
-        check_page()
-    with pytest.raises(LowlightError, match="Jinja2"):
-        write_page(*benchmark({"neid": "network"}, ["1"]), {}, tmp_path / "report.html")
-    assert not (tmp_path / "report.html").exists()
 
 
 def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):

@@ -25,6 +25,9 @@ from lowlight_cli.errors import INTERRUPTED, SOME_FAILED, LowlightError
 PATIENCE = 3.0
 """Seconds that the threads of an interrupted command have to end."""
 
+NO_MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new thread")
+"""What the loader of packages and Python's threads say then."""
+
 COMMANDS = {
     "enhance": "Brighten and clean pictures.",
     "verify": "Check an evidence log: its chain, its files, and by doing it all again.",

@@ -70,10 +70,6 @@ def command(**flags: Any) -> None:
         raise OptionError("Nothing to score.", "Name a --model (or all), or --images DIR.")
     if (flags["resume"] or flags["published"]) and not flags["results"]:
         raise OptionError("--resume and --published speak of a folder of results.", "Add --results DIR.")
-    if flags["results"]:
-        from lowlight_cli.report import check_page
-
-        check_page()
     if flags["download"]:
         fetch(flags)
     run = Benchmark(read_flags(flags))

@@ -79,6 +79,8 @@ def show(result: Result, console: Console) -> None:
         seconds = f", {result.seconds:.2f} s" if result.status == "done" else ""
         maps = "".join(f", {shown(path)}" for path in result.maps)
         console.say(f"{result.status} {shown(result.source)} -> {shown(result.target)}{maps}{size}{tile}{seconds}")
+    if console.verbose and result.development:
+        console.say(f"note {shown(result.source)}: {result.development}")
     for notice in result.notices:
         console.say(f"note {shown(result.source)}: {notice}")
 

@@ -129,7 +129,7 @@ def say_begin(task: Watch, runner: Runner, console: Console) -> None:
     folders = ", ".join(shown(Path(name)) for name in task.folders.roots)
     console.say(
         f"watching {folders}: a look every {task.pace.poll:g} s, files are taken after {task.pace.settle:g} s without "
-        f"change; Ctrl-C or SIGTERM finishes what is in work"
+        f"change; Ctrl-C or SIGTERM finishes what is being written"
     )
 
 

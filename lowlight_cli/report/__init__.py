@@ -18,14 +18,7 @@ from lowlight_cli.report.document import Pictures, Row, json_text, write_json
 from lowlight_cli.report.per_image import write_csv
 from lowlight_cli.report.published import published_figures
 
-__all__ = ["Pictures", "Row", "check_page", "json_text", "published_figures", "write_csv", "write_json", "write_page"]
-
-
-def check_page() -> None:
-    """Nothing if a page can be written, else the error that `write_page` would raise for want of a package."""
-    from lowlight_cli.report import page
-
-    page.templates()
+__all__ = ["Pictures", "Row", "json_text", "published_figures", "write_csv", "write_json", "write_page"]
 
 
 def write_page(
@@ -38,7 +31,7 @@ def write_page(
 ) -> None:
     """Write report.html, whole or not at all; `options` are those of `embed.embed`, such as `budget`.
 
-    `published`: rows of `published_figures`, shown beside what was measured. Without Jinja2: a LowlightError.
+    `published`: rows of `published_figures`, shown beside what was measured.
     """
     from lowlight_cli.report import page
 

@@ -193,7 +193,7 @@ def card(
         method=methods.place(table(record, "method")),
         facts=tuple(fact for fact in facts if fact[1]),
         files=file_list(record),
-        notices=tuple(texts(record, "notices")),
+        notices=(*texts(record, "notices"), *filter(None, [text(record, "development")])),
         error=text(record, "error"),
         hint=text(record, "hint"),
         problems=tuple(told for check in found for told in check.problems),

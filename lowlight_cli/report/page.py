@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowlight_cli import atomic
-from lowlight_cli.errors import LowlightError
 from lowlight_cli.report import view
 from lowlight_cli.report.document import Pictures, Row, names, printable
 from lowlight_cli.report.embed import embed
@@ -41,12 +40,8 @@ def write_page(
 
 def templates() -> Environment:
     """Jinja2 over this folder; everything that is put in is escaped, and a name that is missing is an error."""
-    try:
-        import jinja2
-    except ImportError as error:
-        raise LowlightError(
-            "report.html needs Jinja2, which is not installed.", 'pip install "lowlight[benchmark]"'
-        ) from error
+    import jinja2
+
     loader = jinja2.FileSystemLoader(FOLDER)
     return jinja2.Environment(
         loader=loader,

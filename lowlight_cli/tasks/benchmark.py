@@ -209,7 +209,7 @@ class Benchmark:
             "protocol": PROTOCOL,
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "command": options.command,
-            "versions": {"lowlight": __version__, **packages.versions()},
+            "versions": {"lowlight": __version__, **packages.versions("torchmetrics")},
             "machine": machine(),
             "notices": [
                 *self.notices,

@@ -66,6 +66,7 @@ def enhanced(item: Item, data: bytes, enhancer: Enhancer, options: EnhanceOption
     stopwatch.count("decode", source.height * source.width)
     result = enhancer.enhance([source])[0]
     item.size, item.tile = (result.height, result.width), enhancer.used
+    item.development = source.development
     format = format_of(layout, source)
     with stopwatch.stage("encode"):
         encoded = picture.encode(result, format, quality=options.quality, depth=depth)

@@ -140,7 +140,7 @@ class Pipeline:
                 item.picture = picture.load(data, max_pixels=self.options.max_pixels)
                 self.run.witness.decoded(item)
             self.options.stopwatch.count("decode", item.picture.height * item.picture.width)
-            item.notices = item.picture.notices
+            item.notices, item.development = item.picture.notices, item.picture.development
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             item.error = told(error)
         item.seconds = time.perf_counter() - started

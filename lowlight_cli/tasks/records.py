@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import evidence, machine, manifest, weights
+from lowlight_cli import evidence, manifest, packages, weights
 from lowlight_cli.picture import Picture
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def method(enhancer: Enhancer, options: EnhanceOptions) -> dict[str, Any]:
         "weights": [weight_facts(file) for file in runner.weights],
         "settings": settings(options),
         **ran,
-        "device_name": machine.cpu() if runner.device == "cpu" else runner.provider,
+        "device_name": packages.processor() if runner.device == "cpu" else runner.provider,
         "deterministic": options.settings.deterministic,
     }
 

@@ -31,6 +31,8 @@ class Result:
     height: int | None = None
     tile: int | None = None
     notices: tuple[str, ...] = ()
+    development: str | None = None
+    """How a camera raw file was developed; None for other kinds."""
     error: str | None = None
     hint: str | None = None
     maps: tuple[Path, ...] = ()
@@ -47,6 +49,7 @@ class Item:
     seconds: float = 0.0
     tile: int | None = None
     notices: tuple[str, ...] = ()
+    development: str | None = None
     size: tuple[int, int] = (0, 0)
     """Height and width of the output."""
 
@@ -88,6 +91,7 @@ class Item:
         elif not self.job.skip:
             told |= {"height": self.size[0], "width": self.size[1], "tile": self.tile}
         told |= {"seconds": self.seconds, "notices": self.notices, "maps": self.written}
+        told |= {"development": self.development}
         return Result(source=self.job.source, target=self.job.target, **told)
 
 

@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lowlight_cli import __version__, picture
@@ -27,7 +27,7 @@ from lowlight_cli.tasks.folders import make
 from lowlight_cli.tasks.preset import preset
 from lowlight_cli.tasks.results import Result
 from lowlight_cli.tasks.unwitnessed import witness as watching
-from lowlight_cli.tasks.watch_folders import Folders, Seen, written_elsewhere
+from lowlight_cli.tasks.watch_folders import Folders, Seen, stamp_of, written_elsewhere
 from lowlight_cli.tasks.watch_memory import ELSEWHERE, Memory, file_for
 from lowlight_cli.tasks.watch_plan import Plan, named, refuse_around, with_age
 
@@ -149,8 +149,8 @@ class Watch:
         now = time.monotonic()
         if now < self.next_look:
             return
-        known, thorough = self.memory.known, now >= self.next_thorough
-        found = self.found(() if thorough else known)
+        thorough = now >= self.next_thorough
+        found = self.found(thorough=thorough)
         self.next_look = now + max(self.pace.poll, SHARE * (time.monotonic() - now))
         self.tell()
         if found is None:
@@ -160,9 +160,10 @@ class Watch:
             self.note(seen, now)
         if thorough:
             self.next_thorough = now + THOROUGH
-            self.forget({seen.relative for seen in found})
+            self.forget(self.folders.present)
+            self.folders.present = set()
 
-    def found(self, passing: Container[str]) -> list[Seen] | None:
+    def found(self, *, thorough: bool) -> list[Seen] | None:
         """What a look sees; None if the folders do not answer. While a look hangs, no other is made."""
         if self.looking:
             return None
@@ -170,7 +171,7 @@ class Watch:
         def look(_: Callable[[], None]) -> list[Seen]:
             self.looking = True
             try:
-                return self.folders.look(passing)
+                return self.folders.look(self.memory.known, thorough=thorough)
             finally:
                 self.looking = False
 
@@ -230,10 +231,10 @@ class Watch:
             return None
         ready.sort(key=lambda pending: planning.natural(Path(pending.seen.relative)))
         left = ROUND if self.limit is None else min(ROUND, self.limit - self.count)
-        jobs = []
+        jobs: dict[Job, int] = {}
         for pending in ready:
             if len(jobs) < left and (job := self.job(pending, now)):
-                jobs.append(job)
+                jobs[job] = pending.seen.stamp
                 self.working[job.source] = pending
         return self.plan.run(jobs) if jobs else None
 
@@ -256,6 +257,9 @@ class Watch:
         if result.status != "failed":
             self.settled(pending)
             return self.counted(with_age(result, number) if result.status == "skipped" else result)
+        if stamp_of(pending.seen.path) != number and not self.witness.stopped:
+            pending.due = self.next_look  # which sees what it is now
+            return None
         now, patience = time.monotonic(), self.pace.patience
         if now - pending.since < patience and not self.witness.stopped:
             pending.due = pending.since + patience

@@ -37,6 +37,15 @@ def stamp(size: int, mtime_ns: int) -> int:
     return size << 64 | mtime_ns & (1 << 64) - 1
 
 
+def stamp_of(path: str) -> int | None:
+    """The stamp of a regular file as it is now; None where there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a Path for each file and look is a cost
+    except OSError:
+        return None
+    return stamp(status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+
+
 def parts(number: int) -> tuple[int, int]:
     """Size and time of a stamp."""
     return number >> 64, number & (1 << 64) - 1
@@ -49,41 +58,48 @@ class Folders:
         self.roots, self.aside, self.readable = dict(roots), aside, readable()
         self.problems: dict[str, str] = {}
         """Folders that could not be read at the last look, and why."""
+        self.present: set[str] = set()
+        """Relative paths of all that the last look saw, if it was a thorough one."""
         self.unseen: tuple[str, ...] = ()
         """How the relative paths begin of all that the last look may not have seen, though it be there."""
         self.kinds: set[str] = set()
         """Suffixes of pictures that lie there and are not read."""
 
-    def look(self, passing: Container[str]) -> list[Seen]:
-        """Picture files but for `passing`, of which nothing is asked; hidden files and `aside` are left out, links are
-        followed, no folder is read twice."""
+    def look(self, known: Mapping[str, int], *, thorough: bool) -> list[Seen]:
+        """Picture files that are not `known`; a thorough look finds those too whose stamp is another one now, a quick
+        one asks nothing of them. Hidden files and `aside` are left out, links followed, no folder read twice."""
         visited: set[tuple[int, int] | None] = {identity(path) for path in self.aside}
         found: list[Seen] = []
+        present: set[str] = set()
         problems, unseen = {}, []
         for root, prefix in self.roots.items():
-            before, folders = len(found), [(root, prefix)]
+            before, folders = len(present), [(root, prefix)]
             while folders:
                 folder, below = folders.pop()
                 try:
-                    status = os.stat(folder)  # noqa: PTH116 - a Path for each folder and look is a cost
+                    status = os.stat(folder)  # noqa: PTH116
                     if (key := (status.st_dev, status.st_ino)) in visited:
                         continue
                     visited.add(key)
                     with os.scandir(folder) as entries:
-                        folders += self.sort(entries, below, passing, found)
+                        inner, seen = self.sort(entries, below, {} if thorough else known)
                 except OSError as error:
                     problems[folder] = error.strerror or str(error)
                     unseen.append(below)
-            if len(found) == before:  # it may be the empty folder below a share that is gone
+                    continue
+                folders += inner
+                found += [one for one in seen if known.get(one.relative) != one.stamp]
+                present.update(one.relative for one in seen if thorough)
+            if len(present) == before:  # it may be the empty folder below a share that is gone
                 unseen.append(prefix)
-        self.problems, self.unseen = problems, tuple(unseen)
+        self.problems, self.unseen, self.present = problems, tuple(unseen), present
         return found
 
     def sort(
-        self, entries: Iterator[os.DirEntry[str]], below: str, passing: Container[str], found: list[Seen]
-    ) -> list[tuple[str, str]]:
-        """Put pictures of one folder into `found`; gives the folders in it."""
-        inner = []
+        self, entries: Iterator[os.DirEntry[str]], below: str, passing: Container[str]
+    ) -> tuple[list[tuple[str, str]], list[Seen]]:
+        """The folders in a folder, and the pictures but for `passing`."""
+        inner, found = [], []
         for entry in entries:
             name = entry.name
             if (relative := below + name) in passing or name.startswith("."):
@@ -94,12 +110,11 @@ class Folders:
                     inner.append((entry.path, f"{relative}/"))
                 elif suffix in self.readable:
                     # What the entry itself tells is old on Windows while the file is written.
-                    status = os.stat(entry.path)  # noqa: PTH116
-                    if stat.S_ISREG(status.st_mode):
-                        found.append(Seen(relative, entry.path, stamp(status.st_size, status.st_mtime_ns)))
+                    if (number := stamp_of(entry.path)) is not None:
+                        found.append(Seen(relative, entry.path, number))
                 elif suffix in UNWRITTEN:
                     self.kinds.add(suffix)
-        return inner
+        return inner, found
 
 
 def written_elsewhere(path: str) -> bool:

@@ -7,33 +7,51 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lowlight_cli import jobs as planning
 from lowlight_cli import manifest
-from lowlight_cli.errors import OptionError
+from lowlight_cli.errors import OptionError, PictureError
 from lowlight_cli.jobs import Found, Job
 from lowlight_cli.runners import map_names
 from lowlight_cli.tasks import maps as map_files
 from lowlight_cli.tasks.enhance import EnhanceOptions, Run, asked
-from lowlight_cli.tasks.results import Result
+from lowlight_cli.tasks.results import Item, Result
 from lowlight_cli.tasks.unwitnessed import Unwitnessed
-from lowlight_cli.tasks.watch_folders import parts
+from lowlight_cli.tasks.watch_folders import parts, stamp_of
 
 SKEW_NS = 2_000_000_000
 """What clocks and the times of some file systems may differ by."""
+
+
+class Checked:
+    """A witness, or nobody, and a look at what was read: only what has rested is enhanced."""
+
+    def __init__(self, witness: Unwitnessed, stamps: Mapping[Path, int]) -> None:
+        self.witness, self.stamps = witness, stamps
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.witness, name)
+
+    def read(self, item: Item, data: bytes) -> None:
+        """The source's bytes were read; `picture.read` sees to it that none of them changed meanwhile."""
+        if stamp_of(str(item.job.source)) != self.stamps[item.job.source]:
+            raise PictureError("It has changed since the last look.", "It is tried again when it has rested.")
+        self.witness.read(item, data)
 
 
 class Round(Run):
     """A run of a few files that a watch has planned: to plan whole folders for each would take longer than its work."""
 
     def __init__(
-        self, options: EnhanceOptions, witness: Unwitnessed, jobs: Sequence[Job], maps: map_files.Files
+        self, options: EnhanceOptions, witness: Unwitnessed, jobs: Mapping[Job, int], maps: map_files.Files
     ) -> None:
+        """`jobs` with the stamps that the sources must have when they are read."""
         self.options, self.spec = options, manifest.find(options.model)
-        self.shared = self.witness = witness
-        self.jobs = witness.plan(jobs)
+        self.shared, self.witness = witness, Checked(witness, {job.source: number for job, number in jobs.items()})
+        self.jobs = witness.plan([*jobs])
         self.maps = {new: maps[old] for old, new in zip(jobs, self.jobs, strict=True) if old in maps}
         self.passed_over = Counter()
         self.late = []
@@ -48,9 +66,9 @@ class Plan:
         """Inputs by a hash of their target's name, where two may have one target."""
         self.names = [] if options.maps is None else map_names(manifest.find(options.model), asked(options))
 
-    def run(self, jobs: Sequence[Job]) -> Run:
-        """A run of these files."""
-        return Round(self.options, self.witness, jobs, self.maps(jobs))
+    def run(self, jobs: Mapping[Job, int]) -> Run:
+        """A run of these files, with their stamps."""
+        return Round(self.options, self.witness, jobs, self.maps([*jobs]))
 
     def job(self, source: Path, relative: Path, *, changed: bool) -> Job:
         """What is to be done with a file; `changed`: it was done, and is another one now."""

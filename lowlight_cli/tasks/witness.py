@@ -195,6 +195,7 @@ class Witness(Unwitnessed):
             "error": item.error.message if item.error else None,
             "hint": (item.error.hint or None) if item.error else None,
             "notices": list(item.notices),
+            "development": item.development,
             "seconds": round(item.seconds, 4),
             "input": source,
             **{name: item.facts.get(name) for name in ("output", "baseline", "tiles")},
