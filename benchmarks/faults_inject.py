@@ -3,7 +3,7 @@
 LOWLIGHT_FAULT holds them, with commas between:
 named         no file without a name (O_TMPFILE), as on a network share, FAT, macOS
 kill-CALL-N   kill -9 in the N-th call of os.CALL, before it acts; `killed-CALL-N`: after it
-hang-CALL-N   the N-th call of os.CALL, and all later ones, never return
+hang-CALL-N   the N-th call of os.CALL never returns
 swap-N        in the N-th os.fsync the output folder is moved away, and LOWLIGHT_SWAP takes its name
 """
 

@@ -41,7 +41,17 @@ PATIENCE = 10.0
 """Seconds that one input may take."""
 SHARES = {"picture": 0.66, "safetensors": 0.1, "config": 0.08, "log": 0.08, "manifest": 0.04, "archive": 0.04}
 """Of the time, for `all`."""
-LIBRARIES = ("pillow", "opencv-python-headless", "numpy", "torch", "safetensors", "pyyaml", "atheris", "pillow-heif", "rawpy")
+LIBRARIES = (
+    "pillow",
+    "opencv-python-headless",
+    "numpy",
+    "torch",
+    "safetensors",
+    "pyyaml",
+    "atheris",
+    "pillow-heif",
+    "rawpy",
+)
 
 
 def main() -> None:
@@ -84,7 +94,9 @@ def fuzzed(target: str, folder: Path, seconds: float, engine: str) -> dict[str, 
     while (left := seconds - (time.monotonic() - begun)) > 1:
         state.end()
         with (folder / "log").open("w") as log:
-            child = subprocess.Popen(command(target, folder, int(left), engine), stdout=log, stderr=log, env=environment(folder))
+            child = subprocess.Popen(
+                command(target, folder, int(left), engine), stdout=log, stderr=log, env=environment(folder)
+            )
             kind = watched(child, state, begun + seconds)
         tried = state.read()[2]
         text = (folder / "log").read_text(errors="replace")
@@ -92,7 +104,9 @@ def fuzzed(target: str, folder: Path, seconds: float, engine: str) -> dict[str, 
             findings.add("hang", tried[:12].hex(), tried, "more than 10 s")
         elif kind == "crash":
             findings.add("crash", f"{child.returncode} {tried[:4].hex()}", tried, text)
-        largest = max([largest, *(json.loads(line[8:])["bytes"] for line in text.splitlines() if line.startswith("largest "))])
+        largest = max(
+            [largest, *(json.loads(line[8:])["bytes"] for line in text.splitlines() if line.startswith("largest "))]
+        )
     return {"executions": state.read()[0], "seconds": time.monotonic() - begun, "largest_growth": largest}
 
 
@@ -129,7 +143,12 @@ def command(target: str, folder: Path, seconds: int, engine: str) -> list[str]:
 def environment(folder: Path) -> dict[str, str]:
     """One thread, no bytecode written, homes of its own; large blocks of memory go back when they are freed."""
     home = str(folder / "sandbox" / "home")
-    fixed = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "HF_HUB_OFFLINE": "1"}
+    fixed = {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+        "HF_HUB_OFFLINE": "1",
+    }
     return {**os.environ, **fixed, "LOWLIGHT_HOME": home, "HF_HOME": home, "HOME": home}
 
 
@@ -158,7 +177,7 @@ def merge(
     entry["seconds"] = round(entry["seconds"] + done["seconds"])
     entry["engine"] = engine
     entry["largest_growth"] = max(entry.get("largest_growth", 0), done["largest_growth"])
-    told = {one["what"]: one["fixed"] for one in entry["findings"]}
+    told = {one["what"]: one.get("fixed", False) for one in entry["findings"]}
     entry["findings"] = [
         {
             "what": one["what"],
@@ -168,7 +187,9 @@ def merge(
         }
         for one in found
     ]
-    results["total"] = {name: sum(one[name] for one in results["targets"].values()) for name in ("executions", "seconds")}
+    results["total"] = {
+        name: sum(one[name] for one in results["targets"].values()) for name in ("executions", "seconds")
+    }
     results["machine"] = about({}) | {"libraries": libraries()}
     out.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fuzz_logs import read_log
+
 MAX_PIXELS = 1_000_000
 NETWORKS = ("aux_retinex", "ba_gan", "drs_cyclegan", "ema_cyclegan", "neid")
 PACKED = 1 << 22
@@ -64,7 +66,7 @@ def written(found: Any, shape: tuple[int, int]) -> None:
         raise Wrong(f"{shape} became {again.height, again.width}")
 
 
-def read_manifest(data: bytes, folder: Path) -> None:
+def read_manifest(data: bytes, _: Path) -> None:
     """All rows, what is computed of them, and where their files would lie."""
     from lowlight_cli import manifest
 
@@ -122,7 +124,10 @@ def inside(path: Path) -> None:
     from lowlight_cli import hub, manifest, weights
 
     real = Path(os.path.normpath(path))
-    if not any(real.is_relative_to(base) and real != base for base in (manifest.PACKAGE / "bundled", weights.home(), hub.cache())):
+    if not any(
+        real.is_relative_to(base) and real != base
+        for base in (manifest.PACKAGE / "bundled", weights.home(), hub.cache())
+    ):
         raise Wrong(f"outside: {path}")
 
 
@@ -179,122 +184,6 @@ def read_config(data: bytes, folder: Path) -> None:
     json.dumps({name: train_record.plain(value) for name, value in vars(settings).items()})
 
 
-def read_log(data: bytes, folder: Path) -> None:
-    """The file of a run that the first line names."""
-    head, _, body = data.partition(b"\n")
-    if reader := READERS.get(head.decode("latin-1").removeprefix("#")):
-        with contextlib.suppress(FileNotFoundError):
-            reader(body, folder)
-
-
-def _synth(body: bytes, folder: Path) -> None:
-    from lowlight_cli.tasks import synth_records
-
-    (folder / "all" / "low").mkdir(parents=True, exist_ok=True)
-    (folder / "all" / "high").mkdir(parents=True, exist_ok=True)
-    for side in ("low", "high"):
-        (folder / "all" / side / "a.png").write_bytes(b"x")
-    (folder / synth_records.RECORDS).write_bytes(body)
-    found = synth_records.load(folder)
-    synth_records.refuse_other_content(found, {"a.jpg": folder / synth_records.RECORDS})
-    synth_records.rewrite(folder, found)
-
-
-def _synth_settings(body: bytes, folder: Path) -> None:
-    from lowlight_cli.tasks import synth_records
-
-    (folder / synth_records.SETTINGS).write_bytes(body)
-    synth_records.prepare(folder, {"photos": ["a.jpg"], "preset": "camera", "seed": 1, "copies": 1}, resume=True)
-
-
-def _run(body: bytes, folder: Path) -> None:
-    from lowlight_cli.tasks import train_record
-
-    (folder / train_record.RECORD).write_bytes(body)
-    (folder / train_record.CONFIG).write_bytes(b"model: neid\nseed: 1\nbest: psnr\n")
-    train_record.refuse_other_data(folder, {"kind": "x"})
-    train_record.training(folder)
-
-
-def _journal(body: bytes, folder: Path) -> None:
-    from lowlight_cli.tasks import train_record
-    from lowlight_cli.training import journal
-
-    (folder / journal.LOG).write_bytes(body)
-    (folder / train_record.CONFIG).write_bytes(b"model: neid\nseed: 1\nbest: psnr\n")
-    [row for row in journal.rows(folder / journal.LOG) if int(row[0]) <= 1]
-    train_record.training(folder)
-
-
-def _rows(body: bytes, folder: Path) -> None:
-    from lowlight_cli.tasks import benchmark_rows
-
-    (folder / benchmark_rows.ROWS).write_bytes(body)
-    kept = benchmark_rows.KeptRows(folder, resume=True)
-    for key in [*kept.entries]:
-        kept.find(key, "neid", "a", {"psnr": "d"})
-
-
-def _cache(body: bytes, folder: Path) -> None:
-    from lowlight_cli.data import cache
-
-    (folder / cache.INDEX).write_bytes(body)
-    (folder / cache.PIXELS).write_bytes(b"abc")
-    entry = dataclasses.make_dataclass("Entry", ["key", "title", "name"])("k", "t", "n")
-    if found := cache._opened(folder, entry):
-        [found[number].shape for number in range(len(found))]
-
-
-def _scenes(body: bytes, folder: Path) -> None:
-    from lowlight_cli.data import scenes
-
-    (folder / "scenes.json").write_bytes(body)
-    scenes.grouped(["2", "5", "6"], scenes.read_scenes(folder / "scenes.json"))
-
-
-def _names(body: bytes, folder: Path) -> None:
-    from lowlight_cli.data import scenes
-
-    (folder / "names").write_bytes(body)
-    scenes.refuse_unknown(scenes.read_names(folder / "names"), ["a", "b"], folder)
-
-
-def _exported(body: bytes, folder: Path) -> None:
-    from lowlight_cli import manifest, weights
-
-    spec = manifest.find("neid")
-    place = weights._export_folder(spec)
-    place.mkdir(parents=True, exist_ok=True)
-    (place / weights.SIDECAR).write_bytes(body)
-    (place / "x9.onnx").write_bytes(b"x")
-    weights._ready_export(spec, "onnx-x9")
-
-
-def _evidence(body: bytes, folder: Path) -> None:
-    from lowlight_cli import evidence
-
-    path = folder / "log.jsonl"
-    path.write_bytes(body)
-    for line in evidence.read(path):
-        json.dumps(line.record)
-    with contextlib.suppress(ImportError):
-        from lowlight_cli.tasks import verify  # noqa: F401
-
-
-READERS: Mapping[str, Callable[[bytes, Path], None]] = {
-    "synth": _synth,
-    "settings": _synth_settings,
-    "run": _run,
-    "journal": _journal,
-    "rows": _rows,
-    "cache": _cache,
-    "scenes": _scenes,
-    "names": _names,
-    "exported": _exported,
-    "evidence": _evidence,
-}
-
-
 def unpack_archive(data: bytes, folder: Path) -> None:
     """Unpack it; what comes out is plain, small enough, and in the folder; what fails leaves nothing."""
     from lowlight_cli.data import archive
@@ -345,10 +234,53 @@ class Target:
 PILLOW = tuple(f"PIL.{name}ImagePlugin" for name in ("Jpeg", "Mpo", "Png", "WebP", "Tiff", "Bmp", "Avif", "Ppm"))
 MIB = 1 << 20
 TARGETS: Mapping[str, Target] = {
-    "picture": Target(load_picture, ("lowlight_cli", "PIL"), ("PIL.ImageCms", *PILLOW, "cv2", "lowlight_cli.picture"), 96 * MIB, 4, 32),
-    "manifest": Target(read_manifest, ("lowlight_cli",), ("lowlight_cli.assets", "lowlight_cli.tasks.selftest"), 16 * MIB, 50),
-    "safetensors": Target(load_weights, ("lowlight_cli",), ("torch", "safetensors.torch", "lowlight_cli.models", *(f"lowlight_cli.models.{n}" for n in NETWORKS), "lowlight_cli.runners"), 64 * MIB, 50),
-    "config": Target(read_config, ("lowlight_cli", "yaml"), ("torch", "yaml", "lowlight_cli.tasks.train", "lowlight_cli.cli.train", *(f"lowlight_cli.models.{n}" for n in NETWORKS)), 64 * MIB, 500),
-    "log": Target(read_log, ("lowlight_cli",), ("torch", "yaml", "lowlight_cli.evidence", "lowlight_cli.tasks.synth_records", "lowlight_cli.tasks.train_record", "lowlight_cli.tasks.benchmark_rows", "lowlight_cli.data.cache", "lowlight_cli.data.scenes"), 32 * MIB, 500),
+    "picture": Target(
+        load_picture, ("lowlight_cli", "PIL"), ("PIL.ImageCms", *PILLOW, "cv2", "lowlight_cli.picture"), 96 * MIB, 4, 32
+    ),
+    "manifest": Target(
+        read_manifest, ("lowlight_cli",), ("lowlight_cli.assets", "lowlight_cli.tasks.selftest"), 16 * MIB, 50
+    ),
+    "safetensors": Target(
+        load_weights,
+        ("lowlight_cli",),
+        (
+            "torch",
+            "safetensors.torch",
+            "lowlight_cli.models",
+            *(f"lowlight_cli.models.{n}" for n in NETWORKS),
+            "lowlight_cli.runners",
+        ),
+        64 * MIB,
+        50,
+    ),
+    "config": Target(
+        read_config,
+        ("lowlight_cli", "yaml"),
+        (
+            "torch",
+            "yaml",
+            "lowlight_cli.tasks.train",
+            "lowlight_cli.cli.train",
+            *(f"lowlight_cli.models.{n}" for n in NETWORKS),
+        ),
+        64 * MIB,
+        500,
+    ),
+    "log": Target(
+        read_log,
+        ("lowlight_cli",),
+        (
+            "torch",
+            "yaml",
+            "lowlight_cli.evidence",
+            "lowlight_cli.tasks.synth_records",
+            "lowlight_cli.tasks.train_record",
+            "lowlight_cli.tasks.benchmark_rows",
+            "lowlight_cli.data.cache",
+            "lowlight_cli.data.scenes",
+        ),
+        32 * MIB,
+        500,
+    ),
     "archive": Target(unpack_archive, ("lowlight_cli", "zipfile"), ("lowlight_cli.data.archive",), 32 * MIB, 50),
 }

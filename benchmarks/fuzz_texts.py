@@ -17,9 +17,40 @@ VALUES: tuple[Any, ...] = (
     *([], {}, [[]], [1], [1, 2], [None] * 5, [0.5] * 16, ["x"], {"a": {"b": []}}, {"": 0}, [[1e400]], [10**400]),
 )
 RAW = (
-    *("[" * 3000, '{"a":' * 3000, "9" * 5000, "-" * 50, "&a [*a]", "!!python/object:os.system x", "2001-99-99", "1:60:61"),
-    *("!!binary x", "!!timestamp x", "!!int x", "!!float .nan", "? [a]\n: b", "<<: *x", "<<: [1]", "%YAML 9.9", "\t", "---\n..."),
-    *("!!set {a}", "!!omap [a: 1]", "0x" + "f" * 5000, "1_000_000", "0b", "&a 1", "*a", "NaN", "Infinity", "1" + "0" * 400),
+    *(
+        "[" * 3000,
+        '{"a":' * 3000,
+        "9" * 5000,
+        "-" * 50,
+        "&a [*a]",
+        "!!python/object:os.system x",
+        "2001-99-99",
+        "1:60:61",
+    ),
+    *(
+        "!!binary x",
+        "!!timestamp x",
+        "!!int x",
+        "!!float .nan",
+        "? [a]\n: b",
+        "<<: *x",
+        "<<: [1]",
+        "%YAML 9.9",
+        "\t",
+        "---\n...",
+    ),
+    *(
+        "!!set {a}",
+        "!!omap [a: 1]",
+        "0x" + "f" * 5000,
+        "1_000_000",
+        "0b",
+        "&a 1",
+        "*a",
+        "NaN",
+        "Infinity",
+        "1" + "0" * 400,
+    ),
 )
 """Texts that stand for a value as they are."""
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -111,7 +142,9 @@ def yaml(data: bytearray, rng: random.Random) -> bytes:
     if rng.random() < 0.05:
         found.insert(0, LAUGHS + f"{name}: *i")
     if rng.random() < 0.1:
-        found.append(f"{rng.choice(('params', 'loss', 'betas', 'discriminator', 'model'))}: {json.dumps(rng.choice(VALUES))}")
+        found.append(
+            f"{rng.choice(('params', 'loss', 'betas', 'discriminator', 'model'))}: {json.dumps(rng.choice(VALUES))}"
+        )
     return "\n".join(found).encode("utf-8", "surrogatepass")
 
 
@@ -160,7 +193,9 @@ def torch_archive(data: bytearray, rng: random.Random) -> bytes:
     body = members[name]
     for _ in range(rng.choice((1, 2, 4))):
         at = rng.randrange(len(body))
-        body[at : at + rng.randrange(2)] = bytes([rng.choice(b"KMJcRqht(.}]NuX\x85\x86\x87\x80\x93\x8a\xff\x00QsGaeobi")])
+        body[at : at + rng.randrange(2)] = bytes(
+            [rng.choice(b"KMJcRqht(.}]NuX\x85\x86\x87\x80\x93\x8a\xff\x00QsGaeobi")]
+        )
     if rng.random() < 0.2:
         members[rng.choice([*members])] += bytes(1 << 22)
     out = io.BytesIO()

@@ -43,7 +43,15 @@ WRITES: dict[str, tuple[tuple[int, int | None], ...]] = {
 }
 """Events that change the disk: which arguments are paths, and which the open folders that these are relative to."""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-FOREIGN = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "socket.getaddrinfo"}
+FOREIGN = {
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "socket.connect",
+    "socket.getaddrinfo",
+}
 
 
 class State:

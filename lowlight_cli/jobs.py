@@ -85,6 +85,7 @@ def plan(inputs: Sequence[str], layout: Layout) -> list[Job]:
     jobs = [Job(f.source, single or target(f, layout), f.relative, f.problem) for f in found]
     refuse_collisions(jobs)
     refuse_writing_over_inputs(jobs)
+    refuse_leading_out(jobs, layout.out.parent if single else layout.out)
     jobs = [job for job in jobs if in_shard(job.relative, layout.shard)][: layout.limit]
     return existing(jobs, layout.existing)
 
@@ -255,6 +256,14 @@ def refuse_writing_over_inputs(jobs: Sequence[Job]) -> None:
                 f"{job.target} is an input; lowlight never writes over its inputs.",
                 "Choose another --out, or a --suffix such as _bright.",
             )
+
+
+def refuse_leading_out(jobs: Sequence[Job], out: Path) -> None:
+    """A link below the folder `out` that would lead what is written elsewhere is an error; `out` itself may be one."""
+    root = Path(os.path.realpath(out))
+    for folder in sorted({job.target.parent for job in jobs}):
+        if root not in ((real := Path(os.path.realpath(folder))), *real.parents):
+            raise OutputExists(f"{folder} leads out of {out}, to {real}.", "Remove the link, or choose another --out.")
 
 
 def identity(path: Path) -> tuple[int, int] | None:

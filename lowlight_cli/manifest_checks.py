@@ -19,7 +19,7 @@ GEOMETRY = ("multiple", "halo", "tiling", "thumbnail", "scales", "exposure")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 PATH = re.compile(r"(?!(?:.*/)?\.)[\w.-]+(?:/[\w.-]+)*", re.ASCII)
 """Below a folder of ours: no absolute path, no drive, no step up, nothing hidden."""
-REPO = re.compile(r"(datasets/)?[\w.-]+/[\w.-]+(@[0-9a-f]{40})?", re.ASCII)
+REPO = re.compile(r"(datasets/)?\w[\w.-]*/\w[\w.-]*(@[0-9a-f]{40})?", re.ASCII)
 
 
 def text(value: object) -> bool:

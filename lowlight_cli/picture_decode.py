@@ -32,7 +32,7 @@ CMYK_PLAIN = "CMYK was converted to RGB without a colour profile: colours are ap
 AVIF_DEEP = "The AVIF has more than 8 bits per channel; 8 of them were read."
 SECOND_PICTURE = "The JPEG holds further pictures or a gain map (MPO); only the main picture was read."
 
-_PLUGINS = {"jpg": "Jpeg", "png": "Png", "webp": "WebP", "tiff": "Tiff", "bmp": "Bmp", "avif": "Avif", "ppm": "Ppm"}
+PLUGINS = {"jpg": "Jpeg", "png": "Png", "webp": "WebP", "tiff": "Tiff", "bmp": "Bmp", "avif": "Avif", "ppm": "Ppm"}
 
 # Mode of a Pillow image -> the mode its bands are converted to. Modes not named here cannot be shown rightly
 # in 8 bits (F, I) or without a profile (LAB).
@@ -136,8 +136,8 @@ def quiet_pillow() -> Iterator[None]:
 def _opened(data: bytes, kind: str, max_pixels: int) -> Image.Image:
     """A Pillow image whose header is read and checked, and nothing more."""
     # Not by `Image.open`: for bytes it first imports the plugins of five formats (10 ms).
-    importlib.import_module(f"PIL.{_PLUGINS[kind]}ImagePlugin")
-    factory, accept = Image.OPEN[_PLUGINS[kind].upper()]
+    importlib.import_module(f"PIL.{PLUGINS[kind]}ImagePlugin")
+    factory, accept = Image.OPEN[PLUGINS[kind].upper()]
     with quiet_pillow():
         try:
             if accept(data[:16]) is not True:  # a text says that this Pillow was built without the format

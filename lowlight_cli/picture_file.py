@@ -158,7 +158,7 @@ def _header_pixels(path: Path, alive: Callable[[], None]) -> int:
         kind = picture_checks.sniff(parts.blocks[0])
         if count := picture_decode.COUNTERS.get(kind):
             return count(path)
-        plugin = picture_decode._PLUGINS[kind]
+        plugin = picture_decode.PLUGINS[kind]
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
         while time.monotonic() < end:  # it begins anew for every part: a hostile header would take hours
             alive()

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowlight_cli import atomic, picture, picture_file
+from lowlight_cli import atomic, cli, picture, picture_file
 from lowlight_cli.errors import OutputExists, PictureError
 from lowlight_cli.tasks import folders
 
@@ -141,18 +142,30 @@ def test_inputs_stay_as_they_are_when_a_link_to_them_takes_the_place_of_the_outp
 
 @posix
 def test_a_second_ctrl_c_ends_a_run_whose_write_never_returns(batch: dict[str, bytes], tmp_path: Path) -> None:
-    pipe, env = subprocess.PIPE, environment(tmp_path, "hang-fsync-3")
-    with subprocess.Popen(words("--json"), cwd=tmp_path, env=env, stdout=pipe, stderr=pipe, text=True) as process:
-        assert process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1)
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+    pipe, env = subprocess.PIPE, environment(tmp_path, "hang-fsync-2")
+    with subprocess.Popen(words(), cwd=tmp_path, env=env, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            wait_for(lambda: [*tmp_path.glob("out/[0-9].png")])
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "Interrupted" in told
     assert "Traceback" not in told
     assert whole(tmp_path / "out").items() < batch.items()
+
+
+def wait_for(there: Callable[[], object]) -> None:
+    """Until something is there, or a minute has gone."""
+    for _ in range(600):
+        if there():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never came")
 
 
 def test_a_folder_that_is_moved_or_replaced_is_told_from_the_one_at_first(tmp_path: Path) -> None:
@@ -355,3 +368,35 @@ def test_neither_a_pipe_nor_a_device_is_waited_for(tmp_path: Path) -> None:
         assert picture.pixel_count(tmp_path / name) == 0
         with pytest.raises(PictureError, match="not a regular file"):
             picture.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("can't start new thread"),
+        ImportError("libx.so.5: failed to map segment from shared object"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_where_memory_runs_out_outside_of_a_picture_the_command_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "group", fail)
+    assert cli.run() == 1
+    assert "not enough memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), ImportError("No module named 'x'")], ids=str)
+def test_other_errors_of_those_kinds_are_not_taken_for_a_lack_of_memory(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "group", fail)
+    with pytest.raises(type(error)):
+        cli.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -271,12 +272,10 @@ def test_a_failed_write_says_why_and_leaves_nothing(tmp_path: Path, monkeypatch:
         assert caught.value.hint
     (tmp_path / "old.png").write_bytes(b"old")
 
-    def full(path: Path, _: bytes) -> int:
-        with path.open("wb") as half_written:
-            half_written.write(b"half")
+    def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(PictureError, match="No space left") as caught:
         picture.save(made, tmp_path / "old.png")
     assert "Free some space" in caught.value.hint

@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 
 from lowlight_cli import __version__
+from lowlight_cli.cli import console
 from lowlight_cli.errors import INTERRUPTED, SOME_FAILED, LowlightError
 
 PATIENCE = 3.0
@@ -102,6 +103,7 @@ def run() -> int | str | None:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
+        error.message = console.lines(error.message)
         error.show()
         return error.exit_code
     except LowlightError as error:
@@ -112,6 +114,11 @@ def run() -> int | str | None:
         tell(f"Error: {error.filename or 'stdout'}: {error.strerror or error}.", remedy)
         give_up_stdout()
         return SOME_FAILED
+    except (MemoryError, ImportError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in NO_MEMORY):
+            raise
+        tell("Error: There is not enough memory.", "Free some, raise the limit of `ulimit -v`, or use another machine.")
+        return SOME_FAILED
     except (KeyboardInterrupt, click.Abort):
         tell("Interrupted.")
         return INTERRUPTED
@@ -121,7 +128,7 @@ def tell(*lines: str) -> None:
     """An error and its remedy on stderr, if that takes them."""
     with contextlib.suppress(OSError):
         for line in filter(None, lines):
-            click.echo(line if line == lines[0] else f"  {line}", err=True)
+            click.echo(console.lines(line) if line == lines[0] else f"  {console.lines(line)}", err=True)
 
 
 def leave_hanging_threads() -> None:

@@ -21,6 +21,13 @@ def shown(path: Path | str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(path))
 
 
+def lines(text: str) -> str:
+    """A text of some lines as it may be printed. Those behind the first are set in: a name may hold line breaks, and
+    what it forges must not look like a line of ours."""
+    first, *others = (shown(line) for line in text.rstrip("\n").split("\n"))
+    return "\n".join((first, *(line if line.startswith("  ") else f"  {line}" for line in others)))
+
+
 def end_as_by_ctrl_c() -> None:
     """From now on SIGTERM (a batch system) and SIGHUP (a lost line) end a run as Ctrl-C does: nothing half-written
     stays."""
@@ -62,10 +69,10 @@ class Console:
         if self.quiet and not error:
             return
         if self.bar is not None:
-            self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self.bar.console.print(lines(text), markup=False, highlight=False, soft_wrap=True)
             return
         with contextlib.suppress(OSError):  # a full disk under the log is no reason to stop the work
-            click.echo(text, err=True)
+            click.echo(lines(text), err=True)
 
     def say_passed_over(self, kinds: Mapping[str, int], remedy: str = "") -> None:
         """What lies among the inputs and is not read, by suffix, if anything does."""

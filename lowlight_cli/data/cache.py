@@ -103,7 +103,7 @@ class Pictures:
         """(N, 2): heights and widths."""
         self.means = np.array(index["means"], np.float32)
         """(N, 3): means of the channels, in [0, 1]."""
-        self._offsets: list[int] = index["offsets"]
+        self._offsets: list[int] = np.array(index["offsets"], np.int64).tolist()
         self._refuse_outside(index["bytes"])
         # A plain array over the map: slices of `memmap` objects cost ten times as much.
         self._pixels = np.asarray(np.memmap(folder / PIXELS, np.uint8, "r", shape=(index["bytes"],)))

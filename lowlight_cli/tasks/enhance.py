@@ -17,7 +17,7 @@ from lowlight_cli.picture_extras import readable
 from lowlight_cli.runners import RunnerOptions, map_names, open_runner
 from lowlight_cli.stopwatch import OFF, Untimed
 from lowlight_cli.tasks import maps as map_files
-from lowlight_cli.tasks.folders import make, make_folder
+from lowlight_cli.tasks.folders import held, make, make_folder
 from lowlight_cli.tasks.pipeline import Pipeline
 from lowlight_cli.tasks.preset import EvidenceOptions, preset
 from lowlight_cli.tasks.results import Item, Result
@@ -91,12 +91,12 @@ class Run:
 
     def results(self, enhancer: Enhancer) -> Iterator[Result]:
         """Do it. Closing the iterator lets files that are being written finish (see `late`), and starts no more."""
-        make_folder(self.options.layout.out, self.jobs)
+        folder = make_folder(self.options.layout.out, self.jobs)
         if self.options.maps is not None:
             make(self.options.maps, "--save-maps")
         self.witness.begin(enhancer, self.jobs)
         try:
-            with Pipeline(self, enhancer) as pipeline:
+            with held(folder) as out, Pipeline(self, enhancer, out) as pipeline:
                 yield from pipeline.results()
         finally:
             if self.shared is None:

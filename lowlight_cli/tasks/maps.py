@@ -50,6 +50,7 @@ def plan(everything: Sequence[Job], layout: Layout, folder: Path, names: Sequenc
     every = [file for _, _, file in files(everything, layout, folder, names)]
     planning.refuse_collisions([*everything, *every])
     planning.refuse_writing_over_inputs(every)
+    planning.refuse_leading_out(every, folder)
     jobs = [job for job in everything if planning.in_shard(job.relative, layout.shard)][: layout.limit]
     jobs = planning.existing(jobs, layout.existing)
     mine = files(jobs, layout, folder, names)

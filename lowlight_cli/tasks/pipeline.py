@@ -8,13 +8,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from lowlight_cli import picture
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import PictureError
 from lowlight_cli.tasks import maps as map_files
+from lowlight_cli.tasks.folders import Held
 from lowlight_cli.tasks.results import Item, Result, told
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 AHEAD_PIXELS = 60_000_000
 """Decoded pictures that wait, and results that are being written, hold at most about this many pixels each."""
 AHEAD_FILES = 16
+LAST = 20.0
+"""Seconds that files which are being read and written have when a run is stopped."""
 
 
 class Pipeline:
     """Decoders ahead of the network, encoders behind it, both bounded by files and by pixels."""
 
-    def __init__(self, run: Run, enhancer: Enhancer) -> None:
-        self.run, self.options, self.enhancer = run, run.options, enhancer
+    def __init__(self, run: Run, enhancer: Enhancer, out: Held) -> None:
+        self.run, self.options, self.enhancer, self.out = run, run.options, enhancer, out
         threads = max(2, min(8, os.cpu_count() or 2))
         self.decoders = ThreadPoolExecutor(threads, "decode")
         self.encoders = ThreadPoolExecutor(threads, "encode")
@@ -44,9 +47,12 @@ class Pipeline:
 
     def __exit__(self, *exception: object) -> None:
         self.stopping.set()
-        self.decoders.shutdown(wait=True, cancel_futures=True)
-        self.encoders.shutdown(wait=True, cancel_futures=True)
-        self.run.late = [future.result().result() for _, future in self.waiting if not future.cancelled()]
+        for pool in (self.decoders, self.encoders):
+            pool.shutdown(wait=False, cancel_futures=True)
+        # A read or a write may hang on a disk or share that is gone: the command's end leaves such threads.
+        wait([future for _, future in (*self.ahead, *self.waiting) if not future.cancelled()], LAST)
+        finished = [future for _, future in self.waiting if future.done() and not future.cancelled()]
+        self.run.late = [future.result().result() for future in finished]
 
     def results(self) -> Iterator[Result]:
         """Results in the order of the jobs."""
@@ -211,8 +217,9 @@ class Pipeline:
 
     def save(self, item: Item) -> None:
         """Write the picture, and note what its format cannot hold."""
-        target, depth = item.job.target, self.options.settings.depth
+        target, depth, item.check = item.job.target, self.options.settings.depth, self.out.check
         format = picture.SUFFIXES[target.suffix.lower()]
+        item.check()
         target.parent.mkdir(parents=True, exist_ok=True)
         data = picture.encode(item.picture, format, quality=self.options.quality, depth=depth)
         self.run.witness.put(item, data)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import errno
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lowlight_cli import picture
+from lowlight_cli import atomic, picture
 from lowlight_cli.errors import LowlightError, PictureError
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
@@ -59,6 +59,8 @@ class Item:
     unmapped: LowlightError | None = None
     """Why there are no maps; the picture is written all the same."""
     written: tuple[Path, ...] = ()
+    check: Callable[[], None] = atomic.allow
+    """Called when all is written but its name; see `atomic.replacing`."""
     baseline: Picture | None = None
     """What a classical method made of the same source, where it is asked for."""
     made: tuple[Path, ...] = ()
@@ -74,9 +76,9 @@ class Item:
     @property
     def pixels_to_decode(self) -> int:
         """As the header tells; 0 where it does not, and where nothing is decoded. A named pipe, which waits, is not
-        opened."""
+        opened, and a share that does not answer is not waited for long."""
         job = self.job
-        return 0 if self.idle or job.problem or not job.source.is_file() else picture.pixel_count(job.source)
+        return 0 if self.idle or job.problem else picture.pixel_count(job.source)
 
     @property
     def pixels(self) -> int:

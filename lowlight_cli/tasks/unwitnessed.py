@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lowlight_cli import picture
 from lowlight_cli.enhancer import Enhancer
+from lowlight_cli.errors import OutputExists
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
 from lowlight_cli.tasks.results import Item
@@ -42,7 +44,13 @@ class Unwitnessed:
 
     def put(self, item: Item, data: bytes) -> None:
         """Write the encoded output."""
-        picture.write(data, item.job.target, overwrite=self.options.layout.existing == "overwrite")
+        existing = self.options.layout.existing
+        try:
+            picture.write(data, item.job.target, overwrite=existing == "overwrite", check=item.check)
+        except OutputExists:
+            if existing != "skip":
+                raise
+            item.job = dataclasses.replace(item.job, skip=True)  # another run was faster
 
     def finish(self, item: Item) -> None:
         """Nothing more happens to a picture."""

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Container, Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,7 +144,7 @@ def written_elsewhere(path: str) -> bool:
     return False
 
 
-@cache
+@lru_cache(256)
 def mounted(device: int, folder: str) -> str:  # noqa: ARG001 - what is mounted at a folder changes with the device
     """Type of the file system that a folder lies in; empty where the system does not tell."""
     best = ("", "")

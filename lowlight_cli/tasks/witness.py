@@ -138,7 +138,7 @@ class Witness(Unwitnessed):
     def placed(self, item: Item, target: Path, made: Picture, data: bytes) -> Record:
         """Write one file, unless an earlier run left the very same, and read it back."""
         try:
-            picture.write(data, target, overwrite=False)
+            picture.write(data, target, overwrite=False, check=item.check)
         except OutputExists:
             if self.options.layout.existing != "skip":
                 raise

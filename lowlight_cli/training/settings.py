@@ -95,13 +95,17 @@ class Settings:
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise OptionError(f"{clipped(getattr(self, name))} is no value for {name}.", f"One of: {', '.join(known)}.")
+                raise OptionError(
+                    f"{clipped(getattr(self, name))} is no value for {name}.", f"One of: {', '.join(known)}."
+                )
         for names, fits, wanted in LIMITS:
             for name in names:
                 if not fits(getattr(self, name)):
                     raise OptionError(f"{clipped(getattr(self, name))} is no value for {name}.", f"It takes {wanted}.")
         if len(self.betas) != 2 or not all(isinstance(beta, float | int) and 0 <= beta < 1 for beta in self.betas):
-            raise OptionError(f"{clipped(self.betas)} is no value for betas.", "It takes two numbers from 0 to below 1.")
+            raise OptionError(
+                f"{clipped(self.betas)} is no value for betas.", "It takes two numbers from 0 to below 1."
+            )
         for name, weight in self.loss.items():
             if not math.isfinite(weight):
                 raise OptionError(f"{clipped(weight)} is no value for loss.{name}.", "It takes a number.")
