@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -101,11 +102,15 @@ def _exported(body: bytes, _: Path) -> None:
 
 def _evidence(body: bytes, folder: Path) -> None:
     from lowlight_cli import evidence
+    from lowlight_cli.tasks import report, verify
 
     path = folder / "log.jsonl"
     path.write_bytes(body)
     for line in evidence.read(path):
         json.dumps(line.record)
+    for checked in verify.verify(verify.VerifyOptions(log=path)):
+        json.dumps(dataclasses.asdict(checked))
+    report.run(report.ReportOptions(log=path, out=folder / "report.html"))
 
 
 READERS: Mapping[str, Callable[[bytes, Path], None]] = {

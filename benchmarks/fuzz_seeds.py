@@ -118,24 +118,36 @@ def evidence() -> bytes:
     from lowlight_cli.evidence import Log
 
     common = {"run": "0" * 32, "case": "7", "examiner": None, "note": None}
+    size = {"width": 8, "height": 6, "bits": 8, "format": "png"}
+    file = {"path": "/x/b.png", "bytes": 3, "sha256": "0" * 64, "pixels_sha256": "0" * 64, **size}
+    source = {**file, "path": "/x/a.png", "relative": "a.png", "modified": None, "sha256_after": "0" * 64}
+    method = {
+        "model": "neid",
+        "arch": "neid",
+        "generative": False,
+        "params": {},
+        "weights": [],
+        "settings": {"scale": 1},
+    }
+    method |= {"backend": "onnx", "provider": "CPU", "device": "cpu", "threads": 1, "limits": ["Dark."], "paper": {}}
+    system = {
+        "lowlight": "0",
+        "python": "3",
+        "packages": {"numpy": "2"},
+        "os": "x",
+        "cpu": "y",
+        "cores": 2,
+        "host": "z",
+    }
+    told = {"status": "done", "error": None, "hint": None, "notices": [], "seconds": 0.1, "maps": [], "baseline": None}
+    told |= {"input": source, "output": file, "method": method, "system": system, "tiles": {"side": 0, "rows": 1}}
     with tempfile.TemporaryDirectory() as folder:
         log = Log(Path(folder) / "log.jsonl")
-        log.append(
-            {
-                "kind": "start",
-                **common,
-                "argv": ["enhance"],
-                "pictures": 1,
-                "already_done": 0,
-                "system": {},
-                "method": {},
-            }
-        )
-        side = {"path": "/x/a.png", "relative": "a.png", "bytes": 3, "sha256": "0" * 64, "pixels_sha256": "0" * 64}
-        log.append(
-            {"kind": "picture", **common, "status": "done", "input": side, "output": side, "maps": [], "notices": []}
-        )
-        log.append({"kind": "end", **common, "status": "finished", "counts": {"done": 1}, "exit_code": 0})
+        start = {"argv": ["enhance"], "pictures": 1, "already_done": 0, "system": system, "method": method}
+        log.append({"kind": "start", **common, **start})
+        log.append({"kind": "picture", **common, **told})
+        counts = {"done": 1, "failed": 0, "skipped": 0}
+        log.append({"kind": "end", **common, "status": "finished", "counts": counts, "exit_code": 0})
         return log.path.read_bytes()
 
 

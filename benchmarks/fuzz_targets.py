@@ -273,6 +273,7 @@ TARGETS: Mapping[str, Target] = {
             "torch",
             "yaml",
             "lowlight_cli.evidence",
+            "lowlight_cli.tasks.report",
             "lowlight_cli.tasks.synth_records",
             "lowlight_cli.tasks.train_record",
             "lowlight_cli.tasks.benchmark_rows",

@@ -46,7 +46,7 @@ class Line:
     """The record's place in the chain; of a torn line that of the record before it."""
     digest: str
     size: int
-    record: Record | None
+    record: dict[str, Any] | None
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -75,20 +75,22 @@ class Log:
         """Of the last record that this object wrote or read."""
         self._lock, self._at = threading.Lock(), 0
 
-    def records(self) -> list[Record]:
-        """All records, once the chain is known to be whole; none where there is no log yet."""
+    def records(self) -> Iterator[Record]:
+        """All records while the chain is whole: where it breaks, an OptionError. None where there is no log yet."""
         if not os.path.lexists(self.path) or (self.path.is_file() and not self.path.stat().st_size):
-            return []
-        lines = list(read(self.path))
-        for line in lines:
-            if line.problems and (line.record is not None or line is not lines[-1]):
-                raise OptionError(
-                    f"{self.path} is broken at record {line.number}: {line.problems[0]}",
-                    "Keep it as it is, look at it with `lowlight verify`, and begin a new log.",
-                )
-        whole = [line for line in lines if line.record is not None]
-        self.number, self.head = whole[-1].number, whole[-1].digest
-        return [line.record for line in whole]
+            return
+        torn, size = None, 0
+        for line in read(self.path):
+            if torn or (line.problems and line.record is not None):
+                raise _broken(self.path, torn or line)
+            size += line.size + 1
+            if line.record is not None:
+                self.number, self.head = line.number, line.digest
+                yield line.record
+            elif line.problems:
+                torn = line
+        if not torn and size <= self.path.stat().st_size:
+            self._at = size
 
     def append(self, fields: Record) -> Record:
         """Write one record, and only then return: it is on the disk. LogError where it could not be."""
@@ -126,15 +128,22 @@ class Log:
             return b""
         os.lseek(descriptor, self._at, os.SEEK_SET)
         with os.fdopen(os.dup(descriptor), "rb") as stream:
-            lines = list(_chain(stream, self.number, self.head))
-        whole = [line for line in lines if line.record is not None]
-        if whole:
-            self.number, self.head = whole[-1].number, whole[-1].digest
-        if lines and lines[-1].record is None:
-            return _tail(descriptor, lines[-1].size)
+            for line in _chain(stream, self.number, self.head):
+                if line.record is not None:
+                    self.number, self.head = line.number, line.digest
+        if line.record is None:
+            return _tail(descriptor, line.size)
         if _tail(descriptor, 1) != b"\n":
             _write(descriptor, b"\n")  # of this line only the end was missing
         return b""
+
+
+def _broken(path: Path, line: Line) -> OptionError:
+    """The error for a log that must not be extended."""
+    return OptionError(
+        f"{path} is broken at record {line.number}: {line.problems[0]}",
+        "Keep it as it is, look at it with `lowlight verify`, and begin a new log.",
+    )
 
 
 @contextlib.contextmanager
@@ -214,6 +223,7 @@ def _chain(stream: BinaryIO, number: int = 0, digest: str = FIRST) -> Iterator[L
             continue
         line.number = line.record["record"]
         _judge(held, torn, line)
+        _share(held.record, line.record)
         if held.size:
             yield held
         yield from torn
@@ -223,6 +233,13 @@ def _chain(stream: BinaryIO, number: int = 0, digest: str = FIRST) -> Iterator[L
     for line in torn:
         line.problems.append("after it the log ends with a line that is not whole: it was cut off.")
         yield line
+
+
+def _share(before: Record, record: dict[str, Any]) -> None:
+    """Keep what stands in every record, such as the method, in memory once."""
+    for name in record:
+        if isinstance(record[name], dict) and record[name] == before.get(name):
+            record[name] = before[name]
 
 
 def _judge(held: Line, torn: list[Line], line: Line) -> None:
@@ -257,7 +274,7 @@ def _gap(before: Record, after: Record) -> float:
     return back.total_seconds() if back > CLOCK else 0
 
 
-def _parsed(raw: bytes) -> Record | None:
+def _parsed(raw: bytes) -> dict[str, Any] | None:
     """The record in a line; None for whatever is none."""
     try:
         record = json.loads(raw)

@@ -152,21 +152,21 @@ def test_a_broken_log_is_not_extended() -> None:
     lines = made(4)
     LOG.write_bytes(b"".join([lines[0], *lines[2:]]))
     with pytest.raises(OptionError, match="broken at record 3"):
-        Log(LOG).records()
+        list(Log(LOG).records())
 
 
 @pytest.mark.parametrize("content", [b"a photo\n", b'{"a": 1}\n', b"[]\n", b"[" * 100_000, b"\xff\xfe\n", b"\0" * 4096])
 def test_a_file_that_is_no_log_is_refused(content: bytes) -> None:
     LOG.write_bytes(content)
     with pytest.raises(OptionError, match="no evidence log"):
-        Log(LOG).records()
+        list(Log(LOG).records())
     assert LOG.read_bytes() == content
 
 
 def test_an_empty_file_becomes_a_log() -> None:
     LOG.touch()
     log = Log(LOG)
-    assert log.records() == []
+    assert list(log.records()) == []
     log.append({"kind": "start", "run": "r"})
     assert found() == {}
 

@@ -221,6 +221,7 @@ def test_a_file_that_does_not_give_back_its_pixels_is_an_error(
     done = run(*GAMMA)
     assert done.code == ALL_FAILED
     assert "does not give back the pixels" in done.err
+    assert not [*Path("out").iterdir()]
 
 
 def test_a_log_that_cannot_be_written_stops_the_run_and_leaves_no_output_without_record(

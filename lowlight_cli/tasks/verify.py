@@ -154,6 +154,8 @@ def place(path: str, moved: Sequence[tuple[str, str]]) -> Path:
 def difference(path: Path, file: Record) -> str:
     """What is wrong with a file; empty: nothing."""
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device may never end
+            return "is not a regular file."
         size, digest = path.stat().st_size, weights.sha256_of(path)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}."

@@ -153,6 +153,8 @@ class Witness(Unwitnessed):
     def finish(self, item: Item) -> None:
         """See `Unwitnessed`. What cannot be recorded is taken away again, and the run ends."""
         item.baseline = None
+        if item.error is not None and "output" not in item.facts:
+            self.undo(item)
         if "input" in item.facts:
             self.hash_again(item)
         try:
