@@ -136,7 +136,10 @@ def stalled(batch: Batch) -> Outcome:
         share.release()
         batch.finish(outcome)
     outcome.times = 3
-    outcome.saw(f"FAILED: nothing came for 60 s, the others done; with Ctrl-C, figures: {outcome.figures}")
+    once, twice = (outcome.figures[f"seconds_after_{times}_ctrl_c"] for times in (1, 2))
+    outcome.saw(
+        f"FAILED: nothing came for 60 s, the others done; Ctrl-C ends it in {once} s, a second one in {twice} s"
+    )
     return outcome
 
 

@@ -175,7 +175,7 @@ def merge(
     entry = results["targets"].setdefault(target, {"executions": 0, "seconds": 0, "findings": []})
     entry["executions"] += done["executions"]
     entry["seconds"] = round(entry["seconds"] + done["seconds"])
-    entry["engine"] = engine
+    entry["engines"] = sorted({*entry.get("engines", ()), engine})
     entry["largest_growth"] = max(entry.get("largest_growth", 0), done["largest_growth"])
     told = {one["what"]: one.get("fixed", False) for one in entry["findings"]}
     entry["findings"] = [

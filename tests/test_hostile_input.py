@@ -31,6 +31,7 @@ from lowlight_cli import (
     manifest,
     picture,
     picture_avif,
+    picture_file,
     picture_tiff,
     weights,
     weights_metadata,
@@ -38,7 +39,7 @@ from lowlight_cli import (
 from lowlight_cli.cli.train import setting
 from lowlight_cli.data import cache, scenes
 from lowlight_cli.errors import ModelUnavailable, OptionError, OutputExists, PictureError
-from lowlight_cli.tasks import synth_records, train_record
+from lowlight_cli.tasks import synth_records, train_record, verify
 from lowlight_cli.training import journal
 from lowlight_cli.training.settings import Settings
 
@@ -103,7 +104,8 @@ def test_a_jpeg_whose_header_is_mostly_fill_bytes_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("in_time")
-def test_counting_the_pixels_of_such_a_jpeg_is_given_up(tmp_path: Path) -> None:
+def test_counting_the_pixels_of_such_a_jpeg_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_file, "HEADER", 0.1)
     (tmp_path / "a.jpg").write_bytes(JPEG[:2] + b"\xff" * 20_000_000 + b"\0" + JPEG[2:])
     assert picture.pixel_count(tmp_path / "a.jpg") == 0
 
@@ -219,7 +221,7 @@ def test_such_exif_costs_no_more_memory_than_the_file() -> None:
 
 
 def test_a_text_picture_takes_no_python_object_for_each_number() -> None:
-    data = b"P3 1000 500 255\n" + b"7 " * 1_500_000
+    data = b"P3 1000 500 255\n" + b"77 " * 1_500_000
     assert most_memory(lambda: picture.load(data)) < 40_000_000
 
 
@@ -375,6 +377,7 @@ LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         "lr: !!timestamp x",
         "lr: !!int x",
         "lr: 2001-99-99",
+        "seed: 1\n" * 1_000_000,
         f"betas: {'[' * 3000}",
         "model: [neid]",
         "model: {}",
@@ -496,6 +499,15 @@ def test_a_note_beside_exported_weights_that_nests_too_deep_is_not_believed(
     folder.mkdir(parents=True)
     (folder / weights.SIDECAR).write_text(DEEPER)
     assert weights._ready_export(spec, "onnx-x9") is None
+
+
+@pytest.mark.usefixtures("in_time")
+def test_a_log_that_names_a_device_or_a_pipe_as_its_file_is_checked_in_time(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        told = verify.difference(tmp_path / name, {"bytes": 3, "sha256": "0" * 64})
+        assert told == "is not a regular file."
 
 
 # Names and links

@@ -114,14 +114,14 @@ def run() -> int | str | None:
         tell(f"Error: {error.filename or 'stdout'}: {error.strerror or error}.", remedy)
         give_up_stdout()
         return SOME_FAILED
+    except (KeyboardInterrupt, click.Abort):  # Abort is a RuntimeError
+        tell("Interrupted.")
+        return INTERRUPTED
     except (MemoryError, ImportError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in NO_MEMORY):
             raise
         tell("Error: There is not enough memory.", "Free some, raise the limit of `ulimit -v`, or use another machine.")
         return SOME_FAILED
-    except (KeyboardInterrupt, click.Abort):
-        tell("Interrupted.")
-        return INTERRUPTED
 
 
 def tell(*lines: str) -> None:

@@ -24,6 +24,8 @@ from lowlight_cli.training.settings import Settings, merit
 from lowlight_cli.weights_metadata import clipped
 
 CONFIG, RECORD = "config.yaml", "run.json"
+LARGEST_CONFIG, MOST_BRACKETS = 1 << 16, 500
+"""Of a file of settings, which has one or two thousand bytes: YAML's reader takes minutes for a megabyte."""
 PACKAGES = ("torch", "numpy", "accelerate", "safetensors", "pillow", "opencv-python-headless")
 
 
@@ -126,7 +128,11 @@ def version(package: str) -> str | None:
 def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
     """(`model` if it names one, settings) of a YAML file."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(LARGEST_CONFIG + 1)
+        if len(text) > LARGEST_CONFIG or text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
+            raise ValueError(f"it has more than {LARGEST_CONFIG} bytes, or {MOST_BRACKETS} brackets")
+        values = yaml.safe_load(text.decode("utf-8"))
     # Dates, numbers and tables that cannot be, such as 2001-99-99, come from Python and not from YAML's own errors.
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
         raise OptionError(f"{path} cannot be read as YAML: {error}.", "It holds lines such as `lr: 0.0001`.") from error
