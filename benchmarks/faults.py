@@ -96,7 +96,9 @@ def tried(fault: Fault, work: Path) -> dict[str, Any]:
         traceback.print_exc()
         outcome = Outcome(problems=[f"the injection itself failed: {error!r}"])
     row = {"title": fault.title, "how": fault.how, "pictures": fault.pictures, **dataclasses.asdict(outcome)}
-    return row | {"seconds": round(time.perf_counter() - start, 1)}
+    about = machine.about({})  # rows of several runs may stand in one file
+    code = {"date": about["date"], "commit": about["commit"], "changed_files": about["changed_files"]}
+    return row | {"seconds": round(time.perf_counter() - start, 1), "code": code}
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:

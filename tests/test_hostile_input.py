@@ -117,9 +117,9 @@ def progressive(scans: int) -> bytes:
     return whole[:-2] + whole[starts[-1] : -2] * (scans - len(starts)) + whole[-2:]
 
 
-def test_a_jpeg_of_thousands_of_scans_is_refused_and_one_of_many_is_read() -> None:
+def test_a_jpeg_of_hundreds_of_scans_is_refused_and_one_of_many_is_read() -> None:
     assert picture.load(progressive(40)).width == 400
-    assert "scans" in refusal(progressive(5000))
+    assert "scans" in refusal(progressive(500))
 
 
 def test_a_jpeg_of_thousands_of_pieces_of_exif_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,6 +179,19 @@ def test_restarts_do_nothing_twice_even_where_outputs_were_taken_away(
     assert (OUT / "b.png").stat().st_mtime_ns == before[OUT / "b.png"]
 
 
+def test_what_is_remembered_as_done_is_on_the_disk_under_its_name(
+    watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    sync, append = atomic.sync_folder, watch_memory.Memory.append
+    monkeypatch.setattr(atomic, "sync_folder", lambda folder: steps.append(f"sync {folder.name}") or sync(folder))
+    monkeypatch.setattr(
+        watch_memory.Memory, "append", lambda self, entry: steps.append("remember") or append(self, entry)
+    )
+    watched({0: arrive(photo, "a.png")})
+    assert steps[-2:] == ["sync out", "remember"]
+
+
 def test_without_its_memory_a_watch_takes_outputs_that_are_there_as_done(
     watched: Callable[..., Seen], photo: Photo
 ) -> None:

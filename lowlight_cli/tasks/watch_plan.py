@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lowlight_cli import atomic, manifest
 from lowlight_cli import jobs as planning
-from lowlight_cli import manifest
 from lowlight_cli.errors import OptionError, PictureError
 from lowlight_cli.jobs import Found, Job
 from lowlight_cli.runners import map_names
@@ -40,6 +40,11 @@ class Checked:
         if stamp_of(str(item.job.source)) != self.stamps[item.job.source]:
             raise PictureError("It has changed since the last look.", "It is tried again when it has rested.")
         self.witness.read(item, data)
+
+    def put(self, item: Item, data: bytes) -> None:
+        """Write the output. It will be remembered as done: a power cut must not take its name back."""
+        self.witness.put(item, data)
+        atomic.sync_folder(item.job.target.parent)
 
 
 class Round(Run):
