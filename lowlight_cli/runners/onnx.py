@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from lowlight_cli import machine, weights
+from lowlight_cli import weights
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec, WeightFile
 from lowlight_cli.runners import AUTO, RunnerOptions, no_device, unless_memory
@@ -41,7 +41,11 @@ class OnnxRunner:
         paths = [self.find(graph) for graph in graphs]
         self.weights = tuple(self.file(*pair) for pair in zip(graphs, paths, strict=True))
         self.sha256 = self.weights[0].sha256
-        self.threads = options.threads or (machine.cores() if options.deterministic else 0)
+        self.threads = options.threads
+        if options.deterministic and not self.threads:
+            from lowlight_cli.machine import cores  # 10 ms
+
+            self.threads = cores()
         self.tile = self.open(paths[0], self.threads)
         # A thumbnail is too little for two threads.
         self.steer = self.open(paths[1], 1) if len(paths) > 1 else None

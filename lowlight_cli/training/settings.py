@@ -115,7 +115,8 @@ class Settings:
 
         An unknown name is an OptionError that names the nearest one, and so is an unknown term of the loss.
         """
-        refuse_absurd(values)
+        for name, value in values.items():
+            refuse_absurd(name, value)
         changed = dict(vars(self))
         for name, value in values.items():
             field, dot, entry = name.partition(".")
@@ -132,23 +133,25 @@ class Settings:
         return dataclasses.replace(self, **changed)
 
 
-def refuse_absurd(values: Mapping[str, Any]) -> None:
-    """An OptionError for values that no setting has, before anything is copied or shown: tables with more than a
+def refuse_absurd(setting: str, value: Any) -> None:
+    """An OptionError for a value that no setting has, before anything is copied or shown: tables with more than a
     thousand values (a few lines of YAML make billions), whole numbers of more than 64 bits, names that are no text."""
-    waiting, left = [values], MOST_VALUES
+    waiting, left = [value], MOST_VALUES
     while waiting and left >= 0:
         found = waiting.pop()
         if isinstance(found, Mapping):
             if not all(isinstance(name, str) for name in found):
-                raise OptionError(f"{clipped(found)} is no value.", "The names in it must be texts.")
+                raise OptionError(f"{clipped(found)} is no value for {clipped(setting)}.", "Names must be texts.")
             found = [*found.values()]
         if isinstance(found, list | tuple):
             left -= len(found)
             waiting += found[:MOST_VALUES]
         elif isinstance(found, int) and found.bit_length() > 64:
-            raise OptionError(f"{clipped(found)} is no value.", "No setting takes such a number.")
+            raise OptionError(
+                f"{clipped(found)} is no value for {clipped(setting)}.", "No setting takes such a number."
+            )
     if left < 0:
-        raise OptionError(f"There are more than {MOST_VALUES} values.", "No setting takes so many.")
+        raise OptionError(f"{clipped(setting)} has more than {MOST_VALUES} values.", "Settings have few.")
 
 
 def known(name: str, names: Collection[str], what: str) -> None:
