@@ -48,7 +48,7 @@ class Fault:
 def faults(kills: int) -> dict[str, Fault]:
     """All of them, by name."""
     given = functools.partial
-    steps = "before and after each system call of a write (1st, 2nd, 17th), with and without O_TMPFILE"
+    steps = "before and after open, fsync, link, replace (1st, 2nd, 17th call), with and without O_TMPFILE"
     return {
         "kill": Fault("kill -9", "at random moments of 300 pictures", 300, given(kill.at_random, kills=kills)),
         "kill-named": Fault(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -11,8 +12,11 @@ from pathlib import Path
 
 from faults_batch import Batch, Outcome, call, is_clear, outputs, temporary
 
-STEPS = ("kill-open", "killed-open", "kill-fsync", "killed-fsync", "kill-link", "killed-link", "kill-replace")
-"""Places of a write; those that a file system does not come by do not fire."""
+STEPS = {
+    "": ("kill-open", "killed-open", "kill-fsync", "killed-fsync", "kill-link", "killed-link"),
+    "--overwrite": ("kill-fsync", "kill-replace", "killed-replace"),
+}
+"""Places of a write, by the flag that makes it come by them."""
 
 
 class Dice:
@@ -85,18 +89,22 @@ def refused_as_input(batch: Batch, outcome: Outcome) -> None:
 
 
 def at_steps(batch: Batch, numbers: tuple[int, ...] = (1, 2, 17)) -> Outcome:
-    """kill -9 before and after each system call of a write, with and without files that have no name."""
-    outcome, left = Outcome(), {"": 0, "named,": 0}
+    """kill -9 before and after system calls of a write, with and without files that have no name."""
+    outcome, left, tries = Outcome(), {"": 0, "named,": 0}, 0
+    places = [(flag, step, number) for flag, steps in STEPS.items() for step in steps for number in numbers]
     for way in left:
-        for step in STEPS:
-            for number in numbers:
-                batch.fresh()
-                done = batch.run("--quiet", LOWLIGHT_FAULT=f"{way}{step}-{number}")
-                outcome.times += done.returncode == -signal.SIGKILL
-                outcome.demand(done.returncode in (0, -signal.SIGKILL), f"exit code {done.returncode}")
-                batch.judge(outcome)
-                left[way] += temporary(batch.out) if batch.out.is_dir() else 0
-                batch.finish(outcome)
+        for flag, step, number in places:
+            batch.fresh()
+            if flag:
+                shutil.copytree(batch.work / "out", batch.out)
+            done = batch.run("--quiet", *filter(None, [flag]), LOWLIGHT_FAULT=f"{way}{step}-{number}")
+            tries += 1
+            outcome.times += done.returncode == -signal.SIGKILL
+            found = batch.judge(outcome)
+            outcome.demand(not flag or found == batch.reference, "a file that was to be replaced is gone")
+            left[way] += temporary(batch.out) if batch.out.is_dir() else 0
+            batch.finish(outcome)
+    outcome.demand(outcome.times == tries, f"only {outcome.times} of {tries} kills came")
     outcome.figures = {"left_over_files": left[""], "left_over_files_where_all_have_names": left["named,"]}
     outcome.saw(f"resumed to the same bits; {left['']} temporary files left ({left['named,']} without O_TMPFILE)")
     return outcome

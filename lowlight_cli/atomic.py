@@ -61,7 +61,10 @@ def taken(path: Path) -> FileExistsError:
 
 
 def write(path: Path, data: bytes | memoryview, *, overwrite: bool = True, check: Callable[[], None] = allow) -> None:
-    """Write `data` to `path` atomically, see `replacing`. On Linux disks not even kill -9 leaves a temporary file."""
+    """Write `data` to `path` atomically, see `replacing`.
+
+    On Linux disks not even kill -9 leaves a temporary file, but for a whole one in the instant of replacing another.
+    """
     if not write_nameless(path, data, overwrite=overwrite, check=check):
         with replacing(path, overwrite=overwrite, check=check) as temporary:
             temporary.write_bytes(data)

@@ -11,6 +11,7 @@ import re
 import signal
 import struct
 import tracemalloc
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
 from picture_files import chunk, pillow
@@ -39,6 +41,7 @@ from lowlight_cli import (
 from lowlight_cli.cli.train import setting
 from lowlight_cli.data import cache, scenes
 from lowlight_cli.errors import ModelUnavailable, OptionError, OutputExists, PictureError
+from lowlight_cli.nn.state import load_weights
 from lowlight_cli.tasks import synth_records, train_record, verify
 from lowlight_cli.training import journal
 from lowlight_cli.training.settings import Settings
@@ -355,6 +358,16 @@ def test_a_manifest_that_is_none_is_an_error_of_ours(
     monkeypatch.setattr(manifest, "manifest_path", lambda: tmp_path / "manifest.json")
     with pytest.raises(ModelUnavailable, match="cannot be read"):
         manifest.read.__wrapped__()
+
+
+def test_a_pytorch_file_that_unpacks_to_more_than_it_is_is_refused(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(100_000)}, tmp_path / "a.pt")
+    assert load_weights(tmp_path / "a.pt")["w"].shape == (100_000,)
+    with zipfile.ZipFile(tmp_path / "a.pt") as whole, zipfile.ZipFile(tmp_path / "b.pt", "w", 8) as packed:
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    with pytest.raises(ModelUnavailable, match="would become"):
+        load_weights(tmp_path / "b.pt")
 
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -115,9 +116,9 @@ def test_export_writes_int8_forms_that_a_row_can_run(dark: NDArray, tmp_path: Pa
     row = json.loads(json.dumps(task.run(options, said.append)["mine"], default=list))
     assert [line for line in said if "dB from float32 on the worst of 3 pictures" in line]
     assert row["precisions"] == [*(p for p in NEID.precisions if p != "int8"), "int8"]
-    for file in row["files"]:
-        file["path"] = str(tmp_path / "out" / file["path"])
     spec = manifest.spec_from_row("mine", row)
+    files = (dataclasses.replace(file, path=str(tmp_path / "out" / file.path)) for file in spec.files)
+    spec = dataclasses.replace(spec, files=tuple(files))
     assert {file.role for file in spec.files} == {file.role for file in NEID.files}
     found, expected = (
         lowlight.enhancer.Enhancer(open_runner(spec, RunnerOptions(backend="onnx", precision=p)), settings())(dark)

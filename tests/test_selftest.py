@@ -309,8 +309,9 @@ def test_export_prints_a_row_whose_figures_both_back_ends_give(
     exported: dict[str, Any], network: ModelSpec, tmp_path: Path
 ) -> None:
     assert exported["check"] == network.check
-    files = [file | {"path": str(tmp_path / "out" / file["path"])} for file in exported["files"]]
-    assert problems(manifest.spec_from_row("mine", exported | {"files": files})) == {"torch": "", "onnx": ""}
+    spec = manifest.spec_from_row("mine", exported)
+    files = (dataclasses.replace(file, path=str(tmp_path / "out" / file.path)) for file in spec.files)
+    assert problems(dataclasses.replace(spec, files=tuple(files))) == {"torch": "", "onnx": ""}
 
 
 def denormals(values: NDArray[np.float32]) -> int:

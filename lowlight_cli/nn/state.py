@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,21 @@ def save_weights(path: Path, network: nn.Module, metadata: Mapping[str, str] | N
     atomic.write(path, with_metadata(data, metadata) if metadata else data)
 
 
+def refuse_packed(path: Path) -> None:
+    """A ValueError for a PyTorch file that would unpack to more than it is: PyTorch packs nothing, a bomb does."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as members:
+            size = sum(member.file_size for member in members.infolist())
+        if size > path.stat().st_size:
+            raise ValueError(f"its {path.stat().st_size} bytes would become {size}.")
+
+
 def load_weights(path: Path) -> dict[str, Any]:
     """A state dict from safetensors, or from a PyTorch file read with `weights_only=True`, never as a plain pickle."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        refuse_packed(path)
         return torch.load(path, weights_only=True, map_location="cpu")
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -80,7 +80,7 @@ class OnnxRunner:
         if not self.spec.channel_blocks:
             settings.add_session_config_entry("optimization.disable_specified_optimizers", "NchwcTransformer")
         settings.log_severity_level = 4
-        provider = self.provider()
+        provider = self.wanted_provider()
         try:
             session = onnxruntime.InferenceSession(str(path), settings, providers=[provider])
         except Exception as error:
@@ -91,7 +91,7 @@ class OnnxRunner:
             raise no_device(self.device, f"{provider[0]} did not load, ONNX Runtime fell back")
         return session
 
-    def provider(self) -> tuple[str, dict[str, str]]:
+    def wanted_provider(self) -> tuple[str, dict[str, str]]:
         """ONNX Runtime's name and options for the device."""
         if self.device == "cpu":
             return "CPUExecutionProvider", {}
