@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import struct
+import tarfile
 import tracemalloc
 import zipfile
 import zlib
@@ -368,6 +369,16 @@ def test_a_pytorch_file_that_unpacks_to_more_than_it_is_is_refused(tmp_path: Pat
             packed.writestr(name, whole.read(name))
     with pytest.raises(ModelUnavailable, match="would become"):
         load_weights(tmp_path / "b.pt")
+
+
+def test_a_pytorch_file_that_is_a_tar_archive_is_refused_before_torch_makes_a_folder_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(tmp_path / "a.pt", "w") as archive:
+        archive.addfile(tarfile.TarInfo("storages"))
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(ModelUnavailable, match="tar archive"):
+        load_weights(tmp_path / "a.pt")
 
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

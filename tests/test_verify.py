@@ -204,6 +204,20 @@ def test_a_run_without_end_is_found_until_a_later_run_goes_on(run: Run, photo: P
     assert b"a later one went on" in run("verify", LOG).out
 
 
+@pytest.mark.usefixtures("logged")
+def test_a_run_killed_just_before_its_end_record_is_closed_by_the_next(run: Run) -> None:
+    rewrite(lines()[:-1])
+    evidence.head_path(LOG).unlink()
+    assert "has no end" in failed(run)[1]
+    words = ("--model", "gamma", "--baseline", "clahe", "--evidence", LOG, "--skip-existing", "--json")
+    done = run("enhance", "in", "--out", "out", *words)
+    assert (done.code, done.lines[-1]["summary"]["skipped"]) == (DONE, 3)
+    assert failed(run) == {}
+    before = LOG.read_bytes()
+    assert run("enhance", "in", "--out", "out", *words).code == DONE
+    assert LOG.read_bytes() == before
+
+
 def test_a_picture_made_again_stands_by_its_last_record(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"))
     words = ("enhance", "in", "--out", "out", "--model", "gamma", "--evidence", LOG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,9 @@ def save_weights(path: Path, network: nn.Module, metadata: Mapping[str, str] | N
 
 
 def refuse_packed(path: Path) -> None:
-    """A ValueError for a PyTorch file that would unpack to more than it is: PyTorch packs nothing, a bomb does."""
+    """A ValueError for a PyTorch file that would unpack to more than it is, as PyTorch packs nothing, or into files."""
+    if tarfile.is_tarfile(path):
+        raise ValueError("it is a tar archive, as PyTorch wrote them long ago.")
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as members:
             size = sum(member.file_size for member in members.infolist())

@@ -87,7 +87,7 @@ class Run:
     @property
     def idle(self) -> bool:
         """Whether nothing is to be done."""
-        return all(self.item(job).idle for job in self.jobs)
+        return not self.witness.cut_short and all(self.item(job).idle for job in self.jobs)
 
     def results(self, enhancer: Enhancer) -> Iterator[Result]:
         """Do it. Closing the iterator lets files that are being written finish (see `late`), and starts no more."""

@@ -44,7 +44,11 @@ class Witness(Unwitnessed):
         self.log = evidence.Log(self.asked.log)
         if not self.asked.log.parent.is_dir():
             raise OptionError(f"There is no folder {self.asked.log.parent} for the log.", "Make it first.")
-        self.done = {r["output"]["path"]: r for r in self.log.records() if r["kind"] == "picture" and finished(r)}
+        self.done: dict[str, Record] = {}
+        for record in self.log.records():
+            self.cut_short = record["kind"] != "end"
+            if record["kind"] == "picture" and finished(record):
+                self.done[record["output"]["path"]] = record
         self.sound: set[Path] = set()
         """Targets that were compared with the log."""
         self.run, self.counts, self.planned = "", Counter(), None
