@@ -9,6 +9,8 @@
 set -eu
 [ $# -eq 4 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 source=$1 case=$2 id=$3 examiner=$4
+command -v lowlight > /dev/null || { echo "There is no lowlight on the PATH: activate its environment." >&2; exit 127; }
+[ -n "$(find "$source" -type f | head -n 1)" ] || { echo "There are no files in $source." >&2; exit 3; }
 
 step() { printf '\n== %s\n' "$1"; }
 
@@ -22,6 +24,8 @@ if [ ! -e "$case/originals.sha256" ]; then
     chmod -R a-w "$case/originals"
 fi
 (cd "$source" && sha256sum --quiet --strict --check) < "$case/originals.sha256"
+[ "$(find "$source" -type f | wc -l)" -eq "$(find "$case/originals" -type f | wc -l)" ] ||
+    { echo "$source has other files than at intake: begin a new case for them." >&2; exit 1; }
 echo "$(wc -l < "$case/originals.sha256") files, the same here and there"
 
 step "Enhancement: logged, lossless, without network; a classical method beside each result"

@@ -16,6 +16,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ from lowlight_cli.errors import LogError, NoInput, OptionError
 SCHEMA = 1
 FIRST = "0" * 64
 """What stands in place of a digest before the first record."""
+MAGIC = b'{"lowlight_evidence":1,'
+"""How every line begins."""
 LONGEST = 16 << 20
 """Bytes of a line: what is longer is no record, and is not kept in memory."""
 CLOCK = timedelta(seconds=2)
@@ -77,12 +80,13 @@ class Log:
 
     def records(self) -> Iterator[Record]:
         """All records while the chain is whole: where it breaks, an OptionError. None where there is no log yet."""
-        if not os.path.lexists(self.path) or (self.path.is_file() and not self.path.stat().st_size):
+        if not self.path.exists() or (self.path.is_file() and not self.path.stat().st_size):
             return
         torn, size = None, 0
         for line in read(self.path):
             if torn or (line.problems and line.record is not None):
-                raise _broken(self.path, torn or line)
+                bad, remedy = torn or line, "Keep it as it is, look at it with `lowlight verify`, and begin a new log."
+                raise OptionError(f"{self.path} is broken at record {bad.number}: {bad.problems[0]}", remedy)
             size += line.size + 1
             if line.record is not None:
                 self.number, self.head = line.number, line.digest
@@ -99,7 +103,13 @@ class Log:
             chain = {"lowlight_evidence": SCHEMA, "record": self.number + 1, "previous": self.head, "time": now()}
             record = chain | ({"torn": {"bytes": len(torn), "sha256": sha256(torn)}} if torn else {}) | dict(fields)
             line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii")
-            _write(descriptor, b"\n" * bool(torn) + line + b"\n")
+            before = os.fstat(descriptor).st_size
+            try:
+                _write(descriptor, b"\n" * bool(torn) + line + b"\n")
+            except OSError:
+                with contextlib.suppress(OSError):  # an append-only file keeps it, as a power cut would leave it
+                    os.ftruncate(descriptor, before)
+                raise
             self._at, self.number, self.head = os.fstat(descriptor).st_size, self.number + 1, sha256(line)
         return record
 
@@ -136,14 +146,6 @@ class Log:
         if _tail(descriptor, 1) != b"\n":
             _write(descriptor, b"\n")  # of this line only the end was missing
         return b""
-
-
-def _broken(path: Path, line: Line) -> OptionError:
-    """The error for a log that must not be extended."""
-    return OptionError(
-        f"{path} is broken at record {line.number}: {line.problems[0]}",
-        "Keep it as it is, look at it with `lowlight verify`, and begin a new log.",
-    )
 
 
 @contextlib.contextmanager
@@ -194,13 +196,24 @@ def head_path(log: Path) -> Path:
     return log.with_name(f"{log.name}.head")
 
 
+def read_head(log: Path) -> str:
+    """The head that stands beside a log; empty where there is none, or something else."""
+    path = head_path(log)
+    if not path.is_file() or path.stat().st_size > 200:
+        return ""
+    found = re.fullmatch(rb"([0-9a-f]{64})  \d+\n", path.read_bytes())
+    return found[1].decode() if found else ""
+
+
 def read(path: Path) -> Iterator[Line]:
     """Every line of a log with what is wrong with it. NoInput, or OptionError for a file that is no evidence log."""
     try:
         if path.exists() and not path.is_file():
             raise OptionError(f"{path} is not a regular file.", "Name the file given to --evidence.")
         with path.open("rb") as stream:
-            if _parsed(stream.readline(LONGEST)) is None:
+            first = stream.readline(LONGEST)
+            begun = first.strip() and MAGIC.startswith(first.strip())  # it was torn
+            if not first.startswith(MAGIC) and not begun:
                 raise OptionError(f"{path} is no evidence log of lowlight.", "Name the file given to --evidence.")
             stream.seek(0)
             yield from _chain(stream)

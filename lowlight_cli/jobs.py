@@ -213,13 +213,15 @@ def unique(found: Iterable[Found]) -> list[Found]:
 def target(found: Found, layout: Layout) -> Path:
     """Out folder + relative path + suffix + the format's extension.
 
-    What is read but not written keeps its whole name before that: IMG_1.NEF lies beside an IMG_1.JPG of the same shot.
+    What is read but not written, or not where `lossless` is asked for, keeps its whole name before that: IMG_1.NEF lies
+    beside an IMG_1.JPG of the same shot.
     """
     relative = Path(found.relative.name) if layout.flatten else found.relative
     extension = relative.suffix
-    stem = relative.name if extension.lower() in RAW | HEIF else relative.stem
+    other = layout.format == "lossless" and SUFFIXES.get(extension.lower()) not in LOSSLESS
+    stem = relative.name if other or extension.lower() in RAW | HEIF else relative.stem
     if layout.format == "lossless":
-        extension = extension if SUFFIXES.get(extension.lower()) in LOSSLESS else ".png"
+        extension = ".png" if other else extension
     elif layout.format != "keep" and SUFFIXES.get(extension.lower()) != layout.format:
         extension = f".{layout.format}"
     elif extension.lower() not in SUFFIXES:

@@ -40,7 +40,7 @@ def test_from_intake_to_report_and_on_after_a_stop(tmp_path: Path, photo: Photo)
     head = first.stdout.splitlines()[-1]
     assert head == evidence.head_path(case / "log.jsonl").read_text().split()[0]
     assert {path.relative_to(case / "enhanced").as_posix() for path in (case / "enhanced").rglob("*.png")} == {
-        *("a.png", "a-clahe.png", "hall/b c.png", "hall/b c-clahe.png"),
+        *("a.png", "a-clahe.png", "hall/b c.jpg.png", "hall/b c.jpg-clahe.png"),
     }
     assert "17/4" in (case / "report.html").read_text(encoding="utf-8")
     (case / "enhanced" / "a.png").unlink()
@@ -48,6 +48,10 @@ def test_from_intake_to_report_and_on_after_a_stop(tmp_path: Path, photo: Photo)
     assert again.returncode == 0, again.stdout + again.stderr
     assert (case / "enhanced" / "a.png").exists()
     assert {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in source.rglob("*.*")} == before
+    photo(source / "late.png")
+    late = run(source, case, "17/4", "M. Roe")
+    assert late.returncode == 1
+    assert "other files than at intake" in late.stderr
 
 
 def test_what_was_tampered_with_is_told(tmp_path: Path, photo: Photo) -> None:
@@ -63,6 +67,12 @@ def test_what_was_tampered_with_is_told(tmp_path: Path, photo: Photo) -> None:
     done = run(source, case, "1", "R")
     assert done.returncode == 1
     assert "a.png" in done.stdout + done.stderr
+
+
+def test_an_empty_source_is_told(tmp_path: Path) -> None:
+    done = run(tmp_path, tmp_path / "case", "1", "R")
+    assert done.returncode == 3
+    assert not (tmp_path / "case").exists()
 
 
 def test_without_its_words_it_says_how_to_use_it() -> None:

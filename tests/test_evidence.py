@@ -205,6 +205,33 @@ def test_a_full_disk_is_an_error_with_a_remedy_and_the_log_can_go_on(monkeypatch
     assert sum(line.record is not None for line in read(LOG)) == 3
 
 
+def test_a_line_that_could_not_be_ended_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    made(2)
+    log, write = Log(LOG), os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if len(data) == 1:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[: len(data) - 1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(LogError):
+            log.append({"kind": "picture", "run": "r", "status": "done"})
+    assert [line.record["run"] for line in read(LOG)] == ["r", "r"]
+    assert len(list(read(LOG))) == 2
+
+
+def test_a_log_whose_first_line_was_torn_goes_on() -> None:
+    line = made(1)[0]
+    for left in (5, 40):
+        LOG.write_bytes(line[:left])
+        log = Log(LOG)
+        assert list(log.records()) == []
+        log.append({"kind": "start", "run": "s"})
+        assert found() == {}
+
+
 def test_a_log_that_is_cut_while_a_run_writes_is_not_extended() -> None:
     lines = made(3)
     log = Log(LOG)

@@ -89,7 +89,7 @@ def test_jpeg_comes_out_as_png_and_16_bits_stay(run: Run, photo: Photo) -> None:
     Image.fromarray(np.full((5, 6), 2000, np.uint16)).save(Path("in/b.tif"))
     assert run(*GAMMA).code == DONE
     first, second = sorted(records(), key=lambda record: record["input"]["path"])
-    assert Path("out/a.png").exists()
+    assert Path("out/a.jpg.png").exists()
     assert (first["input"]["format"], first["output"]["format"]) == ("jpg", "png")
     assert (second["output"]["format"], second["output"]["bits"]) == ("tiff", 16)
 
@@ -148,11 +148,29 @@ def test_a_baseline_is_written_beside_each_output_and_recorded(run: Run, photo: 
     photo(Path("in/a.jpg"), 20, 20)
     assert run(*GAMMA, "--baseline", "clahe").code == DONE
     [record] = records()
-    target = Path("out/a-clahe.png")
+    target = Path("out/a.jpg-clahe.png")
     assert record["baseline"]["model"] == "clahe"
     assert record["baseline"]["sha256"] == sha256(target)
     assert run("enhance", "in", "--out", "plain", "--model", "clahe", "--format", "png").code == DONE
     np.testing.assert_array_equal(picture.load(target).pixels, picture.load(Path("plain/a.png")).pixels)
+
+
+def test_a_jpeg_and_a_png_of_one_name_have_outputs_of_their_own(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.jpg"))
+    photo(Path("in/a.png"))
+    assert run(*GAMMA).code == DONE
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.jpg.png", "a.png"]
+    done = run(*GAMMA)
+    assert done.code == USAGE
+    assert "Use --skip-existing." in done.err
+
+
+def test_a_run_that_finds_all_done_is_logged_with_its_examiner(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    assert run(*GAMMA, "--examiner", "A").code == DONE
+    assert run(*GAMMA, "--examiner", "B", "--skip-existing").code == DONE
+    assert [(record["examiner"], record["pictures"]) for record in records("start")] == [("A", 1), ("B", 0)]
+    assert [record["status"] for record in records("end")] == ["finished"] * 2
 
 
 def test_a_baseline_that_would_collide_with_an_output_is_refused(run: Run, photo: Photo) -> None:
@@ -252,6 +270,73 @@ def test_a_log_that_cannot_be_begun_stops_the_run_before_any_work(run: Run, phot
     done = run(*GAMMA)
     assert done.code == USAGE
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("name", ["pic.png", "pic.png.head"])
+def test_neither_log_nor_head_is_ever_an_input(run: Run, photo: Photo, name: str) -> None:
+    photo(Path("elsewhere.png")).rename(name)
+    before = Path(name).read_bytes()
+    done = run("enhance", name, "--out", "out.png", "--model", "gamma", "--evidence", "pic.png")
+    assert done.code == USAGE
+    assert Path(name).read_bytes() == before
+
+
+def test_an_empty_input_is_no_log(run: Run) -> None:
+    Path("in").mkdir()
+    Path("in/empty.jpg").touch()
+    done = run("enhance", "in", "--out", "out", "--model", "gamma", "--evidence", "in/empty.jpg")
+    assert done.code == USAGE
+    assert "is an input" in done.err
+    assert not Path("in/empty.jpg").stat().st_size
+
+
+def test_paths_behind_links_are_recorded_as_the_system_takes_them(run: Run, photo: Photo) -> None:
+    real = photo(Path("A/p.png"), value=10)
+    photo(Path("B/p.png"), value=50)
+    Path("A/real").mkdir()
+    Path("B/link").symlink_to("../A/real")
+    words = ("--out", "out", "--model", "gamma", "--evidence", LOG)
+    assert run("enhance", "B/link/../p.png", *words).code == DONE
+    assert records()[0]["input"]["path"] == str(real.resolve())
+    assert run("verify", LOG).code == DONE
+
+
+def test_other_weights_or_another_baseline_do_not_count_as_done(run: Run, photo: Photo, tmp_path: Path) -> None:
+    photo(Path("in/a.png"), 32, 32)
+    own = Path("own.safetensors")
+    own.write_bytes((manifest.PACKAGE / "bundled" / "aux-retinex.safetensors").read_bytes())
+    words = ("enhance", "in", "--out", "out", "--model", "aux-retinex", "--evidence", LOG)
+    assert run(*words).code == DONE
+    for more in (("--weights", own), ("--baseline", "clahe"), ("--backend", "torch")):
+        done = run(*words, "--skip-existing", *more)
+        assert done.code == ALL_FAILED
+        assert "other settings" in done.err
+
+
+def test_a_baseline_that_fails_fails_its_picture_and_no_other(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(Path("in/a.png"), 8, 8)
+    photo(Path("in/b.png"), 9, 9)
+    seen = Witness.enhanced
+
+    def enhanced(self: Witness, item: SimpleNamespace, *words: object) -> None:
+        if item.job.source.name == "a.png":
+            raise MemoryError
+        seen(self, item, *words)
+
+    monkeypatch.setattr(Witness, "enhanced", enhanced)
+    assert run(*GAMMA, "--baseline", "clahe").code == SOME_FAILED
+    assert sorted(path.name for path in Path("out").iterdir()) == ["b-clahe.png", "b.png"]
+
+
+def test_a_time_that_no_calendar_has_is_left_out(run: Run, photo: Photo) -> None:
+    source = photo(Path("in/a.png"))
+    os.utime(source, (253402300900, 253402300900))
+    if source.stat().st_mtime < 253402300900:
+        pytest.skip("this file system holds no such time")
+    assert run(*GAMMA).code == DONE
+    assert records()[0]["input"]["modified"] is None
 
 
 def test_a_second_run_goes_on_where_the_first_was_cut(run: Run, photo: Photo) -> None:

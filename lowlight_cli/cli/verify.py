@@ -68,8 +68,9 @@ def command(log: Path, rerun: bool, as_json: bool, quiet: bool, verbose: bool, *
         total |= {"records": checked.record, "head": checked.head, "exit_code": code}
         click.echo(json.dumps({"summary": total}))
     elif not quiet:
-        verdict = f"{counts['failed']} of them FAILED" if counts["failed"] else "all as the log says"
-        click.echo(f"{shown(log)}: {checked.record} records, {verdict}; head {checked.head}")
+        verdict = f"{counts['failed']} FAILED" if counts["failed"] else "all as the log says"
+        records = f"{checked.record} record{'s' * (checked.record != 1)}"
+        click.echo(f"{shown(log)}: {records}, {verdict}; head {checked.head}")
     sys.exit(code)
 
 

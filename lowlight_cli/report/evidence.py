@@ -34,6 +34,7 @@ from lowlight_cli.report.evidence_view import (
     done_later,
     file_list,
     frames,
+    input_path,
     is_done,
     moment,
     name_of,
@@ -56,7 +57,7 @@ class Account:
     html: str
     done: int
     failed: int
-    """Without those that were done by a later record."""
+    """Inputs of which no record tells that they were done."""
     shown: int
     """Pictures of which at least one file is embedded."""
     listed: int
@@ -97,7 +98,7 @@ def account(
         "gallery": gallery,
         "checked": checked,
         "given_head": given_head,
-        "methods": [method(told) for told in methods.found.values()],
+        "methods": [method(told, log) for told in methods.found.values()],
         "made": made.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "words": words,
         "version": __version__,
@@ -111,7 +112,6 @@ def account(
 def whole_log(log: ReadLog) -> dict[str, Any]:
     """What is told of the log as a whole, for the templates."""
     pictures = log.of("picture")
-    later = done_later(pictures)
     baselines = dict.fromkeys(text(line.record, "baseline", "model") for line in pictures)
     return {
         "log": log,
@@ -122,8 +122,8 @@ def whole_log(log: ReadLog) -> dict[str, Any]:
         "systems": [words.system(told) for told in numbered(log, "system").found.values()],
         "baselines": [name for name in baselines if name],
         "total": len(pictures),
-        "done": sum(map(is_done, pictures)),
-        "failed": sum(not is_done(line) and later(line) is None for line in pictures),
+        "done": len(done := {input_path(line) for line in pictures if is_done(line)}),
+        "failed": len({input_path(line) for line in pictures} - done),
         "unchanged": originals_unchanged(pictures),
     }
 
@@ -157,9 +157,10 @@ def period(log: ReadLog) -> tuple[str, str]:
     return moment(log.lines[0].record["time"]), moment(log.lines[-1].record["time"])
 
 
-def method(told: dict[str, Any]) -> dict[str, Any]:
+def method(told: dict[str, Any], log: ReadLog) -> dict[str, Any]:
     """One method in words."""
     return {
+        "used": any(is_done(line) and table(line.record, "method") == told for line in log.of("picture")),
         "name": text(told, "model") or "unknown",
         "kind": words.title(told),
         "summary": text(told, "summary"),

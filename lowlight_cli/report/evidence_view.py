@@ -12,7 +12,7 @@ from pathlib import Path
 from lowlight_cli.evidence import Line, Record
 from lowlight_cli.report import evidence_words as words
 from lowlight_cli.report.embed import Image
-from lowlight_cli.report.evidence_log import ReadLog, items, number, table, text, texts, value, whole
+from lowlight_cli.report.evidence_log import ReadLog, items, number, table, text, texts, whole
 from lowlight_cli.report.evidence_pictures import Gallery, Recorded, Tones
 from lowlight_cli.report.evidence_words import Told
 from lowlight_cli.report.figures import count
@@ -109,6 +109,11 @@ def is_done(line: Line) -> bool:
     return text(line.record, "status") == "done"
 
 
+def input_path(line: Line) -> str:
+    """What makes two records tries of one picture."""
+    return text(line.record, "input", "path")
+
+
 def recorded(line: Line, place: Place = Path) -> dict[str, Recorded]:
     """The files of a picture that may be shown, where they lie now; nothing of one that failed."""
     if not is_done(line):
@@ -187,7 +192,7 @@ def file_facts(role: str, told: Record) -> FileFacts:
         ("Modified", moment(text(told, "modified")), False),
         ("Parameters", parameters, False),
         ("SHA-256 of the file", before, True),
-        ("… after the work", "the same" if after == before else after, after != before),
+        ("… after the work", "the same" if after and after == before else after, after != before),
         ("SHA-256 of the pixels", text(told, "pixels_sha256"), True),
     ]
     return FileFacts(role, tuple(row for row in rows if row[1]))
@@ -248,6 +253,9 @@ def seconds(record: Record) -> str:
 
 def originals_unchanged(lines: Sequence[Line]) -> tuple[int, int]:
     """Of how many pictures the original had one digest before and after the work, and of how many both are known."""
-    pairs = [tuple(value(line.record, "input", name) for name in ("sha256", "sha256_after")) for line in lines]
-    known = [pair for pair in pairs if all(isinstance(item, str) and item for item in pair)]
-    return sum(before == after for before, after in known), len(known)
+    same: dict[str, bool] = {}
+    for line in lines:
+        before, after = (text(line.record, "input", name) for name in ("sha256", "sha256_after"))
+        if before and after:
+            same[input_path(line)] = same.get(input_path(line), True) and before == after
+    return sum(same.values()), len(same)

@@ -126,7 +126,7 @@ def _network(method: Record) -> Told:
 
 def _detail(method: Record) -> Told:  # noqa: ARG001
     return (
-        "It may remove real detail.",
+        "It may remove real detail, and may add texture.",
         "What it takes for noise it may smooth away, and fine texture, thin lines and small letters may go with it; "
         "noise that is left may be drawn into texture that was not there. Compare with the original"
         " and, where there is one, with the baseline.",
@@ -181,7 +181,10 @@ def settings(method: Record) -> list[Told]:
         ("Exposure", _exposure(method)),
         ("Scale", _plain(value(method, "settings", "scale"))),
         ("Bits per channel written", _depth(value(method, "settings", "depth"))),
-        ("Side of tiles", "chosen by size and memory" if _auto(method) else _plain(value(method, "settings", "tile"))),
+        (
+            "Side of tiles",
+            "chosen by the size" if _auto(method) else _plain(value(method, "settings", "tile")),
+        ),
         ("Most pixels allowed", count(whole(method, "settings", "max_pixels"))),
         ("Back end", " through ".join(p for p in (text(method, "backend"), text(method, "provider")) if p)),
         ("Device", device),

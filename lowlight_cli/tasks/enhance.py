@@ -12,6 +12,7 @@ from pathlib import Path
 from lowlight_cli import jobs as planning
 from lowlight_cli import manifest, picture
 from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.errors import OutputExists
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.picture_extras import readable
 from lowlight_cli.runners import RunnerOptions, map_names, open_runner
@@ -55,19 +56,28 @@ class Run:
         self.spec = manifest.find(options.model)
         self.maps: map_files.Files = {}
         """Maps to write, of the jobs that have any."""
-        if options.maps is None:
-            self.jobs = planning.plan(options.inputs, options.layout)
-        else:
-            everything = map_files.sources(options.inputs, options.layout, options.maps)
-            names = map_names(self.spec, asked(options))
-            self.jobs, self.maps = map_files.plan(everything, options.layout, options.maps, names)
-        planned = self.witness.plan(self.jobs)
-        self.maps = {new: self.maps[old] for old, new in zip(self.jobs, planned, strict=True) if old in self.maps}
-        self.jobs = planned
+        try:
+            self.jobs = self.plan()
+        except OutputExists as error:
+            if options.evidence is not None:  # which replaces nothing
+                error.hint = error.hint.replace(" or --overwrite", "")
+            raise
         self.passed_over = planning.passed_over(options.inputs, readable())
         """How many pictures of kinds that are not read lie in the folders, by suffix."""
         self.late: list[Result] = []
         """Of files that were finished while a run was stopped; complete once the iterator is closed."""
+
+    def plan(self) -> list[Job]:
+        """The jobs as the witness sees them; maps are found on the way."""
+        options = self.options
+        if options.maps is None:
+            return self.witness.plan(planning.plan(options.inputs, options.layout))
+        everything = map_files.sources(options.inputs, options.layout, options.maps)
+        names = map_names(self.spec, asked(options))
+        jobs, maps = map_files.plan(everything, options.layout, options.maps, names)
+        planned = self.witness.plan(jobs)
+        self.maps = {new: maps[old] for old, new in zip(jobs, planned, strict=True) if old in maps}
+        return planned
 
     def open(self) -> Enhancer:
         """The open model."""
@@ -87,7 +97,7 @@ class Run:
     @property
     def idle(self) -> bool:
         """Whether nothing is to be done."""
-        return not self.witness.cut_short and all(self.item(job).idle for job in self.jobs)
+        return not self.witness.tells_all and all(self.item(job).idle for job in self.jobs)
 
     def results(self, enhancer: Enhancer) -> Iterator[Result]:
         """Do it. Closing the iterator lets files that are being written finish (see `late`), and starts no more."""

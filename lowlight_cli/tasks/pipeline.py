@@ -167,7 +167,10 @@ class Pipeline:
             results, group[0].error = pictures, told(error)
         tile = self.enhancer.used
         for item, source in zip(group, pictures, strict=True) if group[0].error is None else ():
-            self.run.witness.enhanced(item, source, self.enhancer)
+            try:
+                self.run.witness.enhanced(item, source, self.enhancer)
+            except Exception as error:  # noqa: BLE001 - the boundary of one file
+                item.error = told(error)
         if wanted := [item for item in group if item.wanted and item.error is None]:
             with self.options.stopwatch.stage("maps"):
                 self.add_maps(wanted)

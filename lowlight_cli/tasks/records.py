@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +34,10 @@ INPUT = ("path", "relative", "bytes", "modified", "sha256", "sha256_after", *PIC
 
 def input_facts(path: Path, relative: Path, data: bytes) -> dict[str, Any]:
     """Of a file whose content was just read; what is not known yet is None."""
-    modified = evidence.written_time(datetime.fromtimestamp(path.stat().st_mtime, UTC))
+    try:
+        modified = evidence.written_time(datetime.fromtimestamp(path.stat().st_mtime, UTC))
+    except (ValueError, OverflowError):  # beyond the year 9999
+        modified = None
     return dict.fromkeys(INPUT) | file_facts(path, data) | {"relative": relative.as_posix(), "modified": modified}
 
 
@@ -45,8 +47,8 @@ def file_facts(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def absolute(path: Path) -> str:
-    """As it was given, links unresolved, from the root."""
-    return os.path.abspath(path)  # noqa: PTH100
+    """As it was given, from the root, links unresolved; but `..` behind a link leads elsewhere than it looks."""
+    return str(path.parent.resolve() / path.name if ".." in path.parts else path.absolute())
 
 
 def picture_facts(source: Picture) -> dict[str, Any]:
@@ -95,9 +97,12 @@ def weight_facts(file: WeightFile) -> dict[str, Any]:
 
 
 def settings(options: EnhanceOptions) -> dict[str, Any]:
-    """What a user can set of the output."""
+    """What a user can set of the output, their own weights and the baseline among it."""
     chosen = {name: getattr(options.settings, name) for name in ("strength", "exposure", "depth", "tile")}
-    return chosen | {"scale": options.runner.scale, "max_pixels": options.max_pixels}
+    own = options.runner.weights
+    chosen |= {"own_weights_sha256": weights.sha256_of(own) if own is not None and own.is_file() else None}
+    baseline = options.evidence.baseline if options.evidence is not None else None
+    return chosen | {"scale": options.runner.scale, "max_pixels": options.max_pixels, "baseline": baseline}
 
 
 def tiles(enhancer: Enhancer) -> dict[str, int]:

@@ -50,13 +50,17 @@ class Rerun:
 
     def compared(self, line: Line, facts: Record, result: Picture, files: Mapping[str, Path]) -> float | None:
         """One output."""
-        again = picture.load(picture.encode(result, facts["format"]), max_pixels=result.width * result.height)
-        if records.pixels_sha256(again) == facts["pixels_sha256"]:
-            return 0.0
+        most = result.width * result.height
+        again = picture.load(picture.encode(result, facts["format"]), max_pixels=most)
         if facts["path"] not in files:
-            line.problems.append(f"{facts['path']}: other pixels come out now.")
+            if records.pixels_sha256(again) != facts["pixels_sha256"]:
+                line.problems.append(f"{facts['path']}: other pixels come out now.")
             return None
-        there = picture.load(files[facts["path"]], max_pixels=result.width * result.height)
+        there = picture.load(files[facts["path"]], max_pixels=most)
+        if any(facts[name] != found for name, found in records.picture_facts(there).items()):
+            line.problems.append(f"{facts['path']}: its file does not hold the picture that its record tells of.")
+        if records.pixels_sha256(again) == records.pixels_sha256(there):
+            return 0.0
         value = largest(again, there)
         text = f"{facts['path']}: made again it differs by up to {value:.2f} levels of 255"
         if self.unlike and value <= self.tolerance:
@@ -122,8 +126,10 @@ def unlike(method: Record, system: Record, enhancer: Enhancer) -> str:
 
 
 def largest(one: Picture, other: Picture) -> float:
-    """Largest difference of a sample, in levels of 255; pictures of other sizes differ by all 255."""
-    if one.pixels.shape != other.pixels.shape:
+    """Largest difference of a sample, in levels of 255; pictures of other sizes differ by all 255, and so do those of
+    which one alone has alpha."""
+    if one.pixels.shape != other.pixels.shape or (one.alpha is None) != (other.alpha is None):
         return 255.0
-    first, second = (picture.to_float(p.pixels) for p in (one, other))
-    return float(np.abs(first - second).max() * 255)
+    pairs = [(one.pixels, other.pixels)] + ([(one.alpha, other.alpha)] if one.alpha is not None else [])
+    gaps = (np.abs(picture.to_float(first) - picture.to_float(second)).max() for first, second in pairs)
+    return float(max(gaps) * 255)

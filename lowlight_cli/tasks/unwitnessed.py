@@ -23,8 +23,8 @@ class Unwitnessed:
     stopped = False
     """Whether the run must end, as nothing can be recorded any more."""
 
-    cut_short = False
-    """Whether the log's last run was killed: one that has nothing left to do must still begin and end after it."""
+    tells_all = False
+    """Whether a run that has nothing left to do must begin and end all the same."""
 
     def __init__(self, options: EnhanceOptions) -> None:
         self.options = options

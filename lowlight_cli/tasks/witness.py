@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import threading
 import uuid
 from collections import Counter
@@ -38,17 +39,17 @@ if TYPE_CHECKING:
 class Witness(Unwitnessed):
     """Appends a record to the log at the begin and the end of a run and for every picture that was tried."""
 
+    tells_all = True
+
     def __init__(self, options: EnhanceOptions) -> None:
         super().__init__(options)
         self.asked: EvidenceOptions = options.evidence
         self.log = evidence.Log(self.asked.log)
         if not self.asked.log.parent.is_dir():
             raise OptionError(f"There is no folder {self.asked.log.parent} for the log.", "Make it first.")
-        self.done: dict[str, Record] = {}
-        for record in self.log.records():
-            self.cut_short = record["kind"] != "end"
-            if record["kind"] == "picture" and finished(record):
-                self.done[record["output"]["path"]] = record
+        self.done = {r["output"]["path"]: r for r in self.log.records() if r["kind"] == "picture" and finished(r)}
+        self.settings = records.settings(options)
+        self.refuse_strange_head()
         self.sound: set[Path] = set()
         """Targets that were compared with the log."""
         self.run, self.counts, self.planned = "", Counter(), None
@@ -56,8 +57,25 @@ class Witness(Unwitnessed):
         self.other: Enhancer | None = None
         self.lock = threading.Lock()
 
+    def refuse_strange_head(self) -> None:
+        """What stands in the head's place must be the head of this log."""
+        head, log = evidence.head_path(self.asked.log), self.asked.log
+        if os.path.lexists(head) and not (evidence.read_head(log) and log.exists()):
+            raise OptionError(f"{head} is there and is not the head of {log}.", "Choose another name for the log.")
+
+    def refuse_writing_over(self, jobs: Sequence[Job]) -> None:
+        """Neither log nor head may be an input or an output."""
+        for path in (self.asked.log, evidence.head_path(self.asked.log)):
+            here = planning.identity(path)
+            for job in jobs:
+                if here is not None and here == planning.identity(job.source):
+                    raise OptionError(f"--evidence {self.asked.log}: {path} is an input.", "Choose another log.")
+                if records.absolute(path) == records.absolute(job.target):
+                    raise OptionError(f"--evidence {self.asked.log}: {path} is an output.", "Choose another log.")
+
     def plan(self, jobs: Sequence[Job]) -> list[Job]:
         """See `Unwitnessed`; targets of baselines follow the rules of targets."""
+        self.refuse_writing_over(jobs)
         if self.asked.baseline:
             beside = [Job(job.source, self.beside(job), job.relative, job.problem) for job in jobs]
             planning.refuse_collisions([*jobs, *beside])
@@ -82,7 +100,9 @@ class Witness(Unwitnessed):
 
     def difference(self, job: Job, record: Record) -> str:
         """In what the files and the wish differ from a record; empty: in nothing."""
-        number, asked = record["record"], {"model": self.options.model, "settings": records.settings(self.options)}
+        number, asked = record["record"], {"model": self.options.model, "settings": self.settings}
+        if (backend := self.options.runner.backend) != "auto":
+            asked["backend"] = backend
         if record["input"]["path"] != records.absolute(job.source):
             return f"{job.target} was made from {record['input']['path']}, by record {number} of the log."
         if any(record["method"][name] != value for name, value in asked.items()):
@@ -152,7 +172,12 @@ class Witness(Unwitnessed):
         else:
             item.made += (target,)
             atomic.sync_folder(target.parent)
-        return read_back(target, made)
+        try:
+            return read_back(target, made)
+        except PictureError:
+            if target in item.made:
+                target.unlink(missing_ok=True)
+            raise
 
     def finish(self, item: Item) -> None:
         """See `Unwitnessed`. What cannot be recorded is taken away again, and the run ends."""
