@@ -178,6 +178,24 @@ def chain_made_anew(log: Path, dice: Dice) -> str:
     return "head"
 
 
+def output_laundered(log: Path, dice: Dice) -> None:
+    """An output replaced by another picture, and a run appended that tells of it; no line that stands is touched."""
+    documents = [json.loads(line) for line in lines(log)]
+    told = dice.choice([document for document in documents if document["kind"] == "picture"])
+    target = Path(told["output"]["path"])
+    flip(target, dice)
+    data = target.read_bytes()
+    told = {**told, "output": {**told["output"], "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}}
+    digest, number = hashlib.sha256(lines(log)[-1].rstrip(b"\n")).hexdigest(), len(documents)
+    with log.open("ab") as stream:
+        for document in (documents[0], told, {**documents[-1], "counts": {"done": 1}}):
+            number += 1
+            fresh = {**document, "record": number, "previous": digest, "run": "f" * 32}
+            line = json.dumps(fresh, separators=(",", ":")).encode()
+            digest = hashlib.sha256(line).hexdigest()
+            stream.write(line + b"\n")
+
+
 TAMPERINGS: dict[str, Callable[[Path, Dice], object]] = {
     "one bit of the log": byte_of_log,
     "one bit of an input, output or baseline": byte_of_file,
@@ -188,6 +206,7 @@ TAMPERINGS: dict[str, Callable[[Path, Dice], object]] = {
     "a record doubled": record_doubled,
     "the log cut at any byte": log_cut,
     "a whole run cut off the end": run_cut_off,
+    "an output replaced, and a run appended that tells of it": output_laundered,
     "a record changed, and log and head made anew (the head noted elsewhere is given)": chain_made_anew,
 }
 
