@@ -301,7 +301,7 @@ def test_a_raw_and_the_jpeg_of_the_same_shot_are_both_enhanced() -> None:
     [
         ({"format": "png"}, ["IMG_1.NEF.png", "IMG_1.png"]),
         ({"format": "jpg"}, ["IMG_1.JPG", "IMG_1.NEF.jpg"]),
-        ({"format": "lossless"}, ["IMG_1.NEF.png", "IMG_1.png"]),
+        ({"format": "lossless"}, ["IMG_1.JPG.png", "IMG_1.NEF.png"]),
         ({"suffix": "_bright"}, ["IMG_1.NEF_bright.png", "IMG_1_bright.JPG"]),
     ],
 )
