@@ -16,7 +16,7 @@ from PIL import Image
 
 from lowlight_cli import jobs, picture, picture_heif
 from lowlight_cli.cli import console as console_module
-from lowlight_cli.cli.enhance import command
+from lowlight_cli.cli import group
 from lowlight_cli.errors import DONE, PictureError
 from lowlight_cli.jobs import Layout
 from lowlight_cli.picture_metadata import EXIF_DAMAGED, ICC_UNFIT
@@ -173,14 +173,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Callable[...,
 
 @pytest.mark.usefixtures("fakes", "folder")
 def test_heics_in_a_folder_are_enhanced_and_written_as_png() -> None:
-    done = CliRunner().invoke(command, ["in", "--out", "out"])
+    done = CliRunner().invoke(group, ["enhance", "in", "--out", "out"])
     assert done.exit_code == DONE, done.stderr
     assert sorted(path.name for path in Path("out").iterdir()) == ["IMG_2.HEIC.png", "IMG_2.JPG"]
 
 
 @pytest.mark.usefixtures("fakes", "folder")
 def test_a_heic_through_a_pipe_comes_out_as_png() -> None:
-    done = CliRunner().invoke(command, ["-", "--out", "-"], input=heic(PHOTO))
+    done = CliRunner().invoke(group, ["enhance", "-", "--out", "-"], input=heic(PHOTO))
     assert done.exit_code == DONE, done.stderr
     assert picture.load(done.stdout_bytes).format == "png"
 

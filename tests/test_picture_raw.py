@@ -20,7 +20,7 @@ from PIL import Image
 from lowlight_cli import jobs, picture, picture_raw
 from lowlight_cli import picture_tiff as tiff
 from lowlight_cli.cli import console as console_module
-from lowlight_cli.cli.enhance import command
+from lowlight_cli.cli import group
 from lowlight_cli.color import to_linear
 from lowlight_cli.errors import ALL_FAILED, DONE, NoInput, PictureError
 from lowlight_cli.jobs import Layout
@@ -278,7 +278,7 @@ def shot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Callable[..., P
 
 
 def enhance(*words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(command, [*words])
+    done = CliRunner().invoke(group, ["enhance", *words])
     return done.exit_code, done.stderr
 
 
