@@ -1,7 +1,8 @@
 """Files that belong to no model, such as the net of a metric: rows under `assets` in the manifest.
 
 They lie where weights do: bundled, put into our folder by hand, in the Hub cache, or on the Hub. Every path handed out
-has the size and the sha256 that is pinned; nothing switches that off. Standard library only.
+has the size and the sha256 that is pinned (or a sha256 that begins so: `manifest.WeightFile`); nothing switches that
+off. Standard library only.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ class Asset:
         repo, revision = hub.source(self.file)
         if not revision:
             return "Reinstall lowlight."
+        known = f"sha256 {self.file.sha256}{'...' if self.file.bytes is None else ''}"
         return (
-            f"A copy of {self.file.path} (sha256 {self.file.sha256}), brought from {repo} at revision {revision}, may "
+            f"A copy of {self.file.path} ({known}), brought from {repo} at revision {revision}, may "
             f"be put at {weights.store_path(self.file)}."
         )
 

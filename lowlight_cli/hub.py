@@ -30,6 +30,8 @@ PAUSES = (1.0, 3.0)
 """Seconds before the second and the third try when the Hub is busy or a connection broke."""
 BUSY = (408, 429, 500, 502, 503, 504)
 BROKEN = {"RemoteProtocolError", "ReadError", "ReadTimeout"}
+UNKNOWN = 2**20
+"""Bytes that are expected where neither we nor the server can tell: such files are small."""
 PATIENCE = 30.0
 """Seconds after which a broken connection is not tried anew; one that cannot be made at all never is."""
 
@@ -155,8 +157,9 @@ def _fetch(file: WeightFile, force: bool, progress: bool) -> Path:
     kind, name = typed(repo)
     url = huggingface_hub.hf_hub_url(name, file.path, repo_type=kind, revision=revision, endpoint=endpoint())
     size = huggingface_hub.get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT).size
-    if size not in (None, file.bytes):
-        raise OSError(f"the server has {size} bytes where {file.bytes} are expected")
+    expected = size if file.bytes is None else file.bytes
+    if size not in (None, expected):
+        raise OSError(f"the server has {size} bytes where {expected} are expected")
     path = huggingface_hub.hf_hub_download(
         name,
         file.path,
@@ -165,7 +168,7 @@ def _fetch(file: WeightFile, force: bool, progress: bool) -> Path:
         endpoint=endpoint(),
         cache_dir=cache(),
         force_download=force,
-        tqdm_class=_bar(file.bytes, progress),
+        tqdm_class=_bar(expected or UNKNOWN, progress),
     )
     return Path(path)
 

@@ -30,11 +30,13 @@ class WeightFile:
 
     `bundled` files lie in `lowlight_cli/bundled/`. Others come from the Hub: `repo` (None: the project's own),
     a 40-hex `revision`, and `path` in that repository.
+
+    An asset that only others have held in hand has no `bytes`, and of its sha256 the first digits, 16 at least.
     """
 
     role: str
     path: str
-    bytes: int
+    bytes: int | None
     sha256: str
     bundled: bool = False
     repo: str | None = None

@@ -154,9 +154,12 @@ def _problem(path: Path, file: WeightFile) -> str:
         digest = sha256_of(path)
     except OSError as error:
         return f"it cannot be read ({error.strerror or error})"
-    if (size, digest) == (file.bytes, file.sha256):
-        return ""
-    return f"{size} bytes, sha256 {digest}; expected {file.bytes} bytes, sha256 {file.sha256}"
+    if file.bytes is None:
+        wrong, wanted = not digest.startswith(file.sha256), f"a sha256 that begins with {file.sha256}"
+    else:
+        wrong = (size, digest) != (file.bytes, file.sha256)
+        wanted = f"{file.bytes} bytes, sha256 {file.sha256}"
+    return f"{size} bytes, sha256 {digest}; expected {wanted}" if wrong else ""
 
 
 def sha256_of(path: Path) -> str:

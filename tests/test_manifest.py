@@ -138,6 +138,16 @@ ASSET_SCHEMA = {
         "path": {"type": "string", "pattern": r"^(?!.*(?:^|/)\.)[\w.-]+(?:/[\w.-]+)*\.(?:safetensors|mat|npz)" + END},
     },
 }
+UNSEEN_SCHEMA = {
+    **ASSET_SCHEMA,
+    "required": [*ASSET_SCHEMA["required"], "revision"],
+    "properties": {
+        **ASSET_SCHEMA["properties"],
+        "bytes": {"type": "null"},
+        "sha256": {"type": "string", "pattern": "^[0-9a-f]{16,63}" + END},
+    },
+}
+"""An asset whose file none of us has held in hand."""
 
 SCHEMA = {
     "type": "object",
@@ -146,7 +156,11 @@ SCHEMA = {
     "properties": {
         "schema_version": {"const": manifest.SCHEMA_VERSION},
         "hub_repo": {"type": "string", "pattern": r"^[\w.-]+/[\w.-]+" + END},
-        "assets": {"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": ASSET_SCHEMA},
+        "assets": {
+            "type": "object",
+            "propertyNames": {"pattern": NAME},
+            "additionalProperties": {"anyOf": [ASSET_SCHEMA, UNSEEN_SCHEMA]},
+        },
         "models": {"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": ROW_SCHEMA},
     },
 }
@@ -382,6 +396,19 @@ def test_an_asset_has_a_file_and_an_asset_with_a_fault_is_refused() -> None:
     assert assets.asset_from_row("net", ASSET).file.sha256 == "d" * 64
     for fault in ({"role": "torch"}, {"licence": ""}, {"what": None}, {"sha256": "d" * 16}, {"revision": None}):
         assert faults(EXAMPLE | {"assets": {"net": ASSET | fault}}), fault
+
+
+def test_only_an_asset_at_a_commit_may_lack_its_size_and_half_of_its_sha256() -> None:
+    unseen = ASSET | {"bytes": None, "sha256": "d" * 16}
+    assert faults(EXAMPLE | {"assets": {"net": unseen}}) == []
+    assert assets.asset_from_row("net", unseen).file.bytes is None
+    for fault in ({"sha256": "d" * 15}, {"sha256": "d" * 64}, {"revision": None}, {"bytes": 9}, {"bytes": "9"}):
+        assert faults(EXAMPLE | {"assets": {"net": unseen | fault}}), fault
+        with pytest.raises(ModelUnavailable, match="damaged"):
+            assets.asset_from_row("net", unseen | fault)
+    place = {"role": "torch", "path": "net.safetensors", "repo": "owner/nets", "revision": "e" * 40}
+    with pytest.raises(ModelUnavailable, match="damaged"):
+        manifest.weight_file("net", place | {"bytes": None, "sha256": "d" * 16})
 
 
 def test_every_asset_of_the_manifest_becomes_one() -> None:

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from hub_server import weight_file
+from hub_server import REPO, REVISION, quick_hub, weight_file
 from PIL import Image
 from scipy.io import savemat
 from skimage import data
 
-from lowlight_cli import assets, weights
+from lowlight_cli import assets, hub, weights
 from lowlight_cli.errors import ModelUnavailable, PictureError
 from lowlight_cli.metrics import blind, open_metric
 from lowlight_cli.metrics.contrast import grey, pcqi
@@ -233,10 +233,34 @@ def test_niqe_finds_a_model_that_the_manifest_pins(tmp_path, monkeypatch):
     assert open_niqe(offline=True).files == {path.name: pinned.sha256}
 
 
-def test_without_a_model_niqe_says_where_to_get_one(monkeypatch):
-    monkeypatch.setattr(assets, "assets", dict)
-    with pytest.raises(ModelUnavailable, match=r"LOWLIGHT_NIQE_MODEL.*niqe_modelparameters\.mat"):
-        open_metric("niqe")
+def test_without_a_model_niqe_says_where_to_get_one():
+    with pytest.raises(ModelUnavailable, match="no pristine model of NIQE") as caught:
+        open_metric("niqe", offline=True)
+    file = assets.assets()["niqe"].file
+    places = ("LOWLIGHT_NIQE_MODEL", "niqe_pris_params.npz", file.repo, file.revision, str(weights.store_path(file)))
+    assert all(word in caught.value.hint for word in places)
+
+
+def test_niqe_is_fetched_from_its_commit_and_known_by_how_its_sha256_begins(tmp_path, monkeypatch):
+    path = tmp_path / "niqe_modelparameters.mat"
+    savemat(path, {"mu_prisparam": MEAN[None], "cov_prisparam": COVARIANCE})
+    good = path.read_bytes()
+    row = {"what": "model", "licence": "MIT", "path": path.name, "bytes": None, "repo": REPO, "revision": REVISION}
+    asset = assets.asset_from_row("niqe", row | {"sha256": weights.sha256_of(path)[:16]})
+    monkeypatch.setattr(assets, "assets", lambda: {"niqe": asset})
+    with quick_hub(monkeypatch, tmp_path) as server:
+        server.add(REPO, REVISION, path.name, good)
+        assert open_niqe().files == {path.name: weights.sha256_of(path)}
+        asked = len(server.requests)
+        assert open_niqe().files == open_niqe(offline=True).files
+        assert len(server.requests) == asked
+        hub.cached_path(asset.file).resolve().write_bytes(good[:-1] + b"!")
+        with pytest.raises(ModelUnavailable, match=f"expected a sha256 that begins with {asset.file.sha256}"):
+            open_niqe(offline=True)
+        server.fault("wrong", times=2)
+        with pytest.raises(ModelUnavailable, match="serves wrong bytes; they are deleted"):
+            open_niqe()
+        assert open_niqe().files == {path.name: weights.sha256_of(path)}
 
 
 @pytest.mark.parametrize("name", ["absent.mat", "text.mat", "text.npz", "other.mat", "small.mat"])

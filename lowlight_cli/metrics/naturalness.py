@@ -152,14 +152,15 @@ def open_niqe(path: Path | None = None, *, offline: bool = False, progress: bool
 
 
 def _pinned(offline: bool, progress: bool) -> Path:
-    """The file that the manifest pins; without one only a user can name a file."""
-    if ASSET in assets.assets():
+    """The file that the manifest pins; where it cannot be had, a user may name another."""
+    try:
         return assets.find(ASSET, offline=offline, progress=progress)
-    raise ModelUnavailable(
-        "NIQE has no pristine model: no file of it is pinned in this version.",
-        f"Set {VARIABLE} to niqe_modelparameters.mat of the Hub repository chaofengc/IQA-PyTorch-Weights, or to "
-        "basicsr/metrics/niqe_pris_params.npz of the package basicsr; or leave niqe out with --metric.",
-    )
+    except ModelUnavailable as error:
+        others = (
+            f"{VARIABLE} may name a copy, or basicsr/metrics/niqe_pris_params.npz of the package basicsr; --metric can "
+            "leave niqe out."
+        )
+        raise ModelUnavailable(error.message, f"{error.hint} {others}") from error
 
 
 def read_model(path: Path) -> tuple[Floats, Floats]:
