@@ -234,7 +234,7 @@ def test_niqe_finds_a_model_that_the_manifest_pins(tmp_path, monkeypatch):
 
 
 def test_without_a_model_niqe_says_where_to_get_one():
-    with pytest.raises(ModelUnavailable, match="no pristine model of NIQE") as caught:
+    with pytest.raises(ModelUnavailable, match="no NIQE model of its authors") as caught:
         open_metric("niqe", offline=True)
     file = assets.assets()["niqe"].file
     places = ("LOWLIGHT_NIQE_MODEL", "niqe_pris_params.npz", file.repo, file.revision, str(weights.store_path(file)))
