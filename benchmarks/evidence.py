@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from interleave import child, need_wait4, rounds
+from interleave import child, need_wait4, ratios, rounds
 from machine import about
 
 MODELS = "aux-retinex", "neid"
@@ -32,11 +31,11 @@ def main() -> None:
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
         for model in MODELS:
-            plain, logged = f"{model}", f"{model} with --evidence"
+            plain, logged = model, f"{model} with --evidence"
             work = {name: run(args, Path(folder), model, name == logged) for name in (plain, logged)}
             seconds = {name: [took for took, _ in series] for name, series in rounds(work, args.rounds).items()}
-            ratios = [after / before for before, after in zip(seconds[plain], seconds[logged], strict=True)]
-            rows[model] = {"seconds": seconds, "ratios": ratios, "median": statistics.median(ratios)}
+            found = ratios(seconds[logged], seconds[plain])
+            rows[model] = {"seconds": seconds, "ratios": found["all"], "median": found["median"]}
             print(model, rows[model])
     document = {"about": about({"rounds": args.rounds, "limit": args.limit, "photos": args.data.name}), "models": rows}
     if args.out:

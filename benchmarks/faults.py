@@ -80,9 +80,9 @@ def faults(kills: int) -> dict[str, Fault]:
             "SIGTERM, SIGHUP, SIGINT once and twice", "at random moments", 60, given(talk.signals, rounds=5)
         ),
         "streams": Fault("closed and full streams", "| head, >&-, 2>&-, /dev/full", 30, talk.streams),
-        "memory": Fault("out of memory", "ulimit -v, 60 MB to 2.7 GB", 12, given(talk.memory, model=MODEL)),
+        "memory": Fault("out of memory", "ulimit -v, 60 MB to 2.7 GB", 12, talk.memory),
         "memory-network": Fault(
-            "out of memory, network", "ulimit -v, 60 MB to 2.7 GB", 12, given(talk.memory, model="aux-retinex")
+            "out of memory, network", "ulimit -v, 60 MB to 2.7 GB", 12, talk.memory, model="aux-retinex"
         ),
     }
 

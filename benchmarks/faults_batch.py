@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import random
@@ -17,6 +16,7 @@ import numpy as np
 from speed_pictures import texture, view
 
 from lowlight_cli import atomic, picture
+from lowlight_cli.weights import sha256_of
 
 HERE = Path(__file__).resolve().parent
 KINDS = (("jpg", "8"), ("png", "8"), ("png", "16"), ("tiff", "8"), ("tiff", "16"))
@@ -30,12 +30,12 @@ Hashes = dict[str, str]
 Marks = dict[str, tuple[str, int]]
 
 
-def make(folder: Path, count: int, least: int = 32, most: int = 240) -> None:
+def make(folder: Path, count: int) -> None:
     """Dark pictures of mixed formats and sizes, in three folders; the same at every call."""
     base = texture(640, 480)
     for index in range(count):
         place = random.Random(index)
-        width, height = place.randint(least, most), place.randint(least, most)
+        width, height = place.randint(32, 240), place.randint(32, 240)
         suffix, bits = KINDS[index % len(KINDS)]
         pixels = view(base, width, height, index)
         if bits == "16":
@@ -46,19 +46,14 @@ def make(folder: Path, count: int, least: int = 32, most: int = 240) -> None:
         picture.save(picture.from_array(pixels), path)
 
 
-def sha256(path: Path) -> str:
-    """Of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def files(folder: Path) -> list[Path]:
-    """All files below a folder, hidden ones too."""
+    """All files below a folder, hidden ones too; none where there is no folder."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def marks(folder: Path) -> Marks:
     """Hash and time of change of every file."""
-    return {str(path.relative_to(folder)): (sha256(path), path.stat().st_mtime_ns) for path in files(folder)}
+    return {str(path.relative_to(folder)): (sha256_of(path), path.stat().st_mtime_ns) for path in files(folder)}
 
 
 def is_temporary(path: Path) -> bool:
@@ -68,7 +63,7 @@ def is_temporary(path: Path) -> bool:
 
 def outputs(folder: Path) -> Hashes:
     """Hash of every file that a later run, or a person, takes for finished."""
-    return {str(path.relative_to(folder)): sha256(path) for path in files(folder) if not is_temporary(path)}
+    return {str(path.relative_to(folder)): sha256_of(path) for path in files(folder) if not is_temporary(path)}
 
 
 def temporary(folder: Path) -> int:
@@ -99,14 +94,13 @@ class Outcome:
 class Batch:
     """Inputs, the outputs of an undisturbed run, and a fresh place for each disturbed one."""
 
-    def __init__(self, work: Path, count: int, model: str, **sizes: int) -> None:
+    def __init__(self, work: Path, count: int, model: str) -> None:
         self.work, self.count, self.model = work, count, model
         self.inputs, self.out = work / "in", work / "out"
         self.rounds = 0
         shutil.rmtree(work, ignore_errors=True)
-        make(self.inputs, count, **sizes)
+        make(self.inputs, count)
         self.before = marks(self.inputs)
-        self.flags: tuple[str, ...] = ()
         done = self.run("--quiet")
         if done.returncode:
             raise SystemExit(f"The undisturbed run failed:\n{done.stderr}")
@@ -120,16 +114,7 @@ class Batch:
 
     def words(self, *flags: str, inputs: Path | None = None) -> list[str]:
         """The command's arguments."""
-        return [
-            "enhance",
-            str(inputs or self.inputs),
-            "--out",
-            str(self.out),
-            "--model",
-            self.model,
-            *self.flags,
-            *flags,
-        ]
+        return ["enhance", str(inputs or self.inputs), "--out", str(self.out), "--model", self.model, *flags]
 
     def run(self, *flags: str, **options: str) -> subprocess.CompletedProcess[str]:
         """The command, to its end."""
@@ -143,7 +128,7 @@ class Batch:
         """After a fault: inputs are as they were, and what bears a target's name is whole and right."""
         if inputs:
             outcome.demand(marks(self.inputs) == self.before, "an input was changed")
-        found = outputs(self.out) if self.out.is_dir() else {}
+        found = outputs(self.out)
         wrong = [name for name, digest in found.items() if self.reference.get(name) != digest]
         outcome.demand(not wrong, f"not whole or not right: {', '.join(wrong[:3])}")
         return found
@@ -163,12 +148,12 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "LOWLIGHT_FAULT": "", **more}
 
 
-def call(words: Sequence[str], **options: str) -> subprocess.CompletedProcess[str]:
-    """Run `lowlight` with words; `options` go into the environment."""
-    line = [sys.executable, "-m", "faults_inject", *words]
-    return subprocess.run(
-        line, env=environment(**options), capture_output=True, text=True, timeout=LONGEST, check=False
-    )
+def call(
+    words: Sequence[str], first: Callable[[], object] | None = None, **options: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `lowlight` with words, after `first` in its process; `options` go into the environment."""
+    line, env = [sys.executable, "-m", "faults_inject", *words], environment(**options)
+    return subprocess.run(line, env=env, capture_output=True, text=True, timeout=LONGEST, check=False, preexec_fn=first)
 
 
 def start(words: Sequence[str], **options: str) -> subprocess.Popen[str]:
@@ -176,6 +161,12 @@ def start(words: Sequence[str], **options: str) -> subprocess.Popen[str]:
     line = [sys.executable, "-m", "faults_inject", *words]
     pipe = subprocess.PIPE
     return subprocess.Popen(line, env=environment(**options), stdout=pipe, stderr=pipe, text=True)
+
+
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """What a process says to its end, and its exit code."""
+    out, err = process.communicate(timeout=LONGEST)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def results(process: subprocess.Popen[str], count: int) -> list[dict]:
@@ -195,5 +186,4 @@ def mid_run(batch: Batch, happens: Callable[[], None], *flags: str, **options: s
     process = batch.start("--json", *flags, **options)
     results(process, AFTER)
     happens()
-    out, err = process.communicate(timeout=300)
-    return subprocess.CompletedProcess([], process.returncode, out, err)
+    return ended(process)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
-from faults_batch import Batch, Outcome, call, files, is_clear, mid_run, outputs
+from faults_batch import Batch, Outcome, call, ended, files, is_clear, mid_run, outputs
 from faults_fuse import Share
 
 from lowlight_cli import picture
@@ -115,11 +114,10 @@ def stalled(batch: Batch) -> Outcome:
     with Share(batch.inputs, mount, set(silent)) as share:
         batch.fresh()
         start = time.perf_counter()
-        process = batch.start(inputs=mount)
-        out, err = process.communicate(timeout=300)
+        done = call(batch.words(inputs=mount))
         outcome.figures["seconds"] = round(time.perf_counter() - start, 1)
-        is_clear(outcome, subprocess.CompletedProcess([], process.returncode, out, err), 1)
-        outcome.demand(err.count("Nothing came") == len(silent), f"not told: {err[-300:]}")
+        is_clear(outcome, done, 1)
+        outcome.demand(done.stderr.count("Nothing came") == len(silent), f"not told: {done.stderr[-300:]}")
         outcome.demand(len(batch.judge(outcome)) == batch.count - len(silent), "other files did not go on")
         for times in (1, 2):
             batch.fresh()
@@ -129,9 +127,9 @@ def stalled(batch: Batch) -> Outcome:
             for _ in range(times):
                 process.send_signal(signal.SIGINT)
                 time.sleep(1)
-            out, err = process.communicate(timeout=300)
+            done = ended(process)
             outcome.figures[f"seconds_after_{times}_ctrl_c"] = round(time.perf_counter() - start, 1)
-            is_clear(outcome, subprocess.CompletedProcess([], process.returncode, out, err), 130)
+            is_clear(outcome, done, 130)
             batch.judge(outcome)
         share.release()
         batch.finish(outcome)

@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from faults_batch import Batch, Outcome, call, is_clear, outputs, temporary
+from faults_batch import Batch, Outcome, call, ended, is_clear, outputs, temporary
 
 STEPS = {
     "": ("kill-open", "killed-open", "kill-fsync", "killed-fsync", "kill-link", "killed-link"),
@@ -51,28 +51,33 @@ def until_killed(process: subprocess.Popen[str], seconds: float) -> tuple[int | 
     return process.returncode, said.count("\n")
 
 
-def at_random(batch: Batch, kills: int, fault: str = "", resume: tuple[str, ...] = ("--skip-existing",)) -> Outcome:
+def until_done(batch: Batch, outcome: Outcome, dice: Dice, *flags: str, fault: str = "") -> list[int]:
+    """A whole batch, killed at random moments and resumed until done: how many results each killed run told."""
+    batch.fresh()
+    told = []
+    while True:
+        process = batch.start("--json", "--skip-existing", *flags, LOWLIGHT_FAULT=fault)
+        code, results = until_killed(process, dice.moment())
+        found = batch.judge(outcome)
+        if code != -signal.SIGKILL:
+            break
+        outcome.times += 1
+        told.append(results)
+    outcome.demand(code == 0, f"exit code {code}")
+    outcome.demand(found == batch.reference, "a round did not complete everything")
+    dice.ended(whole=not told)
+    return told
+
+
+def at_random(batch: Batch, kills: int, fault: str = "") -> Outcome:
     """Rounds of a whole batch, each killed at random moments and resumed until done."""
     outcome, dice = Outcome(), Dice(batch, "--quiet")
     phases = {"before the first result": 0, "among the results": 0}
-    rounds = left = most = 0
+    rounds = left = 0
     while outcome.times < kills:
-        batch.fresh()
         rounds += 1
-        whole = True
-        while True:
-            process = batch.start("--json", *resume, LOWLIGHT_FAULT=fault)
-            code, told = until_killed(process, dice.moment())
-            if code != -signal.SIGKILL:
-                outcome.demand(code == 0, f"exit code {code}")
-                dice.ended(whole)
-                break
-            whole = False
-            outcome.times += 1
+        for told in until_done(batch, outcome, dice, fault=fault):
             phases["among the results" if told else "before the first result"] += 1
-            batch.judge(outcome)
-        outcome.demand(batch.judge(outcome) == batch.reference, "a round did not complete everything")
-        most = max(most, temporary(batch.out))
         left += temporary(batch.out)
         if rounds == 1:
             refused_as_input(batch, outcome)
@@ -88,10 +93,10 @@ def refused_as_input(batch: Batch, outcome: Outcome) -> None:
     outcome.demand(planned == batch.count, f"{planned} inputs seen among {batch.count} outputs")
 
 
-def at_steps(batch: Batch, numbers: tuple[int, ...] = (1, 2, 17)) -> Outcome:
+def at_steps(batch: Batch) -> Outcome:
     """kill -9 before and after system calls of a write, with and without files that have no name."""
     outcome, left, tries = Outcome(), {"": 0, "named,": 0}, 0
-    places = [(flag, step, number) for flag, steps in STEPS.items() for step in steps for number in numbers]
+    places = [(flag, step, number) for flag, steps in STEPS.items() for step in steps for number in (1, 2, 17)]
     for way in left:
         for flag, step, number in places:
             batch.fresh()
@@ -102,7 +107,7 @@ def at_steps(batch: Batch, numbers: tuple[int, ...] = (1, 2, 17)) -> Outcome:
             outcome.times += done.returncode == -signal.SIGKILL
             found = batch.judge(outcome)
             outcome.demand(not flag or found == batch.reference, "a file that was to be replaced is gone")
-            left[way] += temporary(batch.out) if batch.out.is_dir() else 0
+            left[way] += temporary(batch.out)
             batch.finish(outcome)
     outcome.demand(outcome.times == tries, f"only {outcome.times} of {tries} kills came")
     outcome.figures = {"left_over_files": left[""], "left_over_files_where_all_have_names": left["named,"]}
@@ -116,20 +121,15 @@ def two_at_once(batch: Batch, rounds: int) -> Outcome:
     for _ in range(rounds):
         batch.fresh()
         both = [batch.start("--json", "--skip-existing") for _ in range(2)]
-        said = [communicated(process) for process in both]
-        for process, (out, err) in zip(both, said, strict=True):
-            is_clear(outcome, subprocess.CompletedProcess([], process.returncode, out, err), 0)
-        double += sum(out.count('"status": "done"') for out, _ in said) - batch.count
+        for done in [ended(process) for process in both]:
+            is_clear(outcome, done, 0)
+            double += done.stdout.count('"status": "done"')
+        double -= batch.count
         outcome.demand(batch.judge(outcome) == batch.reference, "something is missing")
         outcome.times += 1
     outcome.figures = {"done_by_both": double}
     outcome.saw("both ended with 0; each output is there once")
     return outcome
-
-
-def communicated(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a process says, to its end."""
-    return process.communicate(timeout=300)
 
 
 def two_shards(batch: Batch, rounds: int) -> Outcome:
@@ -142,7 +142,7 @@ def two_shards(batch: Batch, rounds: int) -> Outcome:
         time.sleep(place.uniform(0.3, 2.0))
         two.kill()
         for process in (one, two):
-            communicated(process)
+            ended(process)
         outcome.demand(one.returncode == 0, f"the other shard ended with {one.returncode}")
         batch.judge(outcome)
         done = batch.run("--quiet", "--shard", "2/2", "--skip-existing")
@@ -158,29 +158,16 @@ def with_evidence(batch: Batch, kills: int) -> Outcome:
     outcome = Outcome()
     dice = Dice(batch, "--quiet", "--evidence", str(batch.work / "undisturbed.jsonl"))
     is_clear(outcome, dice.first, 0)
-    reference, rounds, torn = outputs(batch.out), 0, 0
-    kept, batch.reference = batch.reference, reference
+    batch.reference = outputs(batch.out)
+    rounds = torn = 0
     while outcome.times < kills and not outcome.problems:
-        batch.fresh()
         rounds += 1
         log = batch.work / f"log{rounds}.jsonl"
-        whole = True
-        while True:
-            process = batch.start("--json", "--skip-existing", "--evidence", str(log))
-            code, _ = until_killed(process, dice.moment())
-            if code != -signal.SIGKILL:
-                outcome.demand(code == 0, f"exit code {code}")
-                dice.ended(whole)
-                break
-            whole = False
-            outcome.times += 1
-            batch.judge(outcome)
-        outcome.demand(batch.judge(outcome) == reference, "a round did not complete everything")
+        until_done(batch, outcome, dice, "--evidence", str(log))
         verified = call(["verify", str(log)])
         outcome.demand(verified.returncode == 0, f"verify: {verified.returncode} {verified.stdout[-300:]}")
         torn += log.read_bytes().count(b'"torn"')
         logged(log, batch, outcome)
-    batch.reference = kept
     outcome.figures = {"pictures": batch.count, "rounds": rounds, "torn_lines": torn}
     outcome.saw(f"{rounds} logs whole, every output logged with its hash; {torn} torn lines")
     return outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import resource
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from faults_batch import LONGEST, Batch, Outcome, environment, is_clear, results
+from faults_batch import LONGEST, Batch, Outcome, call, ended, environment, is_clear, results
 
 SHELL = {
     "| head -1": ("{} --json | head -1 >/dev/null", 0),
@@ -38,12 +39,11 @@ def signals(batch: Batch, rounds: int) -> Outcome:
             for _ in range(times):
                 process.send_signal(getattr(signal, name))
                 time.sleep(0.01 * (times > 1))
-            out, err = process.communicate(timeout=LONGEST)
+            done = ended(process)
             slowest = max(slowest, time.perf_counter() - start)
             outcome.times += 1
-            done = subprocess.CompletedProcess([], process.returncode, out, err)
             is_clear(outcome, done, *((130, 0) if batch_is_done(batch) else (130,)))
-            outcome.demand("nterrupted" in err or process.returncode == 0, f"nothing said: {err[-200:]}")
+            outcome.demand("nterrupted" in done.stderr or done.returncode == 0, f"nothing said: {done.stderr[-200:]}")
             batch.judge(outcome)
             batch.finish(outcome)
     outcome.figures = {"slowest_end_s": round(slowest, 2)}
@@ -81,17 +81,14 @@ def streams(batch: Batch) -> Outcome:
     return outcome
 
 
-def memory(batch: Batch, model: str) -> Outcome:
+def memory(batch: Batch) -> Outcome:
     """Too little address space (ulimit -v), from what Python cannot start with up to enough."""
-    outcome, kept = Outcome(), batch.flags
-    batch.flags = ("--model", model)
-    batch.out = batch.work / f"whole-{model}"
-    batch.run("--quiet")
-    own, batch.reference = batch.reference, {}
-    batch.reference = batch.judge(Outcome())
+    outcome = Outcome()
     for megabytes in LIMITS:
         batch.fresh()
-        done = limited(batch, int(megabytes * 2**20))
+        limit = int(megabytes * 2**20)
+        limited = functools.partial(resource.setrlimit, resource.RLIMIT_AS, (limit, limit))
+        done = call(batch.words("--quiet"), limited)
         outcome.times += 1
         found = len(batch.judge(outcome))
         text = f"{done.returncode}, {found} of {batch.count} done: {last_line(done.stderr)}"
@@ -99,24 +96,9 @@ def memory(batch: Batch, model: str) -> Outcome:
         is_clear(outcome, done, 0, 1, 4, 5, 6)
         outcome.demand(done.returncode != 0 or found == batch.count, "0 although something is missing")
     batch.finish(outcome)
-    batch.flags, batch.reference = kept, own
     codes = sorted({str(text).split(",")[0] for text in outcome.figures.values()})
     outcome.saw(f"exit codes {', '.join(codes)}; what was written was right")
     return outcome
-
-
-def limited(batch: Batch, limit: int) -> subprocess.CompletedProcess[str]:
-    """The command with an address space of so many bytes."""
-    line = [sys.executable, "-m", "faults_inject", *batch.words("--quiet")]
-    return subprocess.run(
-        line,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=LONGEST,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-    )
 
 
 def last_line(text: str) -> str:

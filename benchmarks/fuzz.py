@@ -26,7 +26,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,8 @@ from fuzz_seeds import SEEDS
 from fuzz_targets import TARGETS
 from fuzz_worker import Findings, State
 from machine import about
+
+from lowlight_cli import packages
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "fuzz.json"
@@ -52,6 +53,7 @@ LIBRARIES = (
     "pillow-heif",
     "rawpy",
 )
+"""What reads the bytes."""
 
 
 def main() -> None:
@@ -113,9 +115,8 @@ def fuzzed(target: str, folder: Path, seconds: float, engine: str) -> dict[str, 
 def slow(target: str, folder: Path, data: bytes) -> bool:
     """Whether an input takes more than 10 s of processor time, without the tracing of coverage; machines are shared."""
     (folder / "suspect").write_bytes(data)
-    words = [*command(target, folder, 0, "plain"), "--only", str(folder / "suspect")]
     try:
-        done = subprocess.run(words, env=environment(folder), capture_output=True, text=True, timeout=300, check=False)
+        done = alone(target, folder, folder / "suspect")
     except subprocess.TimeoutExpired:
         return True
     return any(float(line[5:]) > PATIENCE for line in done.stdout.splitlines() if line.startswith("took "))
@@ -125,13 +126,17 @@ def again(target: str, folder: Path) -> list[str]:
     """Names of the files of findings that are findings no more."""
     fixed = []
     for entry in Findings(folder).entries():
-        words = [*command(target, folder, 0, "plain"), "--only", str(folder / "findings" / entry["file"])]
         with tempfile.TemporaryDirectory(dir=folder) as fresh:
-            words[words.index(str(folder))] = fresh
-            done = subprocess.run(words, env=environment(Path(fresh)), capture_output=True, timeout=300, check=False)
+            done = alone(target, Path(fresh), folder / "findings" / entry["file"])
             if not done.returncode and not Findings(Path(fresh)).entries():
                 fixed.append(entry["file"])
     return fixed
+
+
+def alone(target: str, folder: Path, file: Path) -> subprocess.CompletedProcess[str]:
+    """A child that tries one file, in a folder for its findings."""
+    words = [*command(target, folder, 0, "plain"), "--only", str(file)]
+    return subprocess.run(words, env=environment(folder), capture_output=True, text=True, timeout=300, check=False)
 
 
 def command(target: str, folder: Path, seconds: int, engine: str) -> list[str]:
@@ -190,19 +195,10 @@ def merge(
     results["total"] = {
         name: sum(one[name] for one in results["targets"].values()) for name in ("executions", "seconds")
     }
-    results["machine"] = about({}) | {"libraries": libraries()}
+    versions = packages.versions(*LIBRARIES)
+    libraries = {name: versions[name] for name in LIBRARIES if name in versions}
+    results["machine"] = about({}) | {"libraries": libraries}
     out.write_text(json.dumps(results, indent=2) + "\n")
-
-
-def libraries() -> dict[str, str]:
-    """Versions of what reads the bytes."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 if __name__ == "__main__":

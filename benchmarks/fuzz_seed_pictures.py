@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 
 from lowlight_cli import picture
 from lowlight_cli import picture_tiff as tiff
+from lowlight_cli.picture_checks import PNG_MAGIC, png_chunk
 
 HEIGHT, WIDTH = 20, 28
 
@@ -125,8 +126,7 @@ def interlaced(bits: int, colour: int) -> bytes:
         rows += b"".join(bytes([y % 5]) + bytes(columns * channels * bits // 8) for y in range(top, HEIGHT, down))
     head = struct.pack(">IIBBBBB", WIDTH, HEIGHT, bits, colour, 0, 0, 1)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    chunks = (struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in parts)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    return PNG_MAGIC + b"".join(png_chunk(*part) for part in parts)
 
 
 def tiffs(rgb: Image.Image, rgba: Image.Image, gray: Image.Image, beside: Mapping[str, Any]) -> dict[str, bytes]:

@@ -67,7 +67,7 @@ def change_for(data: bytes) -> Callable[[bytearray, random.Random], bytes] | Non
     """What changes a file of this kind; None for kinds that are not known."""
     if data[:4] == b"PK\x03\x04":
         return torch_archive if b"data.pkl" in data[:300] or b"/version" in data else archive
-    if data[8:10] == b'{"' and len(data) > 8:
+    if data[8:10] == b'{"':
         return safetensors
     if data[:1] == b"#" and b"\n" in data[:40]:
         return named

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from lowlight_cli import __version__, packages
+from lowlight_cli.machine import cores
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def about(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Processor, cores, versions, commit, date, and the settings of the run with the environment's."""
-    used = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     environment = {name: os.environ[name] for name in THREADS if name in os.environ}
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": git("rev-parse", "HEAD"),
         "changed_files": len(git("status", "--porcelain").splitlines()),
         "cpu": packages.processor(),
-        "cores": {"used": used, "of": os.cpu_count()},
+        "cores": {"used": cores(), "of": os.cpu_count()},
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {"lowlight": __version__, **packages.versions("torchmetrics")},
         "settings": {**settings, "environment": environment},

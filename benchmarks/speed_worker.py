@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lowlight_cli import picture
 from lowlight_cli.errors import LowlightError
+from lowlight_cli.machine import cores
 
 
 class Model(enhance_worker.Worker):
@@ -120,12 +121,12 @@ class Rates(enhance_worker.Product):
 
     def copy(self, size: int) -> float:
         """Bytes per second, read and written, of a copy of `size` bytes on every core at once."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        count = cores()
         if not self.arrays:
-            self.arrays = [(np.ones(size // 4, np.float32), np.zeros(size // 4, np.float32)) for _ in range(cores)]
-        with ThreadPoolExecutor(cores) as pool:
+            self.arrays = [(np.ones(size // 4, np.float32), np.zeros(size // 4, np.float32)) for _ in range(count)]
+        with ThreadPoolExecutor(count) as pool:
             seconds = timed(lambda: list(pool.map(lambda pair: np.copyto(pair[1], pair[0]), self.arrays * 4)))
-        return 2 * 4 * cores * size / seconds
+        return 2 * 4 * count * size / seconds
 
     def refusal(self, model: str, precision: str) -> str:
         """Why a model cannot be opened in a precision on ONNX Runtime; empty where it can."""

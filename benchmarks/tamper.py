@@ -9,7 +9,6 @@ state, which must be found sound. `--seed` draws other places.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import random
 import shutil
@@ -17,15 +16,16 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from machine import about
 
 from lowlight_cli import picture
 from lowlight_cli.errors import LowlightError
-from lowlight_cli.evidence import head_path
+from lowlight_cli.evidence import FIRST, head_path, read_head, sha256
 from lowlight_cli.tasks.verify import VerifyOptions, verify
 
 PICTURES = 40
@@ -71,7 +71,7 @@ def logged(folder: Path, seed: int) -> tuple[Path, str]:
             picture.save(picture.from_array(pixels), folder / run / f"{number}.png")
         words = ["enhance", folder / run, "--out", folder / f"{run}-out", "--evidence", log, "--model", "gamma"]
         subprocess.run([sys.executable, "-m", "lowlight_cli", *words, "--baseline", "clahe", "-q"], check=True)
-    return log, head_path(log).read_text().split()[0]
+    return log, read_head(log)
 
 
 def is_found(log: Path, head: str | None) -> bool:
@@ -97,11 +97,6 @@ def tampered_is_found(tamper: Callable[[Path, Dice], object], log: Path, head: s
 def lines(log: Path) -> list[bytes]:
     """With their ends."""
     return log.read_bytes().splitlines(keepends=True)
-
-
-def byte_of_log(log: Path, dice: Dice) -> None:
-    """Another value in one place."""
-    flip(log, dice)
 
 
 def byte_of_file(log: Path, dice: Dice) -> None:
@@ -168,14 +163,19 @@ def chain_made_anew(log: Path, dice: Dice) -> str:
     documents = [json.loads(line) for line in lines(log)]
     dice.choice(documents)["note"] = "nothing happened"
     log.write_bytes(b"")
-    digest = "0" * 64
+    digest = appended(log, documents, FIRST)
+    head_path(log).write_text(f"{digest}  {len(documents)}\n")
+    return "head"
+
+
+def appended(log: Path, documents: Iterable[Mapping[str, Any]], digest: str) -> str:
+    """Write records to the end of a log whose last line has that digest; gives the new head."""
     with log.open("ab") as stream:
         for document in documents:
             line = json.dumps({**document, "previous": digest}, separators=(",", ":")).encode()
-            digest = hashlib.sha256(line).hexdigest()
+            digest = sha256(line)
             stream.write(line + b"\n")
-    head_path(log).write_text(f"{digest}  {len(documents)}\n")
-    return "head"
+    return digest
 
 
 def output_laundered(log: Path, dice: Dice) -> None:
@@ -185,19 +185,14 @@ def output_laundered(log: Path, dice: Dice) -> None:
     target = Path(told["output"]["path"])
     flip(target, dice)
     data = target.read_bytes()
-    told = {**told, "output": {**told["output"], "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}}
-    digest, number = hashlib.sha256(lines(log)[-1].rstrip(b"\n")).hexdigest(), len(documents)
-    with log.open("ab") as stream:
-        for document in (documents[0], told, {**documents[-1], "counts": {"done": 1}}):
-            number += 1
-            fresh = {**document, "record": number, "previous": digest, "run": "f" * 32}
-            line = json.dumps(fresh, separators=(",", ":")).encode()
-            digest = hashlib.sha256(line).hexdigest()
-            stream.write(line + b"\n")
+    told = {**told, "output": {**told["output"], "sha256": sha256(data), "bytes": len(data)}}
+    run = (documents[0], told, {**documents[-1], "counts": {"done": 1}})
+    fresh = [{**one, "record": number, "run": "f" * 32} for number, one in enumerate(run, len(documents) + 1)]
+    appended(log, fresh, sha256(lines(log)[-1].rstrip(b"\n")))
 
 
 TAMPERINGS: dict[str, Callable[[Path, Dice], object]] = {
-    "one bit of the log": byte_of_log,
+    "one bit of the log": flip,
     "one bit of an input, output or baseline": byte_of_file,
     "a file removed": file_gone,
     "two files exchanged": files_swapped,

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
-import io
 import json
 import os
 import signal
@@ -32,7 +31,8 @@ from typing import Any
 import machine
 import numpy as np
 from interleave import say
-from PIL import Image
+
+from lowlight_cli import picture
 
 DAY = 24 * 3600 // 5
 KINDS = 50
@@ -70,13 +70,8 @@ def main() -> None:
         Load("kept", "gamma", (64, 48), options.files, options.rate),
         Load("network", "aux-retinex", (160, 120), options.files // 60, options.rate / 20),
     ]
-    settings = {
-        "files": options.files,
-        "rate": options.rate,
-        "slow_share": 1 / SLOW,
-        "slow_pause_seconds": PAUSE,
-        "warm_up_seconds": WARM,
-    }
+    settings = {"files": options.files, "rate": options.rate}
+    settings |= {"slow_share": 1 / SLOW, "slow_pause_seconds": PAUSE, "warm_up_seconds": WARM}
     result: dict[str, Any] = {"about": machine.about(settings)}
     for load in loads:
         with tempfile.TemporaryDirectory() as name:
@@ -99,6 +94,7 @@ class Watcher:
         self.taken = 0
         self.started = time.monotonic()
         self.errors: list[str] = []
+        self.samples: list[Sample] = []
         self.readers = [threading.Thread(target=work, daemon=True) for work in (self.read, self.hear)]
         for reader in self.readers:
             reader.start()
@@ -153,8 +149,8 @@ class Feeder(threading.Thread):
                 _, steps = slow.popleft()
                 if next(steps, None) is not None:
                     slow.append((time.monotonic() + PAUSE, steps))
-            path = self.place(number)
-            data = self.pictures[number % KINDS]
+            path, data = place(self.folder, number), self.pictures[number % KINDS]
+            path.parent.mkdir(parents=True, exist_ok=True)
             if number % SLOW:
                 temporary = path.with_name(f".{path.name}")
                 temporary.write_bytes(data)
@@ -166,11 +162,10 @@ class Feeder(threading.Thread):
             time.sleep(max(0.0, at - time.monotonic()))
             collections.deque(steps, 0)
 
-    def place(self, number: int) -> Path:
-        """Where picture N goes."""
-        path = self.folder / "in" / f"{number // PER_FOLDER:03}" / f"{number:06}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+
+def place(folder: Path, number: int) -> Path:
+    """Where picture N goes."""
+    return folder / "in" / f"{number // PER_FOLDER:03}" / f"{number:06}.png"
 
 
 def in_pieces(path: Path, data: bytes) -> Iterator[int]:
@@ -187,21 +182,20 @@ def scenario(folder: Path, load: Load) -> dict[str, Any]:
     pictures = made(load.size)
     expected = plain(folder / "plain", load, pictures)
     feeder, watchers = Feeder(folder, load, pictures), [Watcher(folder, load)]
-    samples: list[list[Sample]] = [[]]
     feeder.start()
-    begun = limit = time.monotonic()
+    begun = fed = time.monotonic()
     while (told := len(finished(watchers))) < load.files:
         time.sleep(1)
         if feeder.count > load.files / 4 and len(watchers) == 1:
             watchers[0].end(signal.SIGKILL)
             watchers.append(Watcher(folder, load))
-            samples.append([])
         waiting = feeder.count - told
-        samples[-1].append(watchers[-1].sample() | {"fed": feeder.count, "waiting": waiting})
+        watchers[-1].samples.append(watchers[-1].sample() | {"fed": feeder.count, "waiting": waiting})
         if load.taken:
             take(folder, watchers)
-        limit = limit if not feeder.is_alive() else time.monotonic()
-        if time.monotonic() - limit > 180:
+        if feeder.is_alive():
+            fed = time.monotonic()
+        elif time.monotonic() - fed > 180:
             say(f"{waiting} are missing")
             break
     seconds = time.monotonic() - begun
@@ -209,22 +203,17 @@ def scenario(folder: Path, load: Load) -> dict[str, Any]:
     return verdict(folder, load, watchers, expected) | {
         "seconds": round(seconds, 1),
         "exit_code": code,
-        "processes": [figures(part) for part in samples],
-        "samples": [[rounded(sample) for sample in part[::10]] for part in samples],
+        "processes": [figures(watcher.samples) for watcher in watchers],
+        "samples": [[rounded(sample) for sample in watcher.samples[::10]] for watcher in watchers],
     }
 
 
 def made(size: tuple[int, int]) -> list[bytes]:
     """Dark noisy pictures as PNG files."""
-    pictures = []
-    for seed in range(KINDS):
-        rng = np.random.default_rng(seed)
-        ramp = np.linspace(2, 50, size[0])[None, :, None]
-        pixels = np.clip(ramp + rng.normal(0, 3, (size[1], size[0], 3)), 0, 255).astype(np.uint8)
-        stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "png")
-        pictures.append(stream.getvalue())
-    return pictures
+    ramp = np.linspace(2, 50, size[0])[None, :, None]
+    noise = (np.random.default_rng(seed).normal(0, 3, (size[1], size[0], 3)) for seed in range(KINDS))
+    pixels = (np.clip(ramp + grain, 0, 255).astype(np.uint8) for grain in noise)
+    return [picture.encode(picture.from_array(one), "png") for one in pixels]
 
 
 def plain(folder: Path, load: Load, pictures: Sequence[bytes]) -> list[bytes]:
@@ -246,7 +235,7 @@ def take(folder: Path, watchers: Sequence[Watcher]) -> None:
     """Remove inputs that are done, as a camera's housekeeping does."""
     for watcher in watchers:
         for _, name in watcher.told[watcher.taken :]:
-            (folder / "in" / f"{int(name[:6]) // PER_FOLDER:03}" / name).unlink()
+            place(folder, int(name[:6])).unlink()
             watcher.taken += 1
 
 
@@ -295,13 +284,10 @@ def idle(folder: Path, load: Load, seconds: float) -> dict[str, Any]:
     time.sleep(seconds)
     after = watcher.sample()
     code, told = watcher.end(signal.SIGTERM), len(watcher.told)
-    spent = after["cpu_s"] - before["cpu_s"]
-    share = spent / (after["age"] - before["age"])
-    growth = after["rss_mb"] - before["rss_mb"]
-    return {"files": load.files, "seconds": seconds, "told": told, "exit_code": code, "cpu_share": round(share, 4)} | {
-        "rss_mb": round(after["rss_mb"], 1),
-        "rss_growth_mb": round(growth, 2),
-    }
+    spent = {name: after[name] - before[name] for name in ("age", "cpu_s", "rss_mb")}
+    share = round(spent["cpu_s"] / spent["age"], 4)
+    memory = {"rss_mb": round(after["rss_mb"], 1), "rss_growth_mb": round(spent["rss_mb"], 2)}
+    return {"files": load.files, "seconds": seconds, "told": told, "exit_code": code, "cpu_share": share} | memory
 
 
 def rounded(sample: Sample) -> Sample:

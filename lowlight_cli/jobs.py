@@ -38,7 +38,8 @@ class Layout:
     """One to write; `keep`: that of the source; `lossless`: that too, but png where it would lose something."""
     suffix: str = ""
     flatten: bool = False
-    existing: Literal["refuse", "overwrite", "skip"] = "refuse"
+    existing: Literal["refuse", "never", "overwrite", "skip"] = "refuse"
+    """`never` refuses too, and offers no --overwrite."""
     shard: tuple[int, int] = (1, 1)
     limit: int | None = None
 
@@ -290,11 +291,10 @@ def existing(jobs: Sequence[Job], rule: str) -> list[Job]:
     for path in there:
         if path.is_dir():
             raise OutputExists(f"{path} is a folder, and a picture would be written there.", "Remove or rename it.")
-    if rule == "refuse" and there:
+    if rule in ("refuse", "never") and there:
         names = ", ".join(str(path) for path in there[:NAMED])
         more = f" and {len(there) - NAMED} more" if len(there) > NAMED else ""
-        raise OutputExists(f"{names}{more} exist already.", "Nothing was done. Use --skip-existing or --overwrite.")
-    if rule != "skip":
-        return list(jobs)
+        other = " or --overwrite" if rule == "refuse" else ""
+        raise OutputExists(f"{names}{more} exist already.", f"Nothing was done. Use --skip-existing{other}.")
     present = set(there)
-    return [replace(job, skip=job.target in present) for job in jobs]
+    return [replace(job, skip=job.target in present) for job in jobs] if rule == "skip" else list(jobs)

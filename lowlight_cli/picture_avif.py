@@ -92,11 +92,11 @@ def _sizes(stream: bytes) -> Iterator[tuple[int, int]]:
         at += 2 if head & 4 else 1
         size = len(stream) - at
         if head & 2:
-            size = shift = 0
-            while True:
+            size = 0
+            for shift in range(0, 56, 7):
                 size |= (stream[at] & 127) << shift
-                at, shift = at + 1, shift + 7
-                if not stream[at - 1] & 128 or shift > 49:
+                at += 1
+                if not stream[at - 1] & 128:
                     break
         if head >> 3 & 15 == 1:
             yield _size(_Bits(stream[at : at + size]))

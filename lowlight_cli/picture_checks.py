@@ -36,7 +36,6 @@ _KINDS = {
     rb"\xff\xd8\xff": "jpg",
     rb"\x89PNG\r\n\x1a\n": "png",
     rb"RIFF....WEBP": "webp",
-    rb"(II\*\0|MM\0\*)": "tiff",
     rb"BM": "bmp",
     rb"P[1-6][\s#]": "ppm",
     rb"....ftyp(avif|avis)|....ftyp(mif1|msf1).{0,64}avif": "avif",
@@ -84,7 +83,7 @@ def sniff(data: bytes) -> str:
     if not data:
         raise PictureError("The file is empty (0 bytes).", "Copy it again from its source.")
     for pattern, kind in _KINDS.items():
-        if kind != "tiff" and re.match(pattern, data[:96], re.DOTALL):
+        if re.match(pattern, data[:96], re.DOTALL):
             return kind
     for pattern, name in _STRANGERS.items():
         if re.match(pattern, data[:96], re.DOTALL):
@@ -115,7 +114,7 @@ def directories(data: bytes) -> Iterator[tuple[int, dict[int, tiff.Entry]]]:
         start, entries, following = waiting.pop(0), {}, 0
         with contextlib.suppress(struct.error):
             entries, following = tiff.directory(data, start)
-        inner = entries[330].array(order)[:10].tolist() if 330 in entries else []
+        inner = entries[330].numbers(order)[:10].tolist() if 330 in entries else []
         waiting = [*inner, *waiting, *[following] * bool(following)]
         yield start, entries
 
@@ -274,7 +273,7 @@ def refuse_cut(data: bytes, entries: dict[int, tiff.Entry], *pairs: tuple[int, i
     order = tiff.byte_order(data)
     for places, sizes in pairs:
         if places in entries and sizes in entries:
-            starts, lengths = entries[places].array(order), entries[sizes].array(order)
+            starts, lengths = entries[places].numbers(order), entries[sizes].numbers(order)
             count = min(len(starts), len(lengths))
             if (starts[:count] + lengths[:count] > len(data)).any():
                 raise damaged("pixel data are missing at its end")

@@ -32,7 +32,7 @@ CMYK_PLAIN = "CMYK was converted to RGB without a colour profile: colours are ap
 AVIF_DEEP = "The AVIF has more than 8 bits per channel; 8 of them were read."
 SECOND_PICTURE = "The JPEG holds further pictures or a gain map (MPO); only the main picture was read."
 
-PLUGINS = {"jpg": "Jpeg", "png": "Png", "webp": "WebP", "tiff": "Tiff", "bmp": "Bmp", "avif": "Avif", "ppm": "Ppm"}
+_PLUGINS = {"jpg": "Jpeg", "png": "Png", "webp": "WebP", "tiff": "Tiff", "bmp": "Bmp", "avif": "Avif", "ppm": "Ppm"}
 
 # Mode of a Pillow image -> the mode its bands are converted to. Modes not named here cannot be shown rightly
 # in 8 bits (F, I) or without a profile (LAB).
@@ -133,11 +133,18 @@ def quiet_pillow() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
+def plugin(kind: str) -> tuple[Callable[..., Image.Image], Callable[[bytes], bool | str]]:
+    """What opens a file of that kind, and what knows one by its first bytes.
+
+    Not by `Image.open`: for bytes it first imports the plugins of five formats (10 ms).
+    """
+    importlib.import_module(f"PIL.{_PLUGINS[kind]}ImagePlugin")
+    return Image.OPEN[_PLUGINS[kind].upper()]
+
+
 def _opened(data: bytes, kind: str, max_pixels: int) -> Image.Image:
     """A Pillow image whose header is read and checked, and nothing more."""
-    # Not by `Image.open`: for bytes it first imports the plugins of five formats (10 ms).
-    importlib.import_module(f"PIL.{PLUGINS[kind]}ImagePlugin")
-    factory, accept = Image.OPEN[PLUGINS[kind].upper()]
+    factory, accept = plugin(kind)
     with quiet_pillow():
         try:
             if accept(data[:16]) is not True:  # a text says that this Pillow was built without the format
@@ -188,7 +195,7 @@ def _png(data: bytes, kind: str, max_pixels: int) -> Picture:
 def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
     entries = checks.check_tiff(data, max_pixels)
     order = tiff.byte_order(data)
-    bits = max(entries[258].numbers(order), default=1) if 258 in entries else 1
+    bits = entries[258].numbers(order).max(initial=1) if 258 in entries else 1
     samples, colour, planes = (tiff.number(entries, tag, order, 1) for tag in (339, 262, 284))
     # OpenCV mixes up the channels of 16-bit pictures stored plane by plane.
     if bits > 8 and (bits != 16 or samples != 1 or colour > 2 or planes != 1):

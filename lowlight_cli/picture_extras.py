@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
+from typing import Any
 
 from .errors import PictureError
 from .picture_model import SUFFIXES
@@ -29,10 +31,15 @@ def to_install(suffixes: Iterable[str]) -> str:
     return _install([extra for extra, (_, kinds) in EXTRAS.items() if lacking & kinds])
 
 
-def uninstalled(what: str, extra: str) -> PictureError:
-    """The error for a file that an optional part would read."""
-    module = EXTRAS[extra][0].replace("_", "-")
-    return PictureError(f"This is {what}. The package {module}, which reads it, is not installed.", _install([extra]))
+def reader(extra: str, what: str) -> Any:
+    """The module of an optional part; where it is not installed, the error for `what` it would read."""
+    module = EXTRAS[extra][0]
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.replace("_", "-")
+        told = f"This is {what}. The package {package}, which reads it, is not installed."
+        raise PictureError(told, _install([extra])) from error
 
 
 def _install(extras: list[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import os
 import queue
@@ -14,8 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
-
-from PIL import Image
 
 from . import picture_checks, picture_decode
 from .errors import PictureError
@@ -158,13 +155,12 @@ def _header_pixels(path: Path, alive: Callable[[], None]) -> int:
         kind = picture_checks.sniff(parts.blocks[0])
         if count := picture_decode.COUNTERS.get(kind):
             return count(path)
-        plugin = picture_decode.PLUGINS[kind]
-        importlib.import_module(f"PIL.{plugin}ImagePlugin")
+        factory, _ = picture_decode.plugin(kind)
         while time.monotonic() < end:  # it begins anew for every part: a hostile header would take hours
             alive()
             parts.seek(0)
             try:
-                with picture_decode.quiet_pillow(), Image.OPEN[plugin.upper()][0](parts, "") as image:
+                with picture_decode.quiet_pillow(), factory(parts, "") as image:
                     return image.width * image.height
             except Missing as missing:
                 parts.fetch(missing.blocks)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from . import picture_checks as checks
 from . import picture_metadata as metadata
 from .errors import PictureError
-from .picture_extras import uninstalled
+from .picture_extras import reader
 from .picture_model import Picture, bands, dtype
 
 if TYPE_CHECKING:
@@ -48,11 +48,7 @@ def pixel_count(path: Path) -> int:
 
 
 def _pillow_heif() -> Any:
-    try:
-        import pillow_heif  # 40 ms, and it brings a decoder of video
-    except ImportError as error:
-        raise uninstalled("a HEIC file", "heif") from error
-    return pillow_heif
+    return reader("heif", "a HEIC file")  # 40 ms, and it brings a decoder of video
 
 
 def _check_boxes(data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from . import picture_tiff as tiff
@@ -15,10 +15,14 @@ ICC_UNFIT = "The colour profile does not fit the channels of the picture and was
 EXIF_DAMAGED = "The EXIF data are damaged and were dropped."
 
 ORIENTATION, THUMBNAIL_AT, THUMBNAIL_SIZE = 274, 513, 514
+INTEROPERABILITY = 40965
+"""A directory of which the place would point nowhere."""
 _SIZE_TAGS = ((256, 257), (40962, 40963))
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)(\d)")
 _XMP_THUMBNAILS = b"<xmp:Thumbnails>", b"</xmp:Thumbnails>"
+
+Entries = dict[int, tiff.Entry]
 
 
 class Given(NamedTuple):
@@ -106,22 +110,30 @@ def _without_thumbnails(raw: bytes) -> bytes:
 
 def exif_of_tiff(data: bytes) -> bytes | None:
     """An EXIF block with what the first directory of a TIFF file tells of the photo; None where it tells nothing."""
+    return exif_of(*directories(data), left_out=(INTEROPERABILITY,))
+
+
+def directories(data: bytes) -> tuple[str, Entries, Entries, Entries]:
+    """Byte order, and the first, the EXIF and the GPS directory of a TIFF block; empty where there is none."""
     order = tiff.byte_order(data)
-    entries, _ = tiff.directory(data, tiff.first(data))
-    kept = {tag: entry for tag, entry in entries.items() if tag in tiff.DESCRIPTIVE}
-    if not kept:
-        return None
+    first, _ = tiff.directory(data, tiff.first(data))
+    exif, gps = (tiff.number(first, pointer, order, 0) for pointer in (tiff.EXIF_IFD, tiff.GPS_IFD))
+    return order, first, *(tiff.directory(data, place)[0] if place else {} for place in (exif, gps))
+
+
+def exif_of(order: str, first: Entries, *inner: Entries, left_out: Collection[int]) -> bytes | None:
+    """An EXIF block with what `first` tells of the photo, and with the EXIF and GPS directories."""
+    kept = {tag: entry for tag, entry in first.items() if tag in tiff.DESCRIPTIVE}
     block = bytearray(8)
-    for pointer in (tiff.EXIF_IFD, tiff.GPS_IFD):
-        if place := tiff.number(kept, pointer, order, 0):
-            inner, _ = tiff.directory(data, place)
-            inner.pop(40965, None)  # the interoperability directory: an offset that would point nowhere
+    for pointer, entries in zip((tiff.EXIF_IFD, tiff.GPS_IFD), inner, strict=True):
+        kept.pop(pointer, None)
+        if wanted := [entry for tag, entry in entries.items() if tag not in left_out]:
             kept[pointer] = tiff.integers(pointer, tiff.LONG, (len(block),), order)
-            block += tiff.build(inner.values(), order, len(block))
+            block += tiff.build(wanted, order, len(block))
     place = len(block)
     block += tiff.build(kept.values(), order, place)
     block[:8] = tiff.header(order, place)
-    return bytes(block)
+    return bytes(block) if kept else None
 
 
 def unturned(data: bytes, entries: dict[int, tiff.Entry]) -> tuple[int, bytes]:

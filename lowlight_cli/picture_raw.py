@@ -12,7 +12,6 @@ import functools
 import io
 import re
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from . import picture_metadata as metadata
 from . import picture_tiff as tiff
 from .color import to_srgb
 from .errors import PictureError
-from .picture_extras import uninstalled
+from .picture_extras import reader
 from .picture_model import Picture, bands, to_integers
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ XMP_LEFT = "The XMP of the raw file was left behind: it may tell a program to de
 
 _DNG_VERSION, _MAKER_NOTE, _XMP = 50706, 37500, 700
 # Maker notes and interoperability count from the start of the raw file; the sizes are those of a preview.
-_NOT_KEPT = (_MAKER_NOTE, 40965, 40962, 40963)
+_NOT_KEPT = (_MAKER_NOTE, metadata.INTEROPERABILITY, 40962, 40963)
 _RAF_JPEG = 84
 
 
@@ -69,11 +68,7 @@ def pixel_count(path: Path) -> int:
 
 
 def _rawpy() -> Any:
-    try:
-        import rawpy  # 0.1 s, and few pictures are raw
-    except ImportError as error:
-        raise uninstalled("a camera raw file", "raw") from error
-    return rawpy
+    return reader("raw", "a camera raw file")  # 0.1 s, and few pictures are raw
 
 
 def _version() -> str:
@@ -180,39 +175,21 @@ def _exif(data: bytes) -> tuple[bytes | None, tuple[str, ...]]:
         order, first, *inner = _directories(data)
     except (struct.error, IndexError, ValueError):
         return None, (metadata.EXIF_DAMAGED,)
-    kept = {tag: entry for tag, entry in first.items() if tag in tiff.DESCRIPTIVE}
-    block = bytearray(8)
-    for pointer, entries in zip((tiff.EXIF_IFD, tiff.GPS_IFD), inner, strict=True):
-        kept.pop(pointer, None)
-        if wanted := [entry for tag, entry in entries.items() if tag not in _NOT_KEPT]:
-            kept[pointer] = tiff.integers(pointer, tiff.LONG, (len(block),), order)
-            block += tiff.build(wanted, order, len(block))
-    place = len(block)
-    block += tiff.build(kept.values(), order, place)
-    block[:8] = tiff.header(order, place)
-    return bytes(block) if kept else None, (XMP_LEFT,) * (_XMP in first)
+    return metadata.exif_of(order, first, *inner, left_out=_NOT_KEPT), (XMP_LEFT,) * (_XMP in first)
 
 
-def _directories(data: bytes) -> Iterator[Any]:
-    """Byte order, then the entries of the first, the EXIF and the GPS directory, wherever this kind of raw has them."""
+def _directories(data: bytes) -> tuple[str, *tuple[metadata.Entries, ...]]:
+    """See `metadata.directories`, wherever this kind of raw has them."""
     if data[4:8] == b"ftyp":  # CR3: each directory is the first one of a block of its own
         blocks = [_block(data, name) for name in (b"CMT1", b"CMT2", b"CMT4")]
-        yield tiff.byte_order(blocks[0])
-        for block in blocks:
-            yield tiff.directory(block, tiff.first(block))[0] if block else {}
-        return
+        found = (tiff.directory(block, tiff.first(block))[0] if block else {} for block in blocks)
+        return tiff.byte_order(blocks[0]), *found
     if data.startswith(b"FUJIFILM"):  # RAF: in its JPEG
         start = data.index(b"Exif\0\0", struct.unpack_from(">I", data, _RAF_JPEG)[0]) + 6
         data = data[start : start + 65535]
     elif not tiff.byte_order(data):  # ORF and RW2 are TIFF but for the number behind the byte order
         data = data[:2] + (b"*\0" if data.startswith(b"II") else b"\0*") + data[4:]
-    order = tiff.byte_order(data)
-    first = tiff.directory(data, tiff.first(data))[0]
-    yield order
-    yield first
-    for pointer in (tiff.EXIF_IFD, tiff.GPS_IFD):
-        place = tiff.number(first, pointer, order, 0)
-        yield tiff.directory(data, place)[0] if place else {}
+    return metadata.directories(data)
 
 
 def _block(data: bytes, name: bytes) -> bytes:

@@ -39,13 +39,8 @@ class Entry(NamedTuple):
     value: bytes
     at: int = 0
 
-    def numbers(self, order: str) -> tuple[int, ...]:
-        """The values of a BYTE, SHORT, LONG or IFD tag; empty for other types."""
-        letter = {1: "B", SHORT: "H", LONG: "I", IFD: "I"}.get(self.kind)
-        return struct.unpack(f"{order}{self.count}{letter}", self.value) if letter else ()
-
-    def array(self, order: str) -> NDArray[np.uint64]:
-        """The same for values that may be many."""
+    def numbers(self, order: str) -> NDArray[np.uint64]:
+        """The values of a BYTE, SHORT, LONG or IFD tag, which may be many; empty for other types."""
         size = {1: 1, SHORT: 2, LONG: 4, IFD: 4}.get(self.kind)
         return np.frombuffer(self.value if size else b"", f"{order}u{size or 1}").astype(np.uint64)
 
@@ -100,7 +95,7 @@ def subfile(block: bytes, start: int) -> tuple[int, int]:
 
 def number(entries: dict[int, Entry], tag: int, order: str, default: int) -> int:
     """The first value of `tag`, or `default` where it is missing."""
-    values = entries[tag].numbers(order) if tag in entries else ()
+    values = entries[tag].numbers(order)[:1].tolist() if tag in entries else ()
     return values[0] if values else default
 
 

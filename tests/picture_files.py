@@ -1,14 +1,19 @@
-"""What the picture tests share: small pictures, and files made by other means than the code under test."""
+"""What the picture tests share: small pictures, files made by other means than the code under test, and refusals."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms
+import pytest
+from PIL import Image, ImageCms, ImageOps
 from skimage import data
+
+from lowlight_cli import picture
+from lowlight_cli.errors import PictureError
 
 RNG = np.random.default_rng(0)
 PHOTO = data.astronaut()[100:148, 180:252]
@@ -40,6 +45,22 @@ def reopened(encoded: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(encoded))
     image.load()
     return image
+
+
+def turned(array: np.ndarray, orientation: int) -> np.ndarray:
+    """The array as it is seen upright."""
+    stored = Image.fromarray(array)
+    stored.getexif()[274] = orientation
+    return np.asarray(ImageOps.exif_transpose(stored))
+
+
+def refusal(source: bytes | Path, **options: int) -> PictureError:
+    with pytest.raises(PictureError) as caught:
+        picture.load(source, **options)
+    assert caught.value.message
+    assert caught.value.hint
+    assert caught.value.exit_code == 1
+    return caught.value
 
 
 def chunk(name: bytes, body: bytes) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from picture_files import chunk, pillow
+from picture_files import chunk, pillow, refusal
 from PIL import Image
 from skimage import data
 
@@ -41,15 +41,6 @@ WHOLE = {
     "ppm": pillow(PHOTO, "PPM"),
     "ppm16": picture.encode(picture.from_array(DEEP), "ppm"),
 }
-
-
-def refusal(source: bytes | Path, **options: int) -> PictureError:
-    with pytest.raises(PictureError) as caught:
-        picture.load(source, **options)
-    assert caught.value.message
-    assert caught.value.hint
-    assert caught.value.exit_code == 1
-    return caught.value
 
 
 @pytest.mark.parametrize("kept", [0.02, 0.3, 0.5, 0.9, 0.99, -1])

@@ -11,13 +11,13 @@ import numpy as np
 import pillow_heif
 import pytest
 from click.testing import CliRunner
-from picture_files import PHOTO, SRGB, XMP, exif, noise
+from picture_files import PHOTO, SRGB, XMP, exif, noise, refusal, turned
 from PIL import Image
 
 from lowlight_cli import jobs, picture, picture_heif
 from lowlight_cli.cli import console as console_module
 from lowlight_cli.cli import group
-from lowlight_cli.errors import DONE, PictureError
+from lowlight_cli.errors import DONE
 from lowlight_cli.jobs import Layout
 from lowlight_cli.picture_metadata import EXIF_DAMAGED, ICC_UNFIT
 
@@ -39,13 +39,6 @@ def saved(*images: Image.Image, **options: object) -> bytes:
     file = io.BytesIO()
     container.save(file, **{**EXACT, **options})
     return file.getvalue()
-
-
-def refusal(data: bytes, **options: int) -> PictureError:
-    with pytest.raises(PictureError) as caught:
-        picture.load(data, **options)
-    assert caught.value.hint
-    return caught.value
 
 
 def test_eight_bits_come_back_as_they_were() -> None:
@@ -94,10 +87,7 @@ def test_the_picture_is_upright_and_its_exif_agrees(orientation: int) -> None:
     stored.save(file, **EXACT)  # as pillow-heif does it: turned by the boxes irot and imir too
     assert (b"irot" in file.getvalue() or b"imir" in file.getvalue()) == (orientation > 1)
     read = picture.load(file.getvalue())
-    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
-    expected = Image.fromarray(PHOTO)
-    expected = expected.transpose(turns[orientation]) if orientation > 1 else expected
-    assert np.array_equal(read.pixels, np.asarray(expected))
+    assert np.array_equal(read.pixels, turned(PHOTO, orientation))
     kept = Image.Exif()
     kept.load(b"Exif\0\0" + read.exif)
     assert kept[271] == "Camera"

@@ -15,6 +15,7 @@ import pytest
 import rawpy
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from picture_files import refusal, turned
 from PIL import Image
 
 from lowlight_cli import jobs, picture, picture_raw
@@ -22,7 +23,7 @@ from lowlight_cli import picture_tiff as tiff
 from lowlight_cli.cli import console as console_module
 from lowlight_cli.cli import group
 from lowlight_cli.color import to_linear
-from lowlight_cli.errors import ALL_FAILED, DONE, NoInput, PictureError
+from lowlight_cli.errors import ALL_FAILED, DONE, NoInput
 from lowlight_cli.jobs import Layout
 from lowlight_cli.picture_metadata import EXIF_DAMAGED
 
@@ -79,13 +80,6 @@ def dng(samples: NDArray, *more: tiff.Entry, without: tuple[int, ...] = (), pixe
 def light(developed: picture.Picture) -> NDArray:
     """Linear light at the middle of each patch."""
     return to_linear(developed.pixels[24, 12::24] / 65535)
-
-
-def refusal(data: bytes, **options: int) -> PictureError:
-    with pytest.raises(PictureError) as caught:
-        picture.load(data, **options)
-    assert caught.value.hint
-    return caught.value
 
 
 def notice(data: bytes) -> str:
@@ -151,10 +145,7 @@ def test_the_picture_is_upright(orientation: int) -> None:
     developed = picture.load(dng(exposed(corner), tiff.integers(274, tiff.SHORT, (orientation,), "<")))
     marker = np.zeros((64, 96), np.uint8)
     marker[:32, :48] = 1
-    stored = Image.fromarray(marker)
-    stored.getexif()[274] = orientation
-    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
-    expected = np.asarray(stored.transpose(turns[orientation]) if orientation > 1 else stored)
+    expected = turned(marker, orientation)
     assert developed.pixels.shape[:2] == expected.shape
     assert ((developed.pixels[..., 1] > 30000) == expected).mean() > 0.97
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from lowlight_cli.report import Row, published_figures, write_csv, write_json, write_page
 from lowlight_cli.report.document import plain, printable
-from lowlight_cli.report.embed import embed, spaced
+from lowlight_cli.report.embed import RUNGS, embed, spaced
 from lowlight_cli.report.figures import cells, columns, quantity
 from lowlight_cli.report.markdown import markdown, write_markdown
 from lowlight_cli.report.plots import plot
@@ -333,6 +333,14 @@ def test_large_pictures_are_made_smaller_before_any_is_left_out(files, tmp_path)
     assert (small.images["1"]["input"].width, small.images["1"]["input"].height) == (120, 80)
     assert small.reduced
     assert not large.reduced
+
+
+def test_a_picture_that_cannot_be_read_makes_the_others_no_smaller(files):
+    paths = files(["input"], ["1", "2"])
+    paths["input", "2"].write_bytes(b"torn")
+    found = embed(["1", "2"], [], paths)
+    assert (found.side, found.quality) == RUNGS[0]
+    assert (len(found.images), found.available, len(found.problems)) == (1, 2, 1)
 
 
 def test_the_budget_holds_where_the_pictures_that_were_tried_first_are_the_small_ones(tmp_path):

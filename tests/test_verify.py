@@ -175,15 +175,21 @@ def test_a_picture_left_out_of_a_chain_made_anew_is_found_by_the_count(run: Run)
     assert "3 pictures were tried, and the log tells of 2" in failed(run)[4]
 
 
-@pytest.mark.usefixtures("logged")
-def test_a_forged_output_with_a_chain_made_anew_is_found_by_doing_it_again(run: Run) -> None:
+def forged() -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """All records with what the one of out/a.png says of it, where another picture lies now: all but its pixels."""
     documents = [json.loads(line) for line in lines()]
     Image.fromarray(np.full((10, 17, 3), 99, np.uint8)).save("out/a.png")
     pictures = [document for document in documents if document["kind"] == "picture"]
-    forged = next(document for document in pictures if document["output"]["path"].endswith("/a.png"))
+    output = next(picture["output"] for picture in pictures if picture["output"]["path"].endswith("/a.png"))
     data = Path("out/a.png").read_bytes()
-    forged["output"] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    forged["output"]["pixels_sha256"] = hashlib.sha256(b"\x63" * 510).hexdigest()
+    output |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return documents, output
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_forged_output_with_a_chain_made_anew_is_found_by_doing_it_again(run: Run) -> None:
+    documents, output = forged()
+    output["pixels_sha256"] = hashlib.sha256(b"\x63" * 510).hexdigest()
     rechained(documents)
     evidence.head_path(LOG).unlink()
     assert failed(run) == {}
@@ -193,12 +199,7 @@ def test_a_forged_output_with_a_chain_made_anew_is_found_by_doing_it_again(run: 
 
 @pytest.mark.usefixtures("logged")
 def test_a_forged_output_is_found_though_the_digest_of_its_pixels_was_left(run: Run) -> None:
-    documents = [json.loads(line) for line in lines()]
-    Image.fromarray(np.full((10, 17, 3), 99, np.uint8)).save("out/a.png")
-    pictures = [document for document in documents if document["kind"] == "picture"]
-    forged = next(document for document in pictures if document["output"]["path"].endswith("/a.png"))
-    data = Path("out/a.png").read_bytes()
-    forged["output"] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    documents, _ = forged()
     rechained(documents)
     evidence.head_path(LOG).unlink()
     [text] = failed(run, "--rerun").values()

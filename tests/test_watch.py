@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import io
 import json
 import os
 import signal
@@ -19,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lowlight_cli import atomic, cli, evidence, picture
+from lowlight_cli import atomic, evidence, picture
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import DONE, INTERRUPTED, SOME_FAILED, USAGE, OptionError
 from lowlight_cli.jobs import Layout
@@ -536,19 +535,14 @@ def test_with_an_evidence_log_each_picture_has_one_record_between_start_and_end(
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., SimpleNamespace]:
-    """The whole command in this process, while a script runs: `code`, `lines` (JSON), `err`."""
+def run(monkeypatch: pytest.MonkeyPatch, run: Callable[..., SimpleNamespace]) -> Callable[..., SimpleNamespace]:
+    """`lowlight enhance` as in `conftest`, while a script runs."""
 
-    def run(*words: str, script: Script | None = None) -> SimpleNamespace:
+    def scripted(*words: str, script: Script | None = None) -> SimpleNamespace:
         monkeypatch.setattr(task, "time", Clock(script or {}))
-        monkeypatch.setattr(sys, "argv", ["lowlight", "enhance", *words])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        return SimpleNamespace(code=ended.value.code or 0, lines=[*map(json.loads, out.splitlines())], err=err)
+        return run("enhance", *words)
 
-    return run
+    return scripted
 
 
 def send(number: int) -> Callable[[], None]:

@@ -20,7 +20,7 @@ from lowlight_cli.cli.options import (
     runner_options,
     talk_options,
 )
-from lowlight_cli.cli.results import Report
+from lowlight_cli.cli.results import Report, running
 from lowlight_cli.cli.watch import watch, watch_options
 from lowlight_cli.errors import OptionError
 from lowlight_cli.stopwatch import OFF, Stopwatch
@@ -169,7 +169,7 @@ def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
         idle = flags["dry_run"] or run.idle
         enhancer = None if idle else announce(run, console)
         report = Report(len(run.jobs), console, flags["as_json"], lambda result: as_json(result, enhancer, options))
-        report.stopwatch, report.log = options.stopwatch, getattr(run.witness, "log", None)
+        report.stopwatch, report.log = options.stopwatch, run.witness.log
         report.passed_over, report.maps_in = dict(sorted(run.passed_over.items())), options.maps
         interrupted = False
         with contextlib.closing(run.planned() if enhancer is None else run.results(enhancer)) as results:
@@ -186,12 +186,8 @@ def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
 def announce(run: Run, console: Console) -> Enhancer:
     """Open the model, and say once what really runs."""
     enhancer = run.open()
-    runner = enhancer.runner
-    weights = f"weights {runner.sha256[:12]}, " if runner.sha256 else ""
-    console.say(
-        f"{run.options.model}: {runner.backend} on {runner.device}, {runner.precision}, {weights}"
-        f"{len(run.jobs)} picture{'s' * (len(run.jobs) != 1)}"
-    )
+    pictures = f"{len(run.jobs)} picture{'s' * (len(run.jobs) != 1)}"
+    console.say(f"{running(run.options.model, enhancer.runner)}, {pictures}")
     return enhancer
 
 

@@ -14,7 +14,6 @@ from lowlight_cli.cli.options import apply, model_names
 from lowlight_cli.errors import OptionError
 
 if TYPE_CHECKING:
-    from lowlight_cli.evidence import Log
     from lowlight_cli.tasks.enhance import EnhanceOptions
     from lowlight_cli.tasks.preset import EvidenceOptions
 
@@ -59,11 +58,6 @@ def asked(flags: dict[str, Any]) -> EvidenceOptions | None:
     for name in (name for name, value in given.items() if value):
         raise OptionError(f"--{name.replace('_', '-')} goes with --evidence.", "Name a log: --evidence LOG.jsonl.")
     return None
-
-
-def log_facts(log: Log) -> dict[str, Any]:
-    """Of the log of a run, for its summary."""
-    return {"log": str(log.path), "records": log.number, "head": log.head}
 
 
 def offline(options: EnhanceOptions) -> AbstractContextManager[None]:

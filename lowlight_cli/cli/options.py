@@ -120,6 +120,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdo
 max_pixels_option = click.option(
     "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger pictures."
 )
+log_options = apply(
+    [
+        click.option("--head", metavar="SHA256", help="Digest of the last record, as you noted it elsewhere."),
+        click.option(
+            "--moved", nargs=2, multiple=True, metavar="OLD NEW", help="Files of the log below OLD lie below NEW now."
+        ),
+    ]
+)
 talk_options = apply(
     [
         click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.cli.console import Console, shown
-from lowlight_cli.cli.evidence import log_facts
 from lowlight_cli.cli.profile import lines, profiled
 from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED
 from lowlight_cli.stopwatch import OFF, Stopwatch
 
 if TYPE_CHECKING:
+    from lowlight_cli.runners import Runner
     from lowlight_cli.tasks.results import Result
 
 
@@ -54,7 +54,8 @@ class Report:
                 "exit_code": code,
             }
             total |= {"profile": profile} if profile else {}
-            total |= {"evidence": log_facts(self.log)} if self.log is not None else {}
+            if (log := self.log) is not None:
+                total["evidence"] = {"log": str(log.path), "records": log.number, "head": log.head}
             print_json({"summary": total})
         parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not tried"] if left else [])
         text = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
@@ -83,6 +84,12 @@ def show(result: Result, console: Console) -> None:
         console.say(f"note {shown(result.source)}: {result.development}")
     for notice in result.notices:
         console.say(f"note {shown(result.source)}: {notice}")
+
+
+def running(model: str, runner: Runner) -> str:
+    """What really runs."""
+    weights = f", weights {runner.sha256[:12]}" if runner.sha256 else ""
+    return f"{model}: {runner.backend} on {runner.device}, {runner.precision}{weights}"
 
 
 def exit_code(counts: Counter[str], total: int, interrupted: bool) -> int:

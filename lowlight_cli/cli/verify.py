@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.cli.console import end_as_by_ctrl_c, shown
-from lowlight_cli.cli.options import json_option, talk_options
+from lowlight_cli.cli.options import json_option, log_options, talk_options
 from lowlight_cli.errors import DONE, SOME_FAILED
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ WORDS = {"ok": "ok", "note": "note", "failed": "FAILED"}
     show_default=True,
     help="Of a pixel, in levels of 255, where machine or versions are not those of the log; else none.",
 )
-@click.option("--head", metavar="SHA256", help="Digest of the last record, as you noted it elsewhere.")
-@click.option(
-    "--moved", nargs=2, multiple=True, metavar="OLD NEW", help="Files of the log below OLD lie below NEW now."
-)
+@log_options
 @json_option
 @talk_options
 def command(log: Path, rerun: bool, as_json: bool, quiet: bool, verbose: bool, **flags: Any) -> None:

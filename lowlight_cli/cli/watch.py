@@ -15,11 +15,10 @@ import click
 from lowlight_cli.cli.console import Console, listen, shown
 from lowlight_cli.cli.evidence import offline
 from lowlight_cli.cli.options import apply
-from lowlight_cli.cli.results import Report
+from lowlight_cli.cli.results import Report, running
 from lowlight_cli.errors import OptionError
 
 if TYPE_CHECKING:
-    from lowlight_cli.cli.results import Report
     from lowlight_cli.runners import Runner
     from lowlight_cli.tasks.enhance import EnhanceOptions
     from lowlight_cli.tasks.results import Result
@@ -80,7 +79,7 @@ def watch(options: EnhanceOptions, flags: dict[str, Any]) -> int:
         say_begin(task, enhancer.runner, console)
         report = Report(0, console, flags["as_json"], lambda result: as_json(result, enhancer, task.options))
         report.stopwatch, report.maps_in = options.stopwatch, options.maps
-        report.log = getattr(task.witness, "log", None)
+        report.log = task.witness.log
         options.stopwatch.start()
         stop = Stop(task)
         with contextlib.closing(task.results(enhancer)) as results:
@@ -124,8 +123,7 @@ class Stop:
 
 def say_begin(task: Watch, runner: Runner, console: Console) -> None:
     """What runs, and what is waited for."""
-    weights = f", weights {runner.sha256[:12]}" if runner.sha256 else ""
-    console.say(f"{task.options.model}: {runner.backend} on {runner.device}, {runner.precision}{weights}")
+    console.say(running(task.options.model, runner))
     folders = ", ".join(shown(Path(name)) for name in task.folders.roots)
     console.say(
         f"watching {folders}: a look every {task.pace.poll:g} s, files are taken after {task.pace.settle:g} s without "

@@ -103,14 +103,15 @@ class Pictures:
         """(N, 2): heights and widths."""
         self.means = np.array(index["means"], np.float32)
         """(N, 3): means of the channels, in [0, 1]."""
-        self._offsets: list[int] = np.array(index["offsets"], np.int64).tolist()
-        self._refuse_outside(index["bytes"])
+        offsets = np.array(index["offsets"], np.int64)
+        self._refuse_outside(offsets, index["bytes"])
+        self._offsets: list[int] = offsets.tolist()
         # A plain array over the map: slices of `memmap` objects cost ten times as much.
         self._pixels = np.asarray(np.memmap(folder / PIXELS, np.uint8, "r", shape=(index["bytes"],)))
 
-    def _refuse_outside(self, size: int) -> None:
+    def _refuse_outside(self, offsets: NDArray[np.int64], size: int) -> None:
         """A ValueError where the columns do not go together, or a picture would lie outside the file's bytes."""
-        count, offsets = len(self.names), np.array(self._offsets, np.int64)
+        count = len(self.names)
         shapes = [(len(self.sha256),), self.sizes.shape, self.means.shape, offsets.shape]
         if shapes != [(count,), (count, 2), (count, 3), (count,)]:
             raise ValueError("columns of different lengths")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 
@@ -30,6 +31,10 @@ SAMPLE = 3
 """Pictures that are recoded to learn how much room all will take."""
 SHARE = 0.95
 """Part of the budget that the sample may predict; the rest is for what it did not show."""
+
+Form = Literal["webp", "jpg"]
+"""How copies are coded. Browsers put a JPEG into a PDF as it is, and a WebP without any compression worth the name."""
+MIME = {"webp": "image/webp", "jpg": "image/jpeg"}
 
 Paths = Mapping[str, Path]
 """Source (`input`, `truth`, a model) -> file."""
@@ -82,12 +87,9 @@ def embed(
     wanted = {name: paths for name, paths in wanted.items() if paths}
     with ThreadPoolExecutor(os.cpu_count() or 1, "embed") as pool:
         work = Recoding(pool)
-        at, count = work.plan(wanted, budget, rungs)
-        images = work.fill(spaced([*wanted], count), wanted, budget, *rungs[at])
-        while len(images) < len(wanted) == count and at + 1 < len(rungs):  # the sample was too hopeful
-            at += 1
-            images = work.fill([*wanted], wanted, budget, *rungs[at])
-    return Embedded(images, len(wanted), *rungs[at], work.reduced, tuple(work.problems.values()))
+        images, rung = work.fitted(wanted, budget, rungs)
+    problems = tuple(f"{path.name}: {error}" for path, error in work.problems.items())
+    return Embedded(images, len(wanted), *rung, work.reduced, problems)
 
 
 def spaced(names: Sequence[str], count: int) -> list[str]:
@@ -107,8 +109,20 @@ class Recoding:
     """Turns files into images, several at a time, and remembers what could not be turned."""
 
     pool: ThreadPoolExecutor
-    problems: dict[Path, str] = field(default_factory=dict)
+    form: Form = "webp"
+    problems: dict[Path, PictureError] = field(default_factory=dict)
     reduced: bool = False
+
+    def fitted(
+        self, wanted: Mapping[str, Paths], budget: int, rungs: Sequence[tuple[int, int]]
+    ) -> tuple[Mapping[str, Mapping[str, Image]], tuple[int, int]]:
+        """The images, and the size and quality at which they fit."""
+        at, count = self.plan(wanted, budget, rungs)
+        images = self.fill(spaced([*wanted], count), wanted, budget, *rungs[at])
+        while len(images) < len(wanted) == count and at + 1 < len(rungs):  # the sample was too hopeful
+            at += 1
+            images = self.fill([*wanted], wanted, budget, *rungs[at])
+        return {name: own for name, own in images.items() if own}, rungs[at]
 
     def plan(self, wanted: Mapping[str, Paths], budget: int, rungs: Sequence[tuple[int, int]]) -> tuple[int, int]:
         """The rung to take, by bisection on a sample, and how many of the pictures will fit at it."""
@@ -130,7 +144,7 @@ class Recoding:
     def fill(
         self, names: Iterable[str], wanted: Mapping[str, Paths], budget: int, side: int, quality: int
     ) -> dict[str, Mapping[str, Image]]:
-        """The images of `names` until the budget is used up."""
+        """The images of `names` until the budget is used up; none of a picture that cannot be turned."""
         found: dict[str, Mapping[str, Image]] = {}
         self.reduced = False
         for name in names:
@@ -138,8 +152,7 @@ class Recoding:
             budget -= size(own)
             if budget < 0:
                 break
-            if own:
-                found[name] = own
+            found[name] = own
         return found
 
     def images(self, paths: Paths, side: int, quality: int) -> Mapping[str, Image]:
@@ -150,16 +163,23 @@ class Recoding:
         return {source: image for source, path in paths.items() if (image := by_path[path])}
 
     def image(self, path: Path, side: int, quality: int) -> Image | None:
-        """One file, without its metadata; None if it cannot be read."""
+        """One file, without its metadata; None if it cannot be read, or may not be shown."""
         try:
-            source = picture.load(path)
+            source = self.load(path)
+            if source is None:
+                return None
             small = shrunk(source, side)
-            data = picture.encode(small, "webp", quality=quality)
+            data = picture.encode(small, self.form, quality=quality)
         except PictureError as error:
-            self.problems[path] = f"{path.name}: {error}"
+            self.problems[path] = error
             return None
         self.reduced |= small.width < source.width
-        return Image(f"data:image/webp;base64,{base64.b64encode(data).decode()}", small.width, small.height)
+        uri = f"data:{MIME[self.form]};base64,{base64.b64encode(data).decode()}"
+        return Image(uri, small.width, small.height)
+
+    def load(self, path: Path) -> Picture | None:
+        """What is to be shown of a file."""
+        return picture.load(path)
 
 
 def shrunk(source: Picture, side: int) -> Picture:

@@ -21,10 +21,10 @@ from lowlight_cli.errors import OptionError
 from lowlight_cli.evidence import Line
 from lowlight_cli.report import evidence_words as words
 from lowlight_cli.report import page
-from lowlight_cli.report.embed import BUDGET
+from lowlight_cli.report.embed import BUDGET, Form
 from lowlight_cli.report.evidence_checks import Check, Checks
 from lowlight_cli.report.evidence_log import ReadLog, read, table, text, texts
-from lowlight_cli.report.evidence_pictures import Form, Gallery, Recorded, embed
+from lowlight_cli.report.evidence_pictures import Gallery, Recorded, embed
 from lowlight_cli.report.evidence_view import (
     Card,
     Numbered,
@@ -44,7 +44,6 @@ from lowlight_cli.report.evidence_view import (
     seconds,
 )
 
-FOLDER = Path(__file__).resolve().parent
 STYLES = ("page.css", "table.css", "evidence.css")
 
 __all__ = ["Account", "Check", "ReadLog", "account", "read"]
@@ -182,7 +181,7 @@ def card(
     methods: Numbered,
 ) -> Card:
     """One picture."""
-    record, shown, found = line.record, frames(line, str(index), gallery), checked.on(line)
+    record, shown, found = line.record, frames(line.record, own, str(index), gallery), checked.on(line)
     facts = [("Time", moment(text(record, "time"))), ("Took", seconds(record)), ("Worked on", words.tiles(record))]
     return Card(
         index=index,
@@ -190,7 +189,7 @@ def card(
         record=line.number,
         digest=line.digest,
         done=is_done(line),
-        later=None if is_done(line) else later,
+        later=later,
         method=methods.place(table(record, "method")),
         facts=tuple(fact for fact in facts if fact[1]),
         files=file_list(record),
@@ -208,7 +207,7 @@ def sealed(log: ReadLog) -> dict[str, Any]:
     """The style with the foot of printed pages, and the policy: this style, pictures in the page, and nothing else."""
     from markupsafe import Markup
 
-    style = "\n".join((FOLDER / name).read_text("utf-8") for name in STYLES)
+    style = "\n".join((page.FOLDER / name).read_text("utf-8") for name in STYLES)
     style += f'@page {{ @bottom-left {{ content: "lowlight evidence report, log SHA-256 {log.sha256[:16]}…"; }} }}\n'
     policy = f"default-src 'none'; img-src data:; style-src '{page.digest(style)}'; base-uri 'none'; form-action 'none'"
     return {"style": Markup(style), "policy": Markup(policy)}

@@ -5,17 +5,15 @@ Whoever wrote the log may be hostile: a field of another kind than it should be 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowlight_cli import evidence
+from lowlight_cli import evidence, weights
 from lowlight_cli.errors import LogError
 from lowlight_cli.evidence import Line, Record
-from lowlight_cli.report.document import printable
 
 LONGEST = 2000
 """Characters of a field that are shown."""
@@ -41,20 +39,14 @@ class ReadLog:
 
     def refuse_change(self) -> None:
         """LogError if the file is not the one any more that was read."""
-        if digest(self.path) != self.sha256:
+        if weights.sha256_of(self.path) != self.sha256:
             raise LogError(f"{self.path} was written to while the report was made.", "Wait until the run has ended.")
 
 
 def read(path: Path) -> ReadLog:
     """The log, broken or not; see `evidence.read` for the errors."""
     lines = tuple(line for line in evidence.read(path) if line.record is not None)
-    return ReadLog(path, digest(path), lines)
-
-
-def digest(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return ReadLog(path, weights.sha256_of(path), lines)
 
 
 def value(record: Record | None, *keys: str) -> Any:
@@ -70,11 +62,6 @@ def text(record: Record | None, *keys: str) -> str:
     if not isinstance(found, str):
         return ""
     return found if len(found) <= LONGEST else f"{found[:LONGEST]}… ({len(found)} characters)"
-
-
-def shown(record: Record | None, *keys: str) -> str:
-    """A string with nothing invisible in it, for where it becomes a part of a sentence."""
-    return printable(text(record, *keys))
 
 
 def whole(record: Record | None, *keys: str) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,7 +114,7 @@ def input_path(line: Line) -> str:
     return text(line.record, "input", "path")
 
 
-def recorded(line: Line, place: Place = Path) -> dict[str, Recorded]:
+def recorded(line: Line, place: Place) -> dict[str, Recorded]:
     """The files of a picture that may be shown, where they lie now; nothing of one that failed."""
     if not is_done(line):
         return {}
@@ -128,16 +128,16 @@ def name_of(record: Record) -> str:
     return text(record, "input", "relative") or Path(path).name or path or "a picture without a name"
 
 
-def frames(line: Line, index: str, gallery: Gallery) -> tuple[Frame, ...]:
-    """The input, the output and the baseline of a picture that was done."""
-    images = gallery.images.get(index)
+def frames(record: Record, files: Iterable[str], index: str, gallery: Gallery) -> tuple[Frame, ...]:
+    """The input, the output and the baseline of a picture that was done; `files` are those that are recorded."""
+    images = gallery.images.get(index, {})
     found = []
-    for source in recorded(line):
-        image = (images or {}).get(source)
+    for source in files:
+        image = images.get(source)
         why_not = gallery.problems.get((index, source), "")
         if not image and not why_not:
             why_not = "Left out, so that this report stays small."
-        found.append(Frame(source, label(line.record, source), size(table(line.record, source)), image, why_not))
+        found.append(Frame(source, label(record, source), size(table(record, source)), image, why_not))
     return tuple(found)
 
 
@@ -200,14 +200,11 @@ def file_facts(role: str, told: Record) -> FileFacts:
 
 def done_later(lines: Sequence[Line]) -> Callable[[Line], int | None]:
     """Finds the record with which an input that had failed was done."""
-    done = [
-        (text(line.record, "input", "path"), line.number) for line in lines if text(line.record, "status") == "done"
-    ]
-    last = {path: record for path, record in done if path}
+    last = {input_path(line): line.number for line in lines if is_done(line) and input_path(line)}
 
     def find(line: Line) -> int | None:
-        record = last.get(text(line.record, "input", "path"))
-        return record if record is not None and record > line.number else None
+        record = last.get(input_path(line), 0)
+        return record if record > line.number and not is_done(line) else None
 
     return find
 

@@ -7,7 +7,7 @@ may be used anywhere: that is for others to decide.
 from __future__ import annotations
 
 from lowlight_cli.evidence import Record
-from lowlight_cli.report.evidence_log import items, number, shown, table, text, value, whole
+from lowlight_cli.report.evidence_log import items, number, table, text, value, whole
 from lowlight_cli.report.figures import count
 
 Told = tuple[str, str]
@@ -35,6 +35,14 @@ EVERY_METHOD: tuple[Told, ...] = (
         "does not come from the scene.",
     ),
 )
+
+DETAIL: Told = (
+    "It may remove real detail, and may add texture.",
+    "What it takes for noise it may smooth away, and fine texture, thin lines and small letters may go with it; noise "
+    "that is left may be drawn into texture that was not there. Compare with the original and, where there is one, "
+    "with the baseline.",
+)
+"""Of trained networks."""
 
 SHOWS: tuple[Told, ...] = (
     (
@@ -85,7 +93,7 @@ def title(method: Record) -> str:
 
 def name(method: Record) -> str:
     """What to call it at the head of a sentence."""
-    return shown(method, "model") or "The method"
+    return text(method, "model") or "The method"
 
 
 def classical(method: Record) -> bool:
@@ -100,7 +108,7 @@ def nature(method: Record) -> list[Told]:
     elif classical(method):
         found = [_classical(method)]
     else:
-        found = [_network(method), _detail(method)]
+        found = [_network(method), DETAIL]
     return found + _extras(method)
 
 
@@ -121,15 +129,6 @@ def _network(method: Record) -> Told:
         f"{name(method)} is a neural network{size}: what it does to a picture was learned from other pictures. It is "
         "built and trained to brighten, not to make up content that looks plausible. That is a statement about its "
         "purpose, and no guarantee for each detail.",
-    )
-
-
-def _detail(method: Record) -> Told:  # noqa: ARG001
-    return (
-        "It may remove real detail, and may add texture.",
-        "What it takes for noise it may smooth away, and fine texture, thin lines and small letters may go with it; "
-        "noise that is left may be drawn into texture that was not there. Compare with the original"
-        " and, where there is one, with the baseline.",
     )
 
 
@@ -163,7 +162,7 @@ def _extras(method: Record) -> list[Told]:
 
 def paper(method: Record) -> str:
     """Where the method is published."""
-    parts = [shown(method, "paper", name).rstrip(".") for name in ("authors", "title", "venue")]
+    parts = [text(method, "paper", name).rstrip(".") for name in ("authors", "title", "venue")]
     return ". ".join(part for part in parts if part) + "." if any(parts) else ""
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from lowlight_cli import jobs as planning
 from lowlight_cli import manifest, picture
 from lowlight_cli.enhancer import Enhancer, Settings
-from lowlight_cli.errors import OutputExists
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.picture_extras import readable
 from lowlight_cli.runners import RunnerOptions, map_names, open_runner
@@ -22,7 +21,6 @@ from lowlight_cli.tasks.folders import held, make, make_folder
 from lowlight_cli.tasks.pipeline import Pipeline
 from lowlight_cli.tasks.preset import EvidenceOptions, preset
 from lowlight_cli.tasks.results import Item, Result
-from lowlight_cli.tasks.unwitnessed import Unwitnessed
 from lowlight_cli.tasks.unwitnessed import witness as watching
 
 
@@ -49,19 +47,13 @@ class EnhanceOptions:
 class Run:
     """A planned run. Planning finds every conflict before `results` does any work."""
 
-    def __init__(self, options: EnhanceOptions, witness: Unwitnessed | None = None) -> None:
-        """`witness`: one for several runs, which whoever made it begins and ends."""
+    def __init__(self, options: EnhanceOptions) -> None:
         self.options = options = preset(options)
-        self.shared, self.witness = witness, witness or watching(options)
+        self.witness = watching(options)
         self.spec = manifest.find(options.model)
         self.maps: map_files.Files = {}
         """Maps to write, of the jobs that have any."""
-        try:
-            self.jobs = self.plan()
-        except OutputExists as error:
-            if options.evidence is not None:  # which replaces nothing
-                error.hint = error.hint.replace(" or --overwrite", "")
-            raise
+        self.jobs = self.plan()
         self.passed_over = planning.passed_over(options.inputs, readable())
         """How many pictures of kinds that are not read lie in the folders, by suffix."""
         self.late: list[Result] = []
@@ -96,8 +88,8 @@ class Run:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is to be done."""
-        return not self.witness.tells_all and all(self.item(job).idle for job in self.jobs)
+        """Whether nothing is to be done; a log is to tell that too."""
+        return self.options.evidence is None and all(self.item(job).idle for job in self.jobs)
 
     def results(self, enhancer: Enhancer) -> Iterator[Result]:
         """Do it. Closing the iterator lets files that are being written finish (see `late`), and starts no more."""
@@ -109,8 +101,7 @@ class Run:
             with held(folder) as out, Pipeline(self, enhancer, out) as pipeline:
                 yield from pipeline.results()
         finally:
-            if self.shared is None:
-                self.witness.end()
+            self.witness.end()
 
 
 def opened(options: EnhanceOptions) -> Enhancer:

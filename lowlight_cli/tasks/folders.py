@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lowlight_cli.errors import OptionError, PictureError
-from lowlight_cli.jobs import Job
+from lowlight_cli.jobs import Job, identity
 
 
 def make_folder(out: Path, jobs: Sequence[Job]) -> Path:
@@ -44,20 +44,11 @@ class Held:
     what then bears its name is not what the user named."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.identity = path, self.now(path)
-
-    @staticmethod
-    def now(path: Path) -> tuple[int, int] | None:
-        """Device and number of the folder that bears the name; None if there is none."""
-        try:
-            status = path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
+        self.path, self.identity = path, identity(path)
 
     def check(self) -> None:
         """PictureError unless the folder is still the one it was."""
-        if (now := self.now(self.path)) != self.identity:
+        if (now := identity(self.path)) != self.identity:
             what = "is gone: it was moved away or deleted" if now is None else "is another folder than at first"
             raise PictureError(
                 f"The output folder {self.path} {what}.",

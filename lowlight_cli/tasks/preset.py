@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowlight_cli import manifest
+from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import OptionError
 from lowlight_cli.jobs import LOSSLESS
+from lowlight_cli.picture import Depth
+from lowlight_cli.runners import RunnerOptions, open_runner
 
 if TYPE_CHECKING:
     from lowlight_cli.tasks.enhance import EnhanceOptions
@@ -48,12 +51,19 @@ def preset(options: EnhanceOptions) -> EnhanceOptions:
     if asked.baseline and not manifest.find(asked.baseline).classical:
         able = ", ".join(row.name for row in manifest.models().values() if row.classical)
         raise OptionError(f"--baseline {asked.baseline} is no classical method.", f"There are {able}.")
+    format = "lossless" if layout.format == "keep" else layout.format
+    existing = "never" if layout.existing == "refuse" else layout.existing
     return dataclasses.replace(
         options,
-        layout=dataclasses.replace(layout, format="lossless" if layout.format == "keep" else layout.format),
+        layout=dataclasses.replace(layout, format=format, existing=existing),
         runner=dataclasses.replace(options.runner, precision="fp32", offline=True),
         settings=dataclasses.replace(options.settings, deterministic=True),
     )
+
+
+def baseline(model: str, depth: Depth) -> Enhancer:
+    """A classical method as it runs beside a network: of what is asked of that, it shares the depth alone."""
+    return Enhancer(open_runner(manifest.find(model), RunnerOptions()), Settings(depth=depth, deterministic=True))
 
 
 def refuse(flag: str, given: bool, why: str) -> None:

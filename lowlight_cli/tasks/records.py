@@ -29,6 +29,8 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 }
 """What records hold that is read again, by kind."""
 FILE = {"path": str, "bytes": int, "sha256": str}
+SETTINGS = ("strength", "exposure", "depth", "tile")
+"""Of `enhancer.Settings`, those that a user chose."""
 INPUT = ("path", "relative", "bytes", "modified", "sha256", "sha256_after", *PICTURE)
 
 
@@ -71,8 +73,8 @@ def little_endian(values: NDArray) -> NDArray:
     return np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
 
 
-def method(enhancer: Enhancer, options: EnhanceOptions) -> dict[str, Any]:
-    """All that decides what comes out, but for the picture: model, weights, settings, and what really computes."""
+def method(enhancer: Enhancer, options: EnhanceOptions, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides what comes out, but for the picture: model, weights, `settings`, and what really computes."""
     spec, runner = enhancer.runner.spec, enhancer.runner
     row = {name: getattr(spec, name) for name in ("arch", "summary", "licence", "generative", "parameters")}
     row |= {"paper": dict(spec.paper), "params": dict(spec.params), "limits": list(spec.limits)}
@@ -84,7 +86,7 @@ def method(enhancer: Enhancer, options: EnhanceOptions) -> dict[str, Any]:
         "allow_generative": allowed,
         "manifest_sha256": weights.sha256_of(manifest.manifest_path()),
         "weights": [weight_facts(file) for file in runner.weights],
-        "settings": settings(options),
+        "settings": chosen,
         **ran,
         "device_name": packages.processor() if runner.device == "cpu" else runner.provider,
         "deterministic": options.settings.deterministic,
@@ -98,7 +100,7 @@ def weight_facts(file: WeightFile) -> dict[str, Any]:
 
 def settings(options: EnhanceOptions) -> dict[str, Any]:
     """What a user can set of the output, their own weights and the baseline among it."""
-    chosen = {name: getattr(options.settings, name) for name in ("strength", "exposure", "depth", "tile")}
+    chosen = {name: getattr(options.settings, name) for name in SETTINGS}
     own = options.runner.weights
     chosen |= {"own_weights_sha256": weights.sha256_of(own) if own is not None and own.is_file() else None}
     baseline = options.evidence.baseline if options.evidence is not None else None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lowlight_cli import atomic
 from lowlight_cli.errors import NoInput, OptionError, OutputExists
-from lowlight_cli.report import evidence, page, pdf
+from lowlight_cli.report import evidence, pdf
 from lowlight_cli.report.evidence import Account, ReadLog
 from lowlight_cli.report.evidence_log import items, text
 from lowlight_cli.tasks.verify import VerifyOptions, place, verify
@@ -55,7 +55,6 @@ def run(options: ReportOptions, *, announce: Callable[[str], None] = str) -> Sum
     """Check the log, and write its report, whole or not at all; an error before anything is written."""
     printing = options.out.suffix.lower() == ".pdf"
     refuse_target(options)
-    page.templates()
     if printing:
         pdf.browser()
     log = evidence.read(options.log)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from lowlight_cli.evidence import Line, Record
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.tasks import records
+from lowlight_cli.tasks.preset import baseline
 
 LEVELS = 2.0
 """Other versions, back ends and processors round otherwise: measured, a pixel differs by one level of 255 at most."""
@@ -26,7 +26,7 @@ class Rerun:
 
     def __init__(self, tolerance: float) -> None:
         self.tolerance = tolerance
-        self.key, self.enhancer, self.unlike = "", None, ""
+        self.key, self.enhancer, self.unlike = None, None, ""
 
     def judge(self, line: Line, files: Mapping[str, Path]) -> float | None:
         """Make the outputs of a record again from its input, and add to the line what differs; the largest
@@ -44,7 +44,7 @@ class Rerun:
         if records.tiles(self.enhancer) != record["tiles"]:
             line.notes.append("it was cut into other tiles this time.")
         if other := record["baseline"]:
-            result = self.baseline(other["model"]).enhance([source])[0]
+            result = baseline(other["model"], self.enhancer.settings.depth).enhance([source])[0]
             found.append(self.compared(line, other, result, files))
         return max((value for value in found if value is not None), default=None)
 
@@ -57,9 +57,10 @@ class Rerun:
                 line.problems.append(f"{facts['path']}: other pixels come out now.")
             return None
         there = picture.load(files[facts["path"]], max_pixels=most)
-        if any(facts[name] != found for name, found in records.picture_facts(there).items()):
+        held = records.picture_facts(there)
+        if any(facts[name] != found for name, found in held.items()):
             line.problems.append(f"{facts['path']}: its file does not hold the picture that its record tells of.")
-        if records.pixels_sha256(again) == records.pixels_sha256(there):
+        if records.pixels_sha256(again) == held["pixels_sha256"]:
             return 0.0
         value = largest(again, there)
         text = f"{facts['path']}: made again it differs by up to {value:.2f} levels of 255"
@@ -71,39 +72,27 @@ class Rerun:
 
     def open(self, method: Record, system: Record) -> None:
         """The model as the log tells, unless it is the one that is open."""
-        key = json.dumps([method, system], sort_keys=True)
-        if key == self.key:
+        if (method, system) == self.key:
             return
-        chosen, device = method["settings"], method["device"]
+        chosen = method["settings"]
         options = RunnerOptions(
             backend="auto" if method["backend"] == "classical" else method["backend"],
             precision=method["precision"],
             scale=chosen["scale"],
             weights=own_weights(method),
             threads=method["threads"],
+            device=method["device"],
             offline=True,
             deterministic=True,
         )
         spec = manifest.find(method["model"])
         try:
-            runner = open_runner(spec, with_device(options, device))
+            runner = open_runner(spec, options)
         except DeviceUnavailable:
-            runner = open_runner(spec, with_device(options, "cpu"))
-        names = ("strength", "exposure", "depth", "tile")
-        settings = Settings(**{name: chosen[name] for name in names}, deterministic=True)
-        self.key, self.enhancer = key, Enhancer(runner, settings, chosen["scale"])
+            runner = open_runner(spec, dataclasses.replace(options, device="cpu"))
+        settings = Settings(**{name: chosen[name] for name in records.SETTINGS}, deterministic=True)
+        self.key, self.enhancer = (method, system), Enhancer(runner, settings, chosen["scale"])
         self.unlike = unlike(method, system, self.enhancer)
-
-    def baseline(self, model: str) -> Enhancer:
-        """A classical method, as a witness opens it."""
-        depth = self.enhancer.settings.depth
-        runner = open_runner(manifest.find(model), RunnerOptions())
-        return Enhancer(runner, Settings(depth=depth, deterministic=True))
-
-
-def with_device(options: RunnerOptions, device: str) -> RunnerOptions:
-    """The options on that device."""
-    return dataclasses.replace(options, device=device)
 
 
 def own_weights(method: Record) -> Path | None:

@@ -14,6 +14,7 @@ from lowlight_cli.picture import Picture
 from lowlight_cli.tasks.results import Item
 
 if TYPE_CHECKING:
+    from lowlight_cli.evidence import Log
     from lowlight_cli.tasks.enhance import EnhanceOptions
 
 
@@ -23,8 +24,8 @@ class Unwitnessed:
     stopped = False
     """Whether the run must end, as nothing can be recorded any more."""
 
-    tells_all = False
-    """Whether a run that has nothing left to do must begin and end all the same."""
+    log: Log | None = None
+    """What is appended to."""
 
     def __init__(self, options: EnhanceOptions) -> None:
         self.options = options

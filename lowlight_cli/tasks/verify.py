@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,13 +57,13 @@ def verify(options: VerifyOptions) -> Iterator[Checked]:
     if options.head is not None and not re.fullmatch("[0-9a-fA-F]{64}", options.head.strip()):
         raise OptionError(f"--head {options.head} is no head.", "A head has 64 hexadecimal digits.")
     lines = list(evidence.read(options.log))
-    sound = [line for line in lines if line.record is not None and not flawed(line)]
-    judge_runs(sound)
-    latest = {file["path"]: (line.number, file["sha256"]) for line in sound for file in written(line.record)}
+    sound = {id(line): line for line in lines if line.record is not None and not flawed(line)}
+    judge_runs(sound.values())
+    pictures = [line for line in sound.values() if line.record["kind"] == "picture"]
+    latest = {file["path"]: (line.number, file["sha256"]) for line in pictures for file in records.outputs(line.record)}
     rerun = Rerun(options.tolerance) if options.rerun else None
-    readable = {id(line) for line in sound}
     for line in lines:
-        yield checked(line, options, latest, rerun) if id(line) in readable else unchecked(line)
+        yield checked(line, options, latest, rerun) if id(line) in sound else unchecked(line)
     yield log_checked(lines, options)
 
 
@@ -74,12 +74,7 @@ def flawed(line: Line) -> bool:
     return bool(flaw)
 
 
-def written(record: Record) -> list[Record]:
-    """The files that a record says were written."""
-    return records.outputs(record) if record["kind"] == "picture" else []
-
-
-def judge_runs(lines: Sequence[Line]) -> None:
+def judge_runs(lines: Collection[Line]) -> None:
     """Every run begins and ends, and holds as many pictures as its end says."""
     starts = {line.record["run"]: line for line in lines if line.record["kind"] == "start"}
     ends = {line.record["run"]: line for line in lines if line.record["kind"] == "end"}
@@ -133,9 +128,9 @@ def judge_files(line: Line, options: VerifyOptions, latest: Mapping[str, tuple[i
     if record["status"] == "done" and source["sha256"] != source["sha256_after"]:
         line.problems.append("it says that the input changed during the work, and calls the picture done.")
     files = [("input", source)] if source["sha256"] else []
-    for what, file in [*files, *(("output", file) for file in written(record))]:
+    for what, file in [*files, *(("output", file) for file in records.outputs(record))]:
         path = place(file["path"], options.moved)
-        number, digest = latest.get(file["path"], (line.number, "")) if what == "output" else (line.number, "")
+        number, digest = latest[file["path"]] if what == "output" else (line.number, "")
         if number != line.number and digest == file["sha256"]:
             line.notes.append(f"{path} was made again, with the same bytes, by record {number}.")
         elif number != line.number:  # lowlight replaces nothing: somebody took the first one away

@@ -13,6 +13,7 @@ from typing import Any
 
 from lowlight_cli import atomic, manifest
 from lowlight_cli import jobs as planning
+from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import OptionError, PictureError
 from lowlight_cli.jobs import Found, Job
 from lowlight_cli.runners import map_names
@@ -35,6 +36,12 @@ class Checked:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.witness, name)
 
+    def begin(self, enhancer: Enhancer, jobs: Sequence[Job] | None) -> None:
+        """The watch has begun."""
+
+    def end(self) -> None:
+        """The watch goes on."""
+
     def read(self, item: Item, data: bytes) -> None:
         """The source's bytes were read; `picture.read` sees to it that none of them changed meanwhile."""
         if stamp_of(str(item.job.source)) != self.stamps[item.job.source]:
@@ -55,7 +62,7 @@ class Round(Run):
     ) -> None:
         """`jobs` with the stamps that the sources must have when they are read."""
         self.options, self.spec = options, manifest.find(options.model)
-        self.shared, self.witness = witness, Checked(witness, {job.source: number for job, number in jobs.items()})
+        self.witness = Checked(witness, {job.source: number for job, number in jobs.items()})
         self.jobs = witness.plan([*jobs])
         self.maps = {new: maps[old] for old, new in zip(jobs, self.jobs, strict=True) if old in maps}
         self.passed_over = Counter()

@@ -19,16 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lowlight_cli import atomic, evidence, machine, manifest, picture, weights
+from lowlight_cli import atomic, evidence, machine, picture, weights
 from lowlight_cli import jobs as planning
-from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import LogError, OptionError, OutputExists, PictureError
 from lowlight_cli.evidence import Record
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
-from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.tasks import records
-from lowlight_cli.tasks.preset import EvidenceOptions
+from lowlight_cli.tasks.preset import EvidenceOptions, baseline
 from lowlight_cli.tasks.results import Item, told
 from lowlight_cli.tasks.unwitnessed import Unwitnessed
 
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 class Witness(Unwitnessed):
     """Appends a record to the log at the begin and the end of a run and for every picture that was tried."""
 
-    tells_all = True
-
     def __init__(self, options: EnhanceOptions) -> None:
         super().__init__(options)
         self.asked: EvidenceOptions = options.evidence
@@ -50,8 +47,6 @@ class Witness(Unwitnessed):
         self.done = {r["output"]["path"]: r for r in self.log.records() if r["kind"] == "picture" and finished(r)}
         self.settings = records.settings(options)
         self.refuse_strange_head()
-        self.sound: set[Path] = set()
-        """Targets that were compared with the log."""
         self.run, self.counts, self.planned = "", Counter(), None
         self.method: Record = {}
         self.other: Enhancer | None = None
@@ -66,11 +61,11 @@ class Witness(Unwitnessed):
     def refuse_writing_over(self, jobs: Sequence[Job]) -> None:
         """Neither log nor head may be an input or an output."""
         for path in (self.asked.log, evidence.head_path(self.asked.log)):
-            here = planning.identity(path)
+            here, name = planning.identity(path), records.absolute(path)
             for job in jobs:
                 if here is not None and here == planning.identity(job.source):
                     raise OptionError(f"--evidence {self.asked.log}: {path} is an input.", "Choose another log.")
-                if records.absolute(path) == records.absolute(job.target):
+                if name == records.absolute(job.target):
                     raise OptionError(f"--evidence {self.asked.log}: {path} is an output.", "Choose another log.")
 
     def plan(self, jobs: Sequence[Job]) -> list[Job]:
@@ -90,11 +85,10 @@ class Witness(Unwitnessed):
     def resumed(self, job: Job) -> Job:
         """A job whose target is there: done, if the log tells of these very files; else to be made and compared."""
         record = self.done.get(records.absolute(job.target))
-        if record is None or job.target in self.sound:
-            return dataclasses.replace(job, skip=record is not None)
+        if record is None:
+            return dataclasses.replace(job, skip=False)
         problem = self.difference(job, record)
         if not problem and all(Path(file["path"]).exists() for file in records.outputs(record)):
-            self.sound.add(job.target)
             return job
         return dataclasses.replace(job, skip=False, problem=problem, remedy="Keep all of it, and use another --out.")
 
@@ -113,13 +107,10 @@ class Witness(Unwitnessed):
         return ""
 
     def begin(self, enhancer: Enhancer, jobs: Sequence[Job] | None) -> None:
-        """See `Unwitnessed`; called again it does nothing."""
-        if self.run:
-            return
-        self.run, self.method = uuid.uuid4().hex, records.method(enhancer, self.options)
+        """See `Unwitnessed`."""
+        self.run, self.method = uuid.uuid4().hex, records.method(enhancer, self.options, self.settings)
         if self.asked.baseline:
-            settings = Settings(depth=self.options.settings.depth, deterministic=True)
-            self.other = Enhancer(open_runner(manifest.find(self.asked.baseline), RunnerOptions()), settings)
+            self.other = baseline(self.asked.baseline, self.options.settings.depth)
         counts = {"pictures": None, "already_done": 0}
         if jobs is not None:
             skipped = sum(job.skip for job in jobs)
@@ -236,8 +227,6 @@ class Witness(Unwitnessed):
 
     def end(self) -> None:
         """See `Unwitnessed`."""
-        if not self.run:
-            return
         whole = self.planned is None or self.counts.total() == self.planned
         with contextlib.suppress(LogError):  # the pictures' own errors have told it
             self.append("end", status="finished" if whole else "interrupted", counts=dict(self.counts))

@@ -95,20 +95,16 @@ class Settings:
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise OptionError(
-                    f"{clipped(getattr(self, name))} is no value for {name}.", f"One of: {', '.join(known)}."
-                )
+                raise unfit(name, getattr(self, name), f"One of: {', '.join(known)}.")
         for names, fits, wanted in LIMITS:
             for name in names:
                 if not fits(getattr(self, name)):
-                    raise OptionError(f"{clipped(getattr(self, name))} is no value for {name}.", f"It takes {wanted}.")
+                    raise unfit(name, getattr(self, name), f"It takes {wanted}.")
         if len(self.betas) != 2 or not all(isinstance(beta, float | int) and 0 <= beta < 1 for beta in self.betas):
-            raise OptionError(
-                f"{clipped(self.betas)} is no value for betas.", "It takes two numbers from 0 to below 1."
-            )
+            raise unfit("betas", self.betas, "It takes two numbers from 0 to below 1.")
         for name, weight in self.loss.items():
             if not math.isfinite(weight):
-                raise OptionError(f"{clipped(weight)} is no value for loss.{name}.", "It takes a number.")
+                raise unfit(f"loss.{name}", weight, "It takes a number.")
 
     def override(self, values: Mapping[str, Any]) -> Settings:
         """A copy with other values. Mappings are merged into what is there, `loss.ssim` names one entry of `loss`.
@@ -133,6 +129,11 @@ class Settings:
         return dataclasses.replace(self, **changed)
 
 
+def unfit(name: str, value: Any, hint: str) -> OptionError:
+    """The error for a value that a setting does not take."""
+    return OptionError(f"{clipped(value)} is no value for {name}.", hint)
+
+
 def refuse_absurd(setting: str, value: Any) -> None:
     """An OptionError for a value that no setting has, before anything is copied or shown: tables with more than a
     thousand values (a few lines of YAML make billions), whole numbers of more than 64 bits, names that are no text."""
@@ -141,15 +142,13 @@ def refuse_absurd(setting: str, value: Any) -> None:
         found = waiting.pop()
         if isinstance(found, Mapping):
             if not all(isinstance(name, str) for name in found):
-                raise OptionError(f"{clipped(found)} is no value for {clipped(setting)}.", "Names must be texts.")
+                raise unfit(clipped(setting), found, "Names must be texts.")
             found = [*found.values()]
         if isinstance(found, list | tuple):
             left -= len(found)
             waiting += found[:MOST_VALUES]
         elif isinstance(found, int) and found.bit_length() > 64:
-            raise OptionError(
-                f"{clipped(found)} is no value for {clipped(setting)}.", "No setting takes such a number."
-            )
+            raise unfit(clipped(setting), found, "No setting takes such a number.")
     if left < 0:
         raise OptionError(f"{clipped(setting)} has more than {MOST_VALUES} values.", "Settings have few.")
 
@@ -173,7 +172,7 @@ def checked(name: str, value: Any, default: Any) -> None:
         kinds = (list, tuple)
     if not isinstance(value, kinds) or isinstance(value, bool):
         wanted = "a whole number" if isinstance(default, int) else f"something like {json.dumps(default, default=dict)}"
-        raise OptionError(f"{clipped(value)} is no value for {name}.", f"It takes {wanted}.")
+        raise unfit(name, value, f"It takes {wanted}.")
 
 
 def merit(scores: Mapping[str, float], name: str) -> float | None:
