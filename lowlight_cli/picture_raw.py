@@ -52,7 +52,10 @@ def decode(data: bytes, _: str, max_pixels: int) -> Picture:
             "Develop it first, to a 16-bit TIFF, with the camera's own program.",
         ) from error
     except rawpy.LibRawUnsufficientMemoryError as error:
-        raise MemoryError from error
+        raise PictureError(
+            f"LibRaw {_version()} finds no memory for this picture: it is damaged, or too large for this machine.",
+            "Get a whole copy of the file, or use a machine with more memory.",
+        ) from error
     except rawpy.LibRawError as error:
         raise checks.damaged(f"LibRaw {_version()} says {_text(error)!r}") from error
     exif, notices = _exif(data)

@@ -358,6 +358,13 @@ def test_a_run_that_did_nothing_has_a_page(log: Log, report):
     assert not made.done.verified
 
 
+def test_a_log_cut_off_in_its_first_record_has_nothing_to_report(tmp_path: Path, report):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"lowlight_evidence":1,"rec')
+    with pytest.raises(LogError, match="holds no whole record"):
+        report(path)
+
+
 def test_a_very_long_field_is_cut(log: Log, report):
     log.said["note"] = "x" * 100_000
     log.picture("a.png")

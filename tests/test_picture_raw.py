@@ -124,6 +124,18 @@ def test_the_notice_tells_all_that_was_done() -> None:
     )
 
 
+def test_a_raw_that_libraw_finds_no_memory_for_may_be_damaged_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so of small files whose header asks for absurd tables, too."""
+
+    def starved(raw: object, *_: object, **__: object) -> None:
+        raise rawpy.LibRawUnsufficientMemoryError(b"Unsufficient memory")
+
+    monkeypatch.setattr(picture_raw, "_developed", starved)
+    error = refusal(dng(exposed(PATCHES)))
+    assert "finds no memory" in error.message
+    assert "whole copy" in error.hint
+
+
 def test_a_camera_without_a_matrix_is_told() -> None:
     assert "no camera matrix known, sensor colours taken for sRGB" in notice(dng(exposed(PATCHES), without=(50721,)))
 

@@ -534,6 +534,24 @@ def test_with_an_evidence_log_each_picture_has_one_record_between_start_and_end(
     assert sorted(record["input"]["relative"] for record in lines[1:4]) == ["a.png", "b.png", "deep/c.png"]
 
 
+def test_what_a_log_refuses_of_a_file_ends_no_watch(photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The baseline of `a.png` would be `a-clahe.png`, the output of another file that comes with it."""
+    arrive(photo, "a.png", "a-clahe.png", "b.png")()
+    (OUT / "b-clahe.png").mkdir(parents=True)
+    log = Path("log.jsonl")
+    watch = made([], model="gamma", evidence=EvidenceOptions(log=log, baseline="clahe"))
+    monkeypatch.setattr(task, "time", Clock({6: arrive(photo, "c.png"), 200: watch.stop}))
+    results = {result.source.name: result for result in watch.results(watch.open())}
+    assert {name for name, result in results.items() if result.status == "done"} == {"a-clahe.png", "c.png"}
+    assert "a-clahe.png" in results["a.png"].error
+    assert "b-clahe.png" in results["b.png"].error
+    assert written() == {"a.png", "a-clahe.png", "a-clahe-clahe.png", "c.png", "c-clahe.png"}
+    told = [line.record for line in evidence.read(log) if line.record["kind"] == "picture"]
+    assert {record["input"]["relative"] for record in told if record["status"] == "done"} == {"a-clahe.png", "c.png"}
+    failed = {record["input"]["relative"]: record for record in told if record["status"] == "failed"}
+    assert {name: record["output"] is not None for name, record in failed.items()} == {"a.png": True, "b.png": False}
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, run: Callable[..., SimpleNamespace]) -> Callable[..., SimpleNamespace]:
     """`lowlight enhance` as in `conftest`, while a script runs."""

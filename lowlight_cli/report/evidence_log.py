@@ -44,8 +44,10 @@ class ReadLog:
 
 
 def read(path: Path) -> ReadLog:
-    """The log, broken or not; see `evidence.read` for the errors."""
+    """The log, broken or not, but with a record in it; see `evidence.read` for other errors."""
     lines = tuple(line for line in evidence.read(path) if line.record is not None)
+    if not lines:
+        raise LogError(f"{path} holds no whole record.", "There is nothing to report; see what `lowlight verify` says.")
     return ReadLog(path, weights.sha256_of(path), lines)
 
 

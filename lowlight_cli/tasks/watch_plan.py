@@ -14,7 +14,7 @@ from typing import Any
 from lowlight_cli import atomic, manifest
 from lowlight_cli import jobs as planning
 from lowlight_cli.enhancer import Enhancer
-from lowlight_cli.errors import OptionError, PictureError
+from lowlight_cli.errors import LowlightError, OptionError, PictureError
 from lowlight_cli.jobs import Found, Job
 from lowlight_cli.runners import map_names
 from lowlight_cli.tasks import maps as map_files
@@ -63,7 +63,7 @@ class Round(Run):
         """`jobs` with the stamps that the sources must have when they are read."""
         self.options, self.spec = options, manifest.find(options.model)
         self.witness = Checked(witness, {job.source: number for job, number in jobs.items()})
-        self.jobs = witness.plan([*jobs])
+        self.jobs = planned(witness, [*jobs])
         self.maps = {new: maps[old] for old, new in zip(jobs, self.jobs, strict=True) if old in maps}
         self.passed_over = Counter()
         self.late = []
@@ -126,6 +126,18 @@ class Plan:
             if not os.path.lexists(file.target):
                 wanted.setdefault(job, {})[name] = file.target
         return wanted
+
+
+def planned(witness: Unwitnessed, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs as a witness wants them. What it refuses of a whole run is a file's own problem here: no file ends a
+    watch. Two files that stand in each other's way are told when the second is written.
+    """
+    try:
+        return witness.plan(jobs)
+    except LowlightError as error:
+        if len(jobs) == 1:
+            return [dataclasses.replace(job, problem=error.message, remedy=error.hint, skip=False) for job in jobs]
+        return [one for job in jobs for one in planned(witness, [job])]
 
 
 def named(options: EnhanceOptions) -> dict[str, str]:
