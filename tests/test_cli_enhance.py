@@ -237,6 +237,28 @@ def test_dry_run_writes_nothing_and_opens_no_model(run: Run, photo: Photo, fakes
     assert fakes == []
 
 
+@pytest.mark.parametrize("source", ["in", "-"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--model", "gamma", "--precision", "int8"),
+        ("--model", "gamma", "--backend", "torch"),
+        ("--model", "aux-retinex", "--precision", "int8"),
+        ("--model", "aux-retinex", "--scale", "2"),
+        ("--model", "neid", "--precision", "int8", "--backend", "torch"),
+        ("--model", "neid", "--precision", "bf16", "--device", "cpu"),
+    ],
+)
+def test_dry_run_refuses_options_that_the_run_would_refuse(
+    run: Run, photo: Photo, source: str, words: tuple[str, ...]
+) -> None:
+    data = photo(Path("in/a.png")).read_bytes()
+    dry, wet = (run("enhance", source, "--out", "out", *words, *more, stdin=data) for more in (["--dry-run"], []))
+    assert (dry.code, dry.err) == (wet.code, wet.err)
+    assert dry.code == USAGE
+    assert "Error: " in dry.err
+
+
 @pytest.mark.usefixtures("fakes")
 def test_an_empty_shard_is_no_error(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"))

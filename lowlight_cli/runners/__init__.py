@@ -93,23 +93,34 @@ class RunnerOptions:
 
 def open_runner(spec: ModelSpec, options: RunnerOptions) -> Runner:
     """Find the weights and open them; every option is checked before anything is loaded."""
-    spec = described(spec, options)
-    check_options(spec, options)
-    if options.precision == "int8":  # on this alone, see `check_int8`
-        options = dataclasses.replace(options, backend="onnx", device="cpu")
+    spec, options = settled(spec, options)
     if spec.classical:
         from lowlight_cli.runners.classical import ClassicalRunner
 
         return ClassicalRunner(spec, options)
-    backend = choose_backend(options)
-    device = choose_device(options)
-    if backend == "torch":
+    if options.backend == "torch":
         from lowlight_cli.runners.pytorch import TorchRunner
 
-        return TorchRunner(spec, device, options)
+        return TorchRunner(spec, options.device, options)
     from lowlight_cli.runners.onnx import OnnxRunner
 
-    return OnnxRunner(spec, device, options)
+    return OnnxRunner(spec, options.device, options)
+
+
+def settled(spec: ModelSpec, options: RunnerOptions) -> tuple[ModelSpec, RunnerOptions]:
+    """The row and the options as they will run, back end and device chosen; what cannot be is an error. Loads nothing,
+    so that a device that is not there is found by `open_runner` alone.
+    """
+    spec = described(spec, options)
+    check_options(spec, options)
+    if spec.classical:
+        return spec, options
+    if options.precision == "int8":  # on this alone, see `check_int8`
+        return spec, dataclasses.replace(options, backend="onnx", device="cpu")
+    options = dataclasses.replace(options, backend=choose_backend(options), device=choose_device(options))
+    if options.backend == "onnx" and options.precision not in ("auto", "fp32"):
+        raise OptionError(f"The ONNX files are fp32 or int8, not {options.precision}.", "Use --backend torch.")
+    return spec, options
 
 
 def described(spec: ModelSpec, options: RunnerOptions) -> ModelSpec:

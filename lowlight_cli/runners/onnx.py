@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lowlight_cli import weights
-from lowlight_cli.errors import ModelUnavailable, OptionError
+from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.manifest import ModelSpec, WeightFile
 from lowlight_cli.runners import AUTO, RunnerOptions, no_device, unless_memory
 
@@ -32,8 +32,6 @@ class OnnxRunner:
     backend = "onnx"
 
     def __init__(self, spec: ModelSpec, device: str, options: RunnerOptions) -> None:
-        if options.precision not in ("auto", "fp32", "int8"):
-            raise OptionError(f"The ONNX files are fp32 or int8, not {options.precision}.", "Use --backend torch.")
         self.spec, self.device, self.options = spec, device, options
         self.precision = options.precision.replace("auto", "fp32")
         graphs = [f"x{options.scale}" + ("-int8" if self.precision == "int8" else "")]

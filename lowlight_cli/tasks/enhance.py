@@ -14,7 +14,7 @@ from lowlight_cli import manifest, picture
 from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.picture_extras import readable
-from lowlight_cli.runners import RunnerOptions, map_names, open_runner
+from lowlight_cli.runners import RunnerOptions, map_names, open_runner, settled
 from lowlight_cli.stopwatch import OFF, Untimed
 from lowlight_cli.tasks import maps as map_files
 from lowlight_cli.tasks.folders import held, make, make_folder
@@ -50,7 +50,7 @@ class Run:
     def __init__(self, options: EnhanceOptions) -> None:
         self.options = options = preset(options)
         self.witness = watching(options)
-        self.spec = manifest.find(options.model)
+        self.spec, _ = settled(manifest.find(options.model), asked(options))
         self.maps: map_files.Files = {}
         """Maps to write, of the jobs that have any."""
         self.jobs = self.plan()
