@@ -117,6 +117,16 @@ def test_a_model_that_does_not_open_loses_no_other(lol, monkeypatch):
     assert entries["gamma"]["n"] == 3
 
 
+def test_what_ran_in_fewer_bits_is_told_beside_the_figures(lol, tmp_path):
+    words = ["--dataset", "LOL", "--root", lol, "--model", "gamma", "--model", "neid", "--metric", "psnr", "--limit", 1]
+    done = invoke(*words, "--precision", "int8", "--results", tmp_path / "r")
+    assert done.exit_code == 0
+    assert "neid: ran in int8, not in float32" in done.stdout
+    assert "- neid ran in int8, not in float32." in (tmp_path / "r" / "summary.md").read_text()
+    assert "gamma ran in" not in (tmp_path / "r" / "summary.md").read_text()
+    assert "float32" not in invoke(*words).stdout
+
+
 def test_nothing_is_computed_twice_unless_it_changed(lol, tmp_path, monkeypatch):
     calls = []
     real = Enhancer.__call__

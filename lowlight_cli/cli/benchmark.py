@@ -198,6 +198,8 @@ def show(document: dict[str, Any], *, as_json: bool) -> None:
     print_table(document)
     for entry in document["models"]:
         name = printable(entry["model"])
+        if entry.get("precision") not in (None, "fp32"):
+            click.echo(f"{name}: ran in {entry['precision']}, not in float32")
         if entry["overlap"]:
             click.echo(f"{name}: {entry['overlap']}")
         for speed in entry["speed"] or []:

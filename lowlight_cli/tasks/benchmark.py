@@ -215,6 +215,7 @@ class Benchmark:
                 *self.notices,
                 *limited(self.found, self.items),
                 *gaps(self.rows, [*self.metrics]),
+                *(f"{name} ran in {precision}, not in float32." for name, precision in self.narrow().items()),
                 *([data.note] if data.note else []),
             ],
             "metrics": {name: described(metric) for name, metric in self.metrics.items()},
@@ -222,6 +223,11 @@ class Benchmark:
                 self.summary(contestant, (speeds or {}).get(contestant.name)) for contestant in self.contestants
             ],
         }
+
+    def narrow(self) -> dict[str, str]:
+        """Contestants that ran in a precision of fewer bits than float32, and in which."""
+        found = {contestant.name: contestant.about()["precision"] for contestant in self.contestants}
+        return {name: precision for name, precision in found.items() if precision not in (None, "fp32")}
 
     def summary(self, contestant: Contestant, speed: Any) -> dict[str, Any]:
         """One entry of `models`."""
