@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import onnx
 import pytest
 
 from lowlight_cli import assets, manifest, weights
@@ -441,7 +442,10 @@ def test_the_hub_repository_is_named_in_one_place(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("path", sorted((manifest.PACKAGE / "bundled").glob("*.onnx")), ids=lambda path: path.name)
 def test_a_bundled_graph_names_no_file_of_the_machine_that_made_it(path):
-    assert b".py" not in path.read_bytes()
+    model = onnx.load(path)
+    for weight in model.graph.initializer:  # among millions of bytes of numbers these three may stand by chance
+        weight.ClearField("raw_data")
+    assert b".py" not in model.SerializeToString()
 
 
 @pytest.mark.parametrize(
