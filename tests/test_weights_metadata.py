@@ -83,7 +83,7 @@ def test_both_back_ends_are_told_what_the_file_says(file: Callable[..., Path], m
     from lowlight_cli.runners import onnx, pytorch
 
     for backend, code, name in (("onnx", onnx, "OnnxRunner"), ("torch", pytorch, "TorchRunner")):
-        monkeypatch.setattr(code, name, lambda spec, device, options: spec)
+        monkeypatch.setattr(code, name, lambda spec, options: spec)
         spec = open_runner(manifest.find("neid"), RunnerOptions(weights=file(), backend=backend))
         assert (spec.params, spec.halo, spec.graphs()) == (NEID, 150, ("context", "x1"))
 

@@ -192,14 +192,14 @@ def show(document: dict[str, Any], *, as_json: bool) -> None:
 
         click.echo(json_text(document))
         return
-    from lowlight_cli.report.document import printable
+    from lowlight_cli.report.document import narrowed, printable
 
     click.echo(f"{document['dataset']} {document['split']}, n = {document['n']}, mean ± standard deviation")
     print_table(document)
     for entry in document["models"]:
         name = printable(entry["model"])
-        if entry.get("precision") not in (None, "fp32"):
-            click.echo(f"{name}: ran in {entry['precision']}, not in float32")
+        if told := narrowed(entry):
+            click.echo(f"{name}: {told}")
         if entry["overlap"]:
             click.echo(f"{name}: {entry['overlap']}")
         for speed in entry["speed"] or []:

@@ -37,6 +37,12 @@ class Row:
     error: str | None = None
 
 
+def narrowed(model: Mapping[str, Any]) -> str:
+    """What a reader must know of one of `models` that ran in fewer bits than float32; empty for others."""
+    precision = model.get("precision")
+    return "" if precision in (None, "fp32") else f"ran in {precision}, not in float32"
+
+
 def plain(value: Any) -> Any:
     """`value` with JSON's own types only: infinite numbers are the strings "inf" and "-inf", NaN is None."""
     if isinstance(value, Mapping):

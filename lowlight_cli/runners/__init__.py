@@ -101,10 +101,10 @@ def open_runner(spec: ModelSpec, options: RunnerOptions) -> Runner:
     if options.backend == "torch":
         from lowlight_cli.runners.pytorch import TorchRunner
 
-        return TorchRunner(spec, options.device, options)
+        return TorchRunner(spec, options)
     from lowlight_cli.runners.onnx import OnnxRunner
 
-    return OnnxRunner(spec, options.device, options)
+    return OnnxRunner(spec, options)
 
 
 def settled(spec: ModelSpec, options: RunnerOptions) -> tuple[ModelSpec, RunnerOptions]:

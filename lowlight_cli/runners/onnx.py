@@ -31,8 +31,9 @@ class OnnxRunner:
 
     backend = "onnx"
 
-    def __init__(self, spec: ModelSpec, device: str, options: RunnerOptions) -> None:
-        self.spec, self.device, self.options = spec, device, options
+    def __init__(self, spec: ModelSpec, options: RunnerOptions) -> None:
+        """`options` as they are settled: their device is the one to run on."""
+        self.spec, self.device, self.options = spec, options.device, options
         self.precision = options.precision.replace("auto", "fp32")
         graphs = [f"x{options.scale}" + ("-int8" if self.precision == "int8" else "")]
         graphs += ["context"] * (spec.tiling == "guided")

@@ -30,18 +30,19 @@ class TorchRunner:
 
     backend = "torch"
 
-    def __init__(self, spec: ModelSpec, device: str, options: RunnerOptions) -> None:
-        self.spec, self.device, self.scale = spec, device, options.scale
+    def __init__(self, spec: ModelSpec, options: RunnerOptions) -> None:
+        """`options` as they are settled: their device is the one to run on."""
+        self.spec, self.device, self.scale = spec, options.device, options.scale
         self.check_device()
         self.precision = options.precision
         if self.precision == "auto":
-            quick = device.startswith("cuda") and "bf16" in spec.precisions and not options.deterministic
+            quick = self.device.startswith("cuda") and "bf16" in spec.precisions and not options.deterministic
             self.precision = "bf16" if quick else "fp32"
         # oneDNN shares out the sums of some convolutions among threads: with another number other bits come out.
-        if threads := 1 if options.deterministic and device == "cpu" else options.threads:
+        if threads := 1 if options.deterministic and self.device == "cpu" else options.threads:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
-        name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+        name = torch.cuda.get_device_name(self.device) if self.device.startswith("cuda") else self.device
         self.provider = f"PyTorch on {name}"
         torch.set_flush_denormal(True)
         if options.deterministic:
@@ -50,7 +51,7 @@ class TorchRunner:
         self.weights = (spec.file("torch"),)
         self.sha256 = self.weights[0].sha256
         network = load(spec, path).eval().requires_grad_(False)
-        self.network = network.to(device, memory_format=torch.channels_last)
+        self.network = network.to(self.device, memory_format=torch.channels_last)
 
     def check_device(self) -> None:
         """Only what is there."""

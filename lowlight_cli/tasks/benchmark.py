@@ -26,7 +26,7 @@ from lowlight_cli import __version__, packages, picture
 from lowlight_cli.data import sets
 from lowlight_cli.errors import LowlightError, PictureError
 from lowlight_cli.report import Row
-from lowlight_cli.report.document import INPUT, TRUTH
+from lowlight_cli.report.document import INPUT, TRUTH, narrowed
 from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.tasks.benchmark_metrics import described, digests, gaps, opened, rounded, spread
 from lowlight_cli.tasks.benchmark_rows import KeptRows
@@ -199,6 +199,7 @@ class Benchmark:
     def document(self, speeds: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Everything that a reader needs to trust and repeat the figures."""
         data, options = self.found.data, self.options
+        models = [self.summary(contestant, (speeds or {}).get(contestant.name)) for contestant in self.contestants]
         return {
             "schema": 1,
             "dataset": data.name,
@@ -215,19 +216,12 @@ class Benchmark:
                 *self.notices,
                 *limited(self.found, self.items),
                 *gaps(self.rows, [*self.metrics]),
-                *(f"{name} ran in {precision}, not in float32." for name, precision in self.narrow().items()),
+                *(f"{model['model']} {told}." for model in models if (told := narrowed(model))),
                 *([data.note] if data.note else []),
             ],
             "metrics": {name: described(metric) for name, metric in self.metrics.items()},
-            "models": [
-                self.summary(contestant, (speeds or {}).get(contestant.name)) for contestant in self.contestants
-            ],
+            "models": models,
         }
-
-    def narrow(self) -> dict[str, str]:
-        """Contestants that ran in a precision of fewer bits than float32, and in which."""
-        found = {contestant.name: contestant.about()["precision"] for contestant in self.contestants}
-        return {name: precision for name, precision in found.items() if precision not in (None, "fp32")}
 
     def summary(self, contestant: Contestant, speed: Any) -> dict[str, Any]:
         """One entry of `models`."""
