@@ -27,6 +27,11 @@ T = TypeVar("T")
 
 BUDGET = 1_000_000_000
 """Most bytes of working memory that `auto` gives to one run on the CPU: larger tiles are hardly faster."""
+SHARE = 12
+"""Bytes besides for each pixel of the picture, where its halos cost too much otherwise."""
+TOO_MUCH = (0.1, 0.5)
+"""Share of a picture that is computed twice for the sake of memory, from which on there is that, and then twice as
+much."""
 SMALLEST_TILE = 64
 BACK_OFFS = 5
 BATCH_PIXELS = 250_000
@@ -67,10 +72,8 @@ class Enhancer:
     def __init__(self, runner: Runner, settings: Settings, scale: int = 1, stopwatch: Untimed = OFF) -> None:
         self.runner, self.settings, self.scale, self.stopwatch = runner, settings, scale, stopwatch
         self.tile = settings.tile
-        self.used = 0
-        """Side of the tiles that the last pictures or maps were cut into; 0: they were not."""
         self.plan: TilePlan | None = None
-        """These tiles."""
+        """The tiles that the last pictures or maps were cut into."""
         spec = runner.spec
         if settings.exposure is not None and not spec.exposure:
             able = [name for name, row in manifest.models().items() if row.exposure]
@@ -151,45 +154,53 @@ class Enhancer:
 
     def within_memory(self, pixels: NDArray, run: Callable[[TilePlan], T], scale: int = 1) -> T:
         """What `run` gives for tiles of (N, H, W, 3); for smaller and smaller ones while memory does not suffice."""
-        spec, (height, width) = self.runner.spec, pixels.shape[1:3]
         attempts = BACK_OFFS
         while True:
-            tile = self.tile_for(pixels.shape)
-            plan = tiles.plan(height, width, tile=tile, halo=math.ceil(spec.halo / scale), multiple=spec.multiple)
+            plan = self.tiles_for(pixels.shape, scale)
             try:
                 result = run(plan)
             except (OutOfMemory, MemoryError):
-                smaller = (tile or max(height, width)) // 2
-                never = self.settings.tile == 0 or spec.tiling == "whole" or self.settings.deterministic
+                smaller = (plan.side or max(pixels.shape[1:3])) // 2
+                never = self.settings.tile == 0 or self.runner.spec.tiling == "whole" or self.settings.deterministic
                 if not attempts or smaller < SMALLEST_TILE or never:
                     raise
                 self.tile, attempts = smaller, attempts - 1
             else:
-                self.used, self.plan = tile, plan
+                self.plan = plan
                 return result
 
-    def tile_for(self, shape: tuple[int, ...]) -> int:
-        """Side of the tiles' cores for a batch (N, H, W, 3); 0: the whole picture at once."""
-        count, height, width = shape[:3]
-        if self.runner.spec.tiling == "whole":
-            return 0
-        if self.tile is not None:
-            return 0 if self.tile >= max(height, width) else self.tile
-        spec = self.runner.spec
-        pixels = self.budget() / (spec.bytes_per_pixel * self.scale**2 * count)
-        if height * width <= pixels:
-            return 0
-        return max(SMALLEST_TILE, int(math.sqrt(pixels)) - 2 * math.ceil(spec.halo / self.scale))
+    @property
+    def used(self) -> int:
+        """Side of the tiles that the last pictures or maps were cut into; 0: they were not."""
+        return self.plan.side if self.plan else 0
 
-    def budget(self) -> float:
-        """Bytes for the network's working memory."""
+    def tiles_for(self, shape: tuple[int, ...], scale: int = 1) -> TilePlan:
+        """The tiles of a batch (N, H, W, 3) for an output of `scale` times its size."""
+        spec, (count, height, width) = self.runner.spec, shape[:3]
+        facts = {"halo": math.ceil(spec.halo / scale), "multiple": spec.multiple}
+        if spec.tiling == "whole":
+            return tiles.plan(height, width, tile=0, **facts)
+        if self.tile is not None:
+            tile = 0 if self.tile >= max(height, width) else self.tile
+            return tiles.plan(height, width, tile=tile, **facts)
+        more = BUDGET + SHARE * count * height * width
+        for most, enough in zip((BUDGET, more, BUDGET + more), (*TOO_MUCH, math.inf), strict=True):
+            pixels = self.budget(most) / (spec.bytes_per_pixel * scale**2 * count)
+            plan = tiles.fitting(height, width, pixels=pixels, **facts)
+            if plan and plan.read <= (1 + enough) * height * width:
+                break
+        return plan or tiles.plan(height, width, tile=SMALLEST_TILE, **facts)
+
+    def budget(self, most: int = BUDGET) -> float:
+        """Bytes for the network's working memory; `most` on the CPU."""
         if self.settings.deterministic:
-            return BUDGET
+            return most
         if self.runner.device.startswith("cuda"):
             import torch
 
-            return 0.7 * torch.cuda.mem_get_info()[0] if self.runner.backend == "torch" else 2 * BUDGET
-        return min(BUDGET, 0.5 * memory.available())
+            # PyTorch takes half as much again as ONNX Runtime, whose use the rows tell.
+            return 0.5 * torch.cuda.mem_get_info()[0] if self.runner.backend == "torch" else 2 * most
+        return min(most, 0.5 * memory.available())
 
     def batch_limit(self, height: int, width: int) -> int:
         """How many pictures of this size go into one batch when nobody says."""

@@ -58,7 +58,7 @@ class ModelSpec:
     multiple: int
     """H and W of the network's input must be multiples of this; runners pad and crop."""
     halo: int
-    """Pixels (of the picture) around a tile that can influence it."""
+    """Pixels (of the picture) around a tile that can influence it; tiles begin at multiples of `multiple`."""
     tiling: Literal["exact", "guided", "whole"]
     """`exact`: only the halo matters. `guided`: vectors computed once from a thumbnail steer every tile. `whole`: every
     pixel may depend on every other, and nothing is ever tiled."""

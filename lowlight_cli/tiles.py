@@ -2,6 +2,7 @@
 
 Tiles do not blend. A tile is read with a halo at least as wide as what the network sees, it starts at a multiple of
 the network's size multiple, and all tiles get the same global vectors: its core is what the whole picture would give.
+Where nobody names a size, all tiles of a picture are read at one size, so that a back end's memory is used again.
 """
 
 from __future__ import annotations
@@ -55,6 +56,19 @@ class TilePlan:
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
 
+    @property
+    def side(self) -> int:
+        """The longest side of a core; 0: the picture is not cut."""
+        return 0 if len(self) == 1 else max(end - start for start, end in (s.keep for s in (*self.rows, *self.columns)))
+
+    @property
+    def read(self) -> int:
+        """Pixels that are read in all, those of halos as often as they are."""
+        height, width = (
+            sum(end - start for start, end in (s.read for s in side)) for side in (self.rows, self.columns)
+        )
+        return height * width
+
 
 def spans(size: int, core: int, halo: int, multiple: int) -> tuple[Span, ...]:
     """Cores of nearly equal size, at most `core` (a multiple of `multiple`), that start at multiples of it."""
@@ -77,6 +91,53 @@ def plan(height: int, width: int, *, tile: int, halo: int, multiple: int) -> Til
     return TilePlan(height, width, spans(height, core, halo, multiple), spans(width, core, halo, multiple))
 
 
+def fitting(height: int, width: int, *, pixels: float, halo: int, multiple: int) -> TilePlan | None:
+    """Of the plans whose tiles have one size, at most `pixels` with their halos, that which reads least in all.
+
+    None: there is none whose cores have sides of `SMALLEST_CORE`.
+    """
+    halo, found = round_up(halo, multiple), []
+    for rows in range(1, math.ceil(height / max(SMALLEST_CORE, multiple)) + 1):
+        high = part(height, rows, halo, multiple)
+        columns = fewest(width, int(pixels / high), halo, multiple)
+        if columns:
+            found.append((rows * high * columns * part(width, columns, halo, multiple), rows, columns))
+    if not found:
+        return None
+    _, rows, columns = min(found)
+    return TilePlan(height, width, equal(height, rows, halo, multiple), equal(width, columns, halo, multiple))
+
+
+SMALLEST_CORE = 64
+"""Pixels on a side."""
+
+
+def part(size: int, count: int, halo: int, multiple: int) -> int:
+    """The length of `count` equal parts of a side, each a multiple, that overlap by two halos."""
+    return round_up(math.ceil((round_up(size, multiple) + 2 * halo * (count - 1)) / count), multiple)
+
+
+def fewest(size: int, room: int, halo: int, multiple: int) -> int:
+    """The least number of such parts that are no longer than `room`; 0: their cores would be too small."""
+    if part(size, 1, halo, multiple) <= room:
+        return 1
+    core = room // multiple * multiple - 2 * halo
+    return math.ceil((round_up(size, multiple) - 2 * halo) / core) if core >= SMALLEST_CORE else 0
+
+
+def equal(size: int, count: int, halo: int, multiple: int) -> tuple[Span, ...]:
+    """A side in parts that are read at one length, the last one's beyond the picture's end included."""
+    length, padded = part(size, count, halo, multiple), round_up(size, multiple)
+    starts = [
+        (i * (padded - length) // multiple + (count - 1) // 2) // max(1, count - 1) * multiple for i in range(count)
+    ]
+    ends = [0, *(start + halo for start in starts[1:]), size]
+    return tuple(
+        Span((start, min(size, start + length)), keep)
+        for start, keep in zip(starts, itertools.pairwise(ends), strict=True)
+    )
+
+
 def run_tiled(
     pictures: NDArray,
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
@@ -92,12 +153,16 @@ def run_tiled(
     `run` maps (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), h and w multiples of `multiple`. `strength` is
     the share of its values; the picture has the rest. Values that are not finite are a PictureError.
     """
-    for tile in plan:
+
+    def fill(tile: Tile) -> None:
         read = read_tile(pictures, tile, multiple)
         values = core(run(read), tile, scale)
         if strength < 1:
             values = strength * values + (1 - strength) * core(enlarged(read, scale), tile, scale)
         write(values, out[place(tile, scale)])
+
+    for tile in plan:
+        fill(tile)  # nothing of a tile is left when the next is run: a back end would not find its memory as it was
 
 
 def map_tiled(

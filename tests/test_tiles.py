@@ -76,6 +76,46 @@ def test_spans_are_no_more_than_needed_and_none_is_a_sliver(size: int, cores: in
     assert min(span.keep[1] - span.keep[0] for span in spans) > size / len(spans) - multiple
 
 
+@given(
+    some.integers(1, 5000),
+    some.integers(1, 5000),
+    some.sampled_from([20_000, 300_000, 4_000_000]),
+    some.integers(0, 300),
+    MULTIPLES,
+)
+def test_tiles_that_fit_have_one_size_and_their_halos(
+    height: int, width: int, pixels: int, halo: int, multiple: int
+) -> None:
+    plan = tiles.fitting(height, width, pixels=pixels, halo=halo, multiple=multiple)
+    if plan is None:
+        room = pixels // tiles.round_up(min(height, 2 * halo + tiles.SMALLEST_CORE), multiple)
+        assert room < min(width, 2 * halo + tiles.SMALLEST_CORE) + 4 * multiple
+        return
+    [(high, wide)] = {tuple(tiles.round_up(side, multiple) for side in tile.size) for tile in plan}
+    assert high * wide <= pixels
+    assert plan.read == sum(tile.size[0] * tile.size[1] for tile in plan)
+    for size, spans in ((height, plan.rows), (width, plan.columns)):
+        assert (spans[0].keep[0], spans[-1].keep[1]) == (0, size)
+        assert all(a.keep[1] == b.keep[0] for a, b in itertools.pairwise(spans))
+        for span in spans:
+            assert span.keep[0] < span.keep[1]
+            assert span.keep[0] % multiple == span.read[0] % multiple == 0
+            assert span.read[0] <= max(0, span.keep[0] - halo)
+            assert span.read[1] >= min(size, span.keep[1] + halo)
+
+
+def test_of_all_plans_that_fit_one_reads_least() -> None:
+    [tile] = tiles.fitting(1000, 4000, pixels=4.1e6, halo=128, multiple=16) or []
+    assert tile.size == (1000, 4000)
+    wide = tiles.fitting(1000, 12000, pixels=4e6, halo=128, multiple=16)
+    assert wide is not None
+    assert (len(wide.rows), len(wide.columns)) == (1, 4), "not two rows of squares"
+    photo = tiles.fitting(4000, 6000, pixels=5e6, halo=128, multiple=16)
+    assert photo is not None
+    assert (len(photo.rows), len(photo.columns)) == (2, 3)
+    assert photo.read == (4000 + 2 * 128) * (6000 + 4 * 128 + 16), "three parts of 2176, which are whole multiples"
+
+
 def test_tile_0_is_the_whole_picture() -> None:
     [tile] = tiles.plan(5000, 7000, tile=0, halo=100, multiple=16)
     assert tile.size == (5000, 7000)

@@ -211,12 +211,17 @@ def build(**params: object) -> NEID:
 
 def geometry(widths: Sequence[int] = WIDTHS, *, exposure: bool = True, **_: object) -> dict[str, object]:
     """The facts of a manifest row that follow from `params`."""
-    deepest = 2 ** (len(widths) - 1)
-    # In pixels of half the size: two 3x3 on each way through a level, the deepest one's four, the tail; and where in
-    # its cell of the deepest level a pixel lies.
-    reach = 2 * (2 * deepest - 1) + 2 * deepest + 2 * (deepest - 1) + 1 + (deepest - 1)
-    multiple = 2 * deepest
-    halo = -(-(2 * reach + 5) // multiple) * multiple  # halving sees 4 more, the shuffle's other half 1
+    # In cells of each level, whose finest are pixels of half the size; a tile's core begins with a cell of the deepest.
+    # Up to the output: the tail and the finest level's two 3x3, then half as many cells of the level below and its two.
+    levels, reach = len(widths) - 1, 3
+    for _ in range(levels):
+        reach = -(-reach // 2) + 2
+    # The deepest level has two 3x3 in the encoder besides; each level of that sees twice as many cells and two more.
+    reach += 2
+    for _ in range(levels):
+        reach = 2 * reach + 2
+    multiple = 2 ** (levels + 1)
+    halo = -(-(2 * reach + 3) // multiple) * multiple  # halving sees 3 pixels more
     facts = {"multiple": multiple, "halo": halo, "tiling": "guided", "thumbnail": THUMBNAIL, "scales": [1, 2]}
     return {**facts, "exposure": exposure}
 
