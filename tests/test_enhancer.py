@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lowlight_cli as lowlight
-from lowlight_cli import memory, picture
-from lowlight_cli.enhancer import BACK_OFFS, SMALLEST_TILE, Enhancer, Settings
+from lowlight_cli import memory, picture, tiles
+from lowlight_cli.enhancer import BACK_OFFS, BUDGET, SHARE, SMALLEST_TILE, TOO_MUCH, Enhancer, Settings
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners.fake import FakeRunner
@@ -184,6 +184,21 @@ def test_auto_cuts_tiles_that_fit_into_the_free_memory(spec: ModelSpec, monkeypa
     assert len(enhancer(spec).tiles_for((1, 100, 100))) == 1
     assert len(enhancer(spec).tiles_for((4, 150, 150))) == 1
     assert len(enhancer(spec).tiles_for((4, 150, 150), scale=2)) > 1
+
+
+@pytest.mark.parametrize(("halo", "most"), [(8, BUDGET), (128, BUDGET + SHARE * 24_000_000), (400, None)])
+def test_more_memory_is_taken_only_where_halos_cost_much(spec: ModelSpec, halo: int, most: int | None) -> None:
+    spec = dataclasses.replace(spec, halo=halo, multiple=16, bytes_per_pixel=220)
+    plan = Enhancer(FakeRunner(spec), Settings(deterministic=True)).tiles_for((1, 4000, 6000))
+    sizes = {tile.size for tile in plan}
+    most = most or 2 * BUDGET + SHARE * 24_000_000
+    assert max(height * width for height, width in sizes) * spec.bytes_per_pixel <= most
+    if most > BUDGET:  # with less, more would have been computed twice than is worth it
+        limits = {BUDGET: TOO_MUCH[0], BUDGET + SHARE * 24_000_000: TOO_MUCH[1]}
+        for less, enough in ((b, e) for b, e in limits.items() if b < most):
+            poorer = tiles.fitting(4000, 6000, pixels=less / spec.bytes_per_pixel, halo=halo, multiple=16)
+            assert poorer is not None
+            assert poorer.read > max(plan.read, (1 + enough) * 24e6)
 
 
 def test_no_memory_at_all_still_gives_a_smallest_tile(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
