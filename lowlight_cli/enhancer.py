@@ -32,7 +32,6 @@ SHARE = 12
 TOO_MUCH = (0.1, 0.5)
 """Share of a picture that is computed twice for the sake of memory, from which on there is that, and then twice as
 much."""
-SMALLEST_TILE = 64
 BACK_OFFS = 5
 BATCH_PIXELS = 250_000
 """A batch of small pictures on a CPU holds at most this many pixels when its size is chosen automatically: larger ones
@@ -162,7 +161,7 @@ class Enhancer:
             except (OutOfMemory, MemoryError):
                 smaller = (plan.side or max(pixels.shape[1:3])) // 2
                 never = self.settings.tile == 0 or self.runner.spec.tiling == "whole" or self.settings.deterministic
-                if not attempts or smaller < SMALLEST_TILE or never:
+                if not attempts or smaller < tiles.SMALLEST_CORE or never:
                     raise
                 self.tile, attempts = smaller, attempts - 1
             else:
@@ -171,8 +170,9 @@ class Enhancer:
 
     @property
     def used(self) -> int:
-        """Side of the tiles that the last pictures or maps were cut into; 0: they were not."""
-        return self.plan.side if self.plan else 0
+        """Most side of the tiles' cores that the last pictures or maps were cut into; 0: they were not."""
+        side = self.plan.side if self.plan else 0
+        return side and (self.tile or side)
 
     def tiles_for(self, shape: tuple[int, ...], scale: int = 1) -> TilePlan:
         """The tiles of a batch (N, H, W, 3) for an output of `scale` times its size."""
@@ -189,7 +189,7 @@ class Enhancer:
             plan = tiles.fitting(height, width, pixels=pixels, **facts)
             if plan and plan.read <= (1 + enough) * height * width:
                 break
-        return plan or tiles.plan(height, width, tile=SMALLEST_TILE, **facts)
+        return plan or tiles.plan(height, width, tile=tiles.SMALLEST_CORE, **facts)
 
     def budget(self, most: int = BUDGET) -> float:
         """Bytes for the network's working memory; `most` on the CPU."""

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from lowlight_cli.errors import PictureError
 from lowlight_cli.picture import to_float, to_integers
 
+SMALLEST_CORE = 64
+"""Pixels on a side of the tiles that are chosen automatically."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -106,10 +109,6 @@ def fitting(height: int, width: int, *, pixels: float, halo: int, multiple: int)
         return None
     _, rows, columns = min(found)
     return TilePlan(height, width, equal(height, rows, halo, multiple), equal(width, columns, halo, multiple))
-
-
-SMALLEST_CORE = 64
-"""Pixels on a side."""
 
 
 def part(size: int, count: int, halo: int, multiple: int) -> int:

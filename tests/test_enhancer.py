@@ -14,7 +14,7 @@ from PIL import Image
 
 import lowlight_cli as lowlight
 from lowlight_cli import memory, picture, tiles
-from lowlight_cli.enhancer import BACK_OFFS, BUDGET, SHARE, SMALLEST_TILE, TOO_MUCH, Enhancer, Settings
+from lowlight_cli.enhancer import BACK_OFFS, BUDGET, SHARE, TOO_MUCH, Enhancer, Settings
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners.fake import FakeRunner
@@ -132,8 +132,7 @@ def test_out_of_memory_halves_the_tile_and_remembers(spec: ModelSpec) -> None:
     np.testing.assert_array_equal(model(pixels), 2 * pixels)
     tried = [shape[2:] for shape in model.runner.batches]
     assert tried[0] == (600, 400)
-    assert model.tile == 150
-    assert 75 < model.used <= 150
+    assert model.tile == model.used == 150
     tried.clear()
     model.runner.batches.clear()
     np.testing.assert_array_equal(model(pixels), 2 * pixels)
@@ -156,11 +155,11 @@ def test_numpys_own_memory_error_halves_the_tile_too(spec: ModelSpec, monkeypatc
 def test_back_off_is_bounded(spec: ModelSpec) -> None:
     model = enhancer(spec, fail_above=0)
     with pytest.raises(OutOfMemory):
-        model(dark(SMALLEST_TILE << (BACK_OFFS + 2), 8, 3))
+        model(dark(tiles.SMALLEST_CORE << (BACK_OFFS + 2), 8, 3))
     assert len(model.runner.batches) == BACK_OFFS + 1
     small = enhancer(spec, fail_above=0)
     with pytest.raises(OutOfMemory):
-        small(dark(SMALLEST_TILE, 8, 3))
+        small(dark(tiles.SMALLEST_CORE, 8, 3))
     assert len(small.runner.batches) == 1
 
 
@@ -203,7 +202,7 @@ def test_more_memory_is_taken_only_where_halos_cost_much(spec: ModelSpec, halo: 
 
 def test_no_memory_at_all_still_gives_a_smallest_tile(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 0)
-    assert enhancer(spec).tiles_for((1, 700, 900)).side == SMALLEST_TILE
+    assert enhancer(spec).tiles_for((1, 700, 900)).side == tiles.SMALLEST_CORE
 
 
 def test_an_output_that_is_not_finite_is_an_error(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
