@@ -178,11 +178,9 @@ class Enhancer:
         """The tiles of a batch (N, H, W, 3) for an output of `scale` times its size."""
         spec, (count, height, width) = self.runner.spec, shape[:3]
         facts = {"halo": math.ceil(spec.halo / scale), "multiple": spec.multiple}
-        if spec.tiling == "whole":
-            return tiles.plan(height, width, tile=0, **facts)
-        if self.tile is not None:
-            tile = 0 if self.tile >= max(height, width) else self.tile
-            return tiles.plan(height, width, tile=tile, **facts)
+        tile = 0 if spec.tiling == "whole" else self.tile
+        if tile is not None:
+            return tiles.plan(height, width, tile=0 if tile >= max(height, width) else tile, **facts)
         more = BUDGET + SHARE * count * height * width
         for most, enough in zip((BUDGET, more, BUDGET + more), (*TOO_MUCH, math.inf), strict=True):
             pixels = self.budget(most) / (spec.bytes_per_pixel * scale**2 * count)
@@ -191,7 +189,7 @@ class Enhancer:
                 break
         return plan or tiles.plan(height, width, tile=tiles.SMALLEST_CORE, **facts)
 
-    def budget(self, most: int = BUDGET) -> float:
+    def budget(self, most: int) -> float:
         """Bytes for the network's working memory; `most` on the CPU."""
         if self.settings.deterministic:
             return most

@@ -118,10 +118,11 @@ def part(size: int, count: int, halo: int, multiple: int) -> int:
 
 def fewest(size: int, room: int, halo: int, multiple: int) -> int:
     """The least number of such parts that are no longer than `room`; 0: their cores would be too small."""
-    if part(size, 1, halo, multiple) <= room:
+    padded = round_up(size, multiple)
+    if padded <= room:
         return 1
     core = room // multiple * multiple - 2 * halo
-    return math.ceil((round_up(size, multiple) - 2 * halo) / core) if core >= SMALLEST_CORE else 0
+    return math.ceil((padded - 2 * halo) / core) if core >= SMALLEST_CORE else 0
 
 
 def equal(size: int, count: int, halo: int, multiple: int) -> tuple[Span, ...]:
