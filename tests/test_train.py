@@ -36,7 +36,7 @@ from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.tasks.export import ExportOptions
 from lowlight_cli.tasks.export import run as export
 from lowlight_cli.tasks.train import TrainOptions, run
-from lowlight_cli.training.loop import Limits
+from lowlight_cli.training.loop import LAST, Limits
 
 TINY = {"params": {"widths": [16, 16]}, "crop": 64, "batch": 2, "ema": 0.9, "lr": 1e-3, "steps": 6}
 
@@ -300,6 +300,20 @@ def test_a_run_that_never_reached_a_checkpoint_says_how_to_start_anew(lol, tmp_p
         with pytest.raises(OptionError) as caught:
             next(run(options(lol, stuck, resume=resume)))
         assert "delete" in caught.value.hint
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")
+def test_a_run_that_still_goes_on_is_not_resumed_beside_itself(lol, tmp_path):
+    out = tmp_path / "run"
+    first = run(options(lol, out, overrides={"steps": 3, "validate_every": 1}))
+    while not (out / LAST).exists():
+        next(first)
+    before = (out / "log.csv").read_bytes(), (out / "run.json").read_bytes()
+    with pytest.raises(OptionError, match="Another training writes"):
+        next(run(options(lol, out, overrides={"steps": 5}, resume=True)))
+    assert before == ((out / "log.csv").read_bytes(), (out / "run.json").read_bytes())
+    first.close()
+    assert [*run(options(lol, out, overrides={"steps": 5}, resume=True))][-1].step == 5
 
 
 def test_a_checkpoint_is_no_file_of_weights(lol, tmp_path):

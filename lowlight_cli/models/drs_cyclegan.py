@@ -135,8 +135,9 @@ class Generator(GuidedNetwork):
         downsample: int = 1,
         guided: bool = True,
         exposure: bool = False,
+        grid: int = 0,
     ) -> None:
-        super().__init__(guided=guided, exposure=exposure)
+        super().__init__(guided=guided, exposure=exposure, grid=grid)
         if width % 2:
             raise ValueError(f"Paths of {width} and half as many channels: the width must be even.")
         half, halvings, (first, second, third) = width // 2, steps(downsample), blocks
@@ -147,7 +148,9 @@ class Generator(GuidedNetwork):
         self.smooth = conv(3 * width, width, 1)
         self.returns = nn.ModuleList(conv(width, width, 3, dilation=RETURN_DILATION) for _ in range(halvings))
         self.last = conv(width, self.made, 3, dilation=DILATION)
-        self.apply(initialise)
+        for part in self.children():
+            if part is not self.head:
+                part.apply(initialise)
         with torch.no_grad():
             self.last.weight.mul_(0.1)
 
@@ -238,6 +241,7 @@ def geometry(
     downsample: int = 1,
     guided: bool = True,
     exposure: bool = False,
+    grid: int = 0,  # noqa: ARG001
 ) -> dict[str, object]:
     """What a manifest row must say of a network with these params."""
     steps(downsample)

@@ -185,8 +185,9 @@ class Generator(GuidedNetwork):
         window: int = 17,
         guided: bool = True,
         exposure: bool = False,
+        grid: int = 0,
     ) -> None:
-        super().__init__(guided=guided, exposure=exposure)
+        super().__init__(guided=guided, exposure=exposure, grid=grid)
         deep = 4 * width
         self.encoder = nn.ModuleList(
             [

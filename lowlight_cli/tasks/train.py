@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import warnings
@@ -112,9 +113,10 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
         return
     try:
         # Not before: what is refused, or has nothing to do, leaves a run's folder as it was.
-        if accelerator.is_main_process:
-            train_record.write(options.out, options.model, settings, data.fingerprint, accelerator)
-        yield from train(state)
+        with train_record.held(options.out) if accelerator.is_main_process else contextlib.nullcontext():
+            if accelerator.is_main_process:
+                train_record.write(options.out, options.model, settings, data.fingerprint, accelerator)
+            yield from train(state)
     except OSError as error:
         raise LowlightError(
             f"{error.filename or options.out} cannot be written: {error.strerror or error}.",
