@@ -23,9 +23,9 @@ from lowlight_cli.data.scenes import grouped, read_scenes
 from lowlight_cli.nn.brightness import ExposureHead, luma_mean
 from lowlight_cli.thumbnail import thumbnail
 
-SIDE, GRID = 112, 8
+SIDE = 112
 FOLDS = 5
-REACH, RIDGE = 0.002, 0.3
+REACH, RIDGE = 0.01, 0.3
 """Of the kernel exp(-reach d^2) on standardised statistics, and what is added to its diagonal."""
 
 Values = NDArray[np.float64]
@@ -35,10 +35,10 @@ Guess = Callable[[Values, Values, Values], Values]
 
 def measured(pairs: list[tuple[str, Path, Path]]) -> tuple[Values, Values]:
     """What the exposure head sees of the dark pictures (n, k), and mean luma of the true ones (n,)."""
-    head, seen, truths = ExposureHead(GRID).eval(), [], []
+    head, seen, truths = ExposureHead(), [], []
     for _, low, high in pairs:
         dark, bright = (torch.from_numpy(thumbnail(eight_bit(p), SIDE).transpose(2, 0, 1)[None]) for p in (low, high))
-        seen.append(head.seen(dark)[0].numpy())
+        seen.append(head.statistics(dark)[0].numpy())
         truths.append(float(luma_mean(bright)))
     return np.array(seen, np.float64), np.array(truths)
 
@@ -98,8 +98,8 @@ def main() -> None:
         "mean": float(truths.mean()),
         "errors": {
             "constant, by scene": error(constant, statistics, truths, scenes),
-            "kernel regression on what the exposure head sees, by scene": error(kernel, statistics, truths, scenes),
-            "kernel regression on what the exposure head sees, by picture": error(kernel, statistics, truths, by_picture),
+            "kernel regression on the head's statistics, by scene": error(kernel, statistics, truths, scenes),
+            "kernel regression on the head's statistics, by picture": error(kernel, statistics, truths, by_picture),
             "mean of the true pictures of the scene's other exposures": from_siblings(truths, scenes),
         },
         "machine": machine.about({"folds": FOLDS, "reach": REACH, "ridge": RIDGE}),

@@ -55,11 +55,9 @@ that are summed. The log has each term without its weight: `train_NAME`, and `lo
 PERCEPTUAL = "Difference of features of VGG16; see the setting `perceptual`."
 GUESS = "Ours. Squared error of the brightness that a small head guesses; trains the head alone."
 EXPOSURE = "With a target brightness, given or guessed; the paper: false."
-GRID = "Cells a side of the picture that the head sees which guesses the brightness, such as 8; 0: statistics alone."
 CYCLEGAN = {
     "params.guided": "With statistics of the whole picture from a thumbnail, for tiles; the paper: false.",
     "params.exposure": EXPOSURE,
-    "params.grid": GRID,
     "discriminator.width": "Channels of the first layer.",
     "discriminator.objective": "The adversarial loss: `log` (cross entropy) or `lsgan` (least squares).",
     "loss.adversarial": "Whether the discriminators take made pictures for real; in the log `adversarial_high` (of "
@@ -76,7 +74,6 @@ SENTENCES: dict[str, dict[str, str]] = {
         "params.ff": "With FF, which weighs the features of both decoders; needs `dr`.",
         "params.exposure": EXPOSURE,
         "params.detail": "With a mask that lets through the detail that half resolution loses; the paper: false.",
-        "params.grid": GRID,
         "params.init": "Spread of the normal weights at the start; null: Kaiming's; the paper: 0.02.",
         "loss.huber": "Huber distance of output and truth.",
         "loss.dr": "Mean squared error of DR, which restores the picture as the network sees it, brightened.",

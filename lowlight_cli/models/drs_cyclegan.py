@@ -135,9 +135,8 @@ class Generator(GuidedNetwork):
         downsample: int = 1,
         guided: bool = True,
         exposure: bool = False,
-        grid: int = 0,
     ) -> None:
-        super().__init__(guided=guided, exposure=exposure, grid=grid)
+        super().__init__(guided=guided, exposure=exposure)
         if width % 2:
             raise ValueError(f"Paths of {width} and half as many channels: the width must be even.")
         half, halvings, (first, second, third) = width // 2, steps(downsample), blocks
@@ -148,9 +147,7 @@ class Generator(GuidedNetwork):
         self.smooth = conv(3 * width, width, 1)
         self.returns = nn.ModuleList(conv(width, width, 3, dilation=RETURN_DILATION) for _ in range(halvings))
         self.last = conv(width, self.made, 3, dilation=DILATION)
-        for part in self.children():
-            if part is not self.head:
-                part.apply(initialise)
+        self.apply(initialise)
         with torch.no_grad():
             self.last.weight.mul_(0.1)
 
@@ -241,7 +238,6 @@ def geometry(
     downsample: int = 1,
     guided: bool = True,
     exposure: bool = False,
-    grid: int = 0,  # noqa: ARG001
 ) -> dict[str, object]:
     """What a manifest row must say of a network with these params."""
     steps(downsample)

@@ -185,9 +185,8 @@ class Generator(GuidedNetwork):
         window: int = 17,
         guided: bool = True,
         exposure: bool = False,
-        grid: int = 0,
     ) -> None:
-        super().__init__(guided=guided, exposure=exposure, grid=grid)
+        super().__init__(guided=guided, exposure=exposure)
         deep = 4 * width
         self.encoder = nn.ModuleList(
             [

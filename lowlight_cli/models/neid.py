@@ -84,7 +84,6 @@ class NEID(nn.Module):
         ff: bool = True,
         exposure: bool = True,
         detail: bool = True,
-        grid: int = 0,
         init: float | None = None,
     ) -> None:
         super().__init__()
@@ -97,8 +96,8 @@ class NEID(nn.Module):
         self.dr_features = double_conv(widths[-1], widths[-1]) if dr else None
         self.dr = Decoder(widths, 3) if dr else None
         self.ff = FeatureFusing(widths[-1]) if ff else None
+        self.head = ExposureHead() if exposure else None
         self.initialise(init)
-        self.head = ExposureHead(grid) if exposure else None
 
     def initialise(self, spread: float | None) -> None:
         """Weights from N(0, spread), zero bias; None: Kaiming's spread for each layer, the tails' a tenth of it."""

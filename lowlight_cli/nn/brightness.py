@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 LUMA = (0.299, 0.587, 0.114)
@@ -14,12 +13,6 @@ BRIGHT, DIM = 0.46, 0.34
 """Mean luma from which on a picture keeps its brightness, and up to which the head alone decides."""
 HEADROOM = 0.2
 """Distance of a pixel's largest channel to white below which a network may change less."""
-LARGEST_GRID = 32
-"""Cells a side that an exposure head may see; thumbnails have 64 pixels and more."""
-CENTRE, SPREAD = 0.2, 0.1
-"""Of what an exposure head with a grid sees of dark pictures, roughly."""
-DROPPED = 0.3
-"""Share of what it sees that it does without in training: hundreds of pictures are few for it."""
 
 
 def luma(pixels: Tensor) -> Tensor:
@@ -65,29 +58,18 @@ def headroom(pixels: Tensor) -> Tensor:
 
 
 class ExposureHead(nn.Module):
-    """Guesses the brightness of a well-exposed version of a picture from its thumbnail.
+    """Guesses the brightness of a well-exposed version of a picture from statistics of its thumbnail.
 
-    It sees statistics: a soft histogram of the root of luma, the mean of each channel's root, and of their spread. With
-    a `grid` it also sees the root of the thumbnail in grid x grid cells. What is bright where tells scenes apart, and
-    those that were trained on from others: that serves data of few scenes, such as LOL, and not any picture.
+    Statistics: a soft histogram of the root of luma, the mean of each channel's root, and of their spread.
     """
 
-    def __init__(self, grid: int = 0, bins: int = 16) -> None:
+    def __init__(self, bins: int = 16, hidden: int = 32) -> None:
         super().__init__()
-        if not 0 <= grid <= LARGEST_GRID:
-            raise ValueError(f"grid is {grid}; it must be from 0 to {LARGEST_GRID}.")
-        self.grid, self.bins = grid, bins
-        seen, hidden = bins + 7 + 3 * grid**2, 64 if grid else 32
-        if grid:
-            layers = [nn.Dropout(DROPPED), nn.Linear(seen, hidden), nn.LeakyReLU(0.1), nn.Dropout(DROPPED)]
-        else:
-            layers = [nn.Linear(seen, hidden), nn.LeakyReLU(0.1), nn.Linear(hidden, hidden), nn.LeakyReLU(0.1)]
-        self.layers, self.guess = nn.Sequential(*layers), nn.Linear(hidden, 1)
-        for layer in self.layers:
-            if isinstance(layer, nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, 0.1, nonlinearity="leaky_relu")
-        for values in (self.guess.weight, self.guess.bias):  # a half for every picture, to begin with
-            nn.init.zeros_(values)
+        self.bins = bins
+        self.layers = nn.Sequential(
+            nn.Linear(bins + 7, hidden), nn.LeakyReLU(0.1), nn.Linear(hidden, hidden), nn.LeakyReLU(0.1)
+        )
+        self.guess = nn.Linear(hidden, 1)
 
     def statistics(self, thumbnail: Tensor) -> Tensor:
         """(N, bins + 7) from (N, 3, h, w) in [0, 1]."""
@@ -99,25 +81,9 @@ class ExposureHead(nn.Module):
         spread = (roots - means[:, :, None, None]).square().mean(dim=(2, 3)).sqrt()
         return torch.cat([near.mean(dim=2), means, spread, luma_mean(thumbnail)[:, None]], dim=1)
 
-    def cells(self, thumbnail: Tensor) -> Tensor:
-        """(N, 3, grid, grid) from (N, 3, h, w); in training some in the mirror, in which a scene is as bright."""
-        cells = F.adaptive_avg_pool2d(thumbnail.clamp(min=0.0).sqrt(), self.grid)
-        if not self.training:
-            return cells
-        mirrored = torch.rand(len(cells), 1, 1, 1, device=cells.device) < 0.5
-        return torch.where(mirrored, cells.flip(3), cells)
-
-    def seen(self, thumbnail: Tensor) -> Tensor:
-        """What the layers see of (N, 3, h, w): statistics, with a grid also cells, all of one order of size."""
-        found = self.statistics(thumbnail)
-        if not self.grid:
-            return found
-        histogram, others = found[:, : self.bins].sqrt(), found[:, self.bins :]
-        return (torch.cat([histogram, others, self.cells(thumbnail).flatten(1)], dim=1) - CENTRE) / SPREAD
-
     def forward(self, thumbnail: Tensor) -> Tensor:
         """(N, 3, h, w) -> (N,) in (0, 1)."""
-        return torch.sigmoid(self.guess(self.layers(self.seen(thumbnail))))[:, 0]
+        return torch.sigmoid(self.guess(self.layers(self.statistics(thumbnail))))[:, 0]
 
     def choose(self, thumbnail: Tensor) -> Tensor:
         """Target brightness (N,) for a user who leaves it to us: the guess, but never darker than the picture is."""

@@ -65,15 +65,15 @@ class GuidedNetwork(nn.Module):
     picture brought to a target brightness by a curve that keeps hue, and its root. The former, blurred, is the output's
     ground: its colour and brightness, without the noise. What layers make says how far each value of the ground goes
     towards white or black, and in a fourth plane, how much of what the blur took is let through. The target is the
-    user's, or the guess of a small head with `grid`; the gain of the curve is the first of the vectors.
+    user's, or a small head's guess; the gain of the curve is the first of the vectors.
     """
 
-    def __init__(self, *, guided: bool, exposure: bool, grid: int = 0) -> None:
+    def __init__(self, *, guided: bool, exposure: bool) -> None:
         super().__init__()
         if exposure and not guided:
             raise ValueError("A target brightness needs the whole picture: exposure=True asks for guided=True.")
         self.guided = guided
-        self.head = ExposureHead(grid) if exposure else None
+        self.head = ExposureHead() if exposure else None
         self.seen, self.made = (6, 4) if exposure else (3, 3)
         """Planes that layers see, and that they make."""
 
