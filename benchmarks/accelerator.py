@@ -1,0 +1,331 @@
+"""Measure ways to run the networks on an accelerator, in one short run: precisions, CUDA graphs, compilation, copies.
+
+    python benchmarks/accelerator.py --out benchmarks/results/accelerator.json --minutes 8
+
+writes that file, after each measurement anew, and a page beside it. Nothing is started after `--minutes`; what fails,
+for want of memory or of a compiler, is told in its place. `--device cpu` shows that it works, and measures the CPU.
+
+* network: milliseconds of one picture that lies on the device already, and how far the output is from that of the CPU
+  in float32, in levels of 255;
+* moves: milliseconds of a picture from an array to an array, by how it is copied, with `eager` bf16 between; `ahead`
+  copies the next picture up and the one before down meanwhile;
+* whole: milliseconds of `enhance` of the library, with tiles, as users run it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import machine
+import numpy as np
+import torch
+from enhance_worker import dark_picture
+from interleave import say, summary
+from tables import cell, machine_lines
+from torch import Tensor, nn
+
+import lowlight_cli as lowlight
+from lowlight_cli import manifest, models, weights
+from lowlight_cli.thumbnail import thumbnail
+
+HERE = Path(__file__).resolve().parent
+MODELS, SIZES = ("neid", "aux-retinex"), ("1920x1080", "6000x4000")
+FASTER = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Precisions, and what autocast takes of each."""
+WARMING, PICTURES = 3, 8
+"""Runs that do not count; pictures of one measurement of `ahead`."""
+
+Network = Callable[[], Tensor]
+
+
+class Measured:
+    """The document so far: written after each measurement, so that a killed run keeps what it has."""
+
+    def __init__(self, path: Path, about: Mapping[str, Any], minutes: float) -> None:
+        self.path, self.end = path, time.monotonic() + 60 * minutes
+        self.document: dict[str, Any] = {"about": dict(about), "network": [], "moves": [], "whole": []}
+
+    def add(self, kind: str, told: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> None:
+        """One measurement; what fails is told, what would begin too late is left out."""
+        if time.monotonic() > self.end:
+            say(f"no time left for {kind}: {' '.join(map(str, told.values()))}")
+            return
+        say(f"{kind}: {' '.join(map(str, told.values()))}")
+        try:
+            found = measure()
+        except (RuntimeError, NotImplementedError, AssertionError, lowlight.LowlightError) as error:
+            found = {"failed": (str(error).splitlines() or [type(error).__name__])[0][:200]}
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        self.document[kind].append({**told, **found})
+        self.path.write_text(json.dumps(self.document, indent=1) + "\n", encoding="utf-8")
+        self.path.with_suffix(".md").write_text(page(self.document), encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "accelerator.json", help="JSON file to write")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--model", action="append", help=f"instead of {', '.join(MODELS)}")
+    parser.add_argument("--size", action="append", help=f"WIDTHxHEIGHT, instead of {', '.join(SIZES)}")
+    parser.add_argument("--minutes", type=float, default=8.0, help="nothing is started after these (8)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement (1.5)")
+    options = parser.parse_args()
+    options.model, options.size = options.model or MODELS, options.size or SIZES
+    return options
+
+
+def main() -> None:
+    """Measure, the first model and size first, and write after each."""
+    options = parse()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    name = torch.cuda.get_device_name(options.device) if options.device.startswith("cuda") else options.device
+    settings = {"seconds": options.seconds, "minutes": options.minutes}
+    measured = Measured(options.out, machine.about(settings) | {"device": name}, options.minutes)
+    for size in options.size:
+        pixels = dark_picture(*map(int, size.split("x")))
+        for model in options.model:
+            told = {"model": model, "size": size}
+            measured.add("whole", told, partial(whole, model, pixels, options))
+            case = Case(model, pixels, options.device)
+            for precision, way in ways(options.device):
+                alone = partial(case.network_alone, precision, way, options.seconds)
+                measured.add("network", {**told, "precision": precision, "way": way}, alone)
+            for move in MOVES:
+                measured.add("moves", {**told, "move": move}, partial(case.moved, move, options.seconds))
+    say(f"{options.out} and {options.out.with_suffix('.md')} are written")
+
+
+def ways(device: str) -> list[tuple[str, str]]:
+    """(precision, way) to measure, the likeliest first; CUDA graphs and half precisions only where they are at home."""
+    if not device.startswith("cuda"):
+        return [("fp32", "eager"), ("bf16", "eager"), ("bf16", "cast")]
+    plain = [(precision, "eager") for precision in ("bf16", "fp16", "tf32", "fp32")]
+    quick = [(precision, way) for precision in ("bf16", "fp16") for way in ("cast", "graph", "compiled")]
+    return [*plain[:1], *quick[:2], *plain[1:], *quick[2:]]
+
+
+class Case:
+    """One model on one picture, padded to the size that it takes."""
+
+    def __init__(self, model: str, pixels: np.ndarray, device: str) -> None:
+        self.spec, self.device = manifest.find(model), device
+        up, left = (-side % self.spec.multiple for side in pixels.shape[:2])
+        self.bytes = np.ascontiguousarray(np.pad(pixels, ((0, up), (0, left), (0, 0)), mode="edge"))
+        small = thumbnail(pixels, self.spec.thumbnail).transpose(2, 0, 1)[None].copy()
+        self.plain = self.opened()
+        with torch.inference_mode():
+            self.vectors = self.plain.context(torch.from_numpy(small), torch.tensor([-1.0]))
+        self.truth: Tensor | None = None
+
+    def opened(self) -> nn.Module:
+        """The network, on the CPU in float32."""
+        network = models.load(self.spec, weights.find(self.spec, "torch", offline=True))
+        return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def network_alone(self, precision: str, way: str, seconds: float) -> dict[str, Any]:
+        """Milliseconds, and levels of 255 from the CPU's output in float32."""
+        network, dtype = self.opened().to(self.device), FASTER[precision]
+        if way in ("cast", "graph", "compiled") and dtype is not None:
+            cast(network, dtype)
+        pixels, vectors = floats(torch.from_numpy(self.bytes).to(self.device)), self.vectors.to(self.device)
+        with running(self.device, precision):
+            run = prepared(lambda: network.tile(pixels, vectors), way)
+            begun = time.perf_counter()
+            output = run().float().cpu()
+            first = time.perf_counter() - begun
+            return {"ms": timed(run, self.device, seconds), "first_ms": 1e3 * first} | self.distance(output)
+
+    def distance(self, output: Tensor) -> dict[str, float]:
+        """Mean and largest, in levels of 255."""
+        if self.truth is None:
+            with torch.inference_mode():
+                self.truth = self.plain.tile(floats(torch.from_numpy(self.bytes)), self.vectors)
+        apart = 255 * (output - self.truth).abs()
+        return {"mean_levels": float(apart.mean()), "largest_levels": float(apart.max())}
+
+    def moved(self, move: str, seconds: float) -> dict[str, Any]:
+        """Milliseconds of a picture, from an array to an array."""
+        network, vectors = self.opened().to(self.device), self.vectors.to(self.device)
+        cast(network, torch.bfloat16)
+
+        def enhance(pixels: Tensor) -> Tensor:
+            return network.tile(pixels, vectors).float()
+
+        with running(self.device, "bf16"):
+            if move != "ahead":
+                return {"ms": timed(lambda: MOVES[move](self.bytes, self.device, enhance), self.device, seconds)}
+            ms = timed(lambda: ahead([self.bytes] * PICTURES, self.device, enhance), self.device, seconds)
+            return {"ms": summary(value / PICTURES for value in ms["all"])}
+
+
+def cast(network: nn.Module, dtype: torch.dtype) -> None:
+    """Convolutions in that type for good: autocast casts weights without gradients anew each time."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(dtype)
+
+
+@contextlib.contextmanager
+def running(device: str, precision: str) -> Iterator[None]:
+    """Inference in a precision."""
+    dtype = FASTER[precision]
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    kind = device.partition(":")[0]
+    with torch.inference_mode(), torch.autocast(kind, dtype or torch.bfloat16, enabled=dtype is not None):
+        yield
+
+
+def prepared(run: Network, way: str) -> Network:
+    """The same, compiled or as a CUDA graph."""
+    if way == "compiled":
+        return torch.compile(run, dynamic=False)
+    if way != "graph":
+        return run
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):
+        for _ in range(WARMING):
+            run()
+    torch.cuda.current_stream().wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        output = run()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return output
+
+    return replay
+
+
+def timed(run: Callable[[], object], device: str, seconds: float) -> dict[str, Any]:
+    """Milliseconds of single runs, for as long as asked and three times at least."""
+    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    for _ in range(WARMING):
+        run()
+    wait()
+    values, end = [], time.perf_counter() + seconds
+    while len(values) < 3 or time.perf_counter() < end:
+        begun = time.perf_counter()
+        run()
+        wait()
+        values.append(1e3 * (time.perf_counter() - begun))
+    return summary(values)
+
+
+def floats(pixels: Tensor) -> Tensor:
+    """(1, 3, H, W) in [0, 1], channels last, of (H, W, 3) bytes, where they are."""
+    return pixels.permute(2, 0, 1)[None].float().div(255)
+
+
+def whole_bytes(output: Tensor) -> Tensor:
+    """(H, W, 3) bytes of (1, 3, H, W) in [0, 1], where it is."""
+    return output[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).to(torch.uint8).contiguous()
+
+
+def as_floats(pixels: np.ndarray, device: str, enhance: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """As the runner does it: converted by numpy, float32 both ways."""
+    batch = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32) / 255
+    output = enhance(torch.from_numpy(batch).to(device).contiguous(memory_format=torch.channels_last)).cpu().numpy()
+    return (255 * output[0].transpose(1, 2, 0) + 0.5).astype(np.uint8)
+
+
+def as_bytes(pixels: np.ndarray, device: str, enhance: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """Bytes both ways, converted on the device."""
+    return whole_bytes(enhance(floats(torch.from_numpy(pixels).to(device)))).cpu().numpy()
+
+
+def pinned(pixels: np.ndarray, device: str, enhance: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """The same through pinned memory, which is kept by PyTorch's allocator."""
+    there = torch.from_numpy(pixels)
+    if device.startswith("cuda"):
+        there = there.pin_memory()
+    output = whole_bytes(enhance(floats(there.to(device, non_blocking=True))))
+    back = torch.empty(output.shape, dtype=torch.uint8, pin_memory=device.startswith("cuda"))
+    back.copy_(output)
+    return back.numpy()
+
+
+def ahead(pictures: Sequence[np.ndarray], device: str, enhance: Callable[[Tensor], Tensor]) -> list[np.ndarray]:
+    """Pinned bytes; while one picture is computed the next one comes and the one before goes."""
+    if not device.startswith("cuda"):
+        return [as_bytes(pixels, device, enhance) for pixels in pictures]
+    up, down, here = torch.cuda.Stream(), torch.cuda.Stream(), torch.cuda.current_stream()
+    backs, waiting = [], None
+
+    def sent(pixels: np.ndarray) -> Tensor:
+        with torch.cuda.stream(up):
+            return torch.from_numpy(pixels).pin_memory().to(device, non_blocking=True)
+
+    for number in range(len(pictures)):
+        pixels = waiting if waiting is not None else sent(pictures[number])
+        here.wait_stream(up)
+        pixels.record_stream(here)
+        output = whole_bytes(enhance(floats(pixels)))
+        waiting = sent(pictures[number + 1]) if number + 1 < len(pictures) else None
+        down.wait_stream(here)
+        with torch.cuda.stream(down):
+            back = torch.empty(output.shape, dtype=torch.uint8, pin_memory=True)
+            back.copy_(output, non_blocking=True)
+            output.record_stream(down)
+        backs.append(back)
+    torch.cuda.synchronize()
+    return [back.numpy() for back in backs]
+
+
+MOVES: dict[str, Any] = {"floats": as_floats, "bytes": as_bytes, "pinned": pinned, "ahead": ahead}
+
+
+def whole(model: str, pixels: np.ndarray, options: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds of the library's own way, and what the plan of tiles was."""
+    enhancer = lowlight.open_model(model, backend="torch", device=options.device, offline=True)
+    try:
+        ms = timed(lambda: enhancer(pixels), options.device, options.seconds)
+        return {"ms": ms, "precision": enhancer.runner.precision, "tiles": len(enhancer.plan)}
+    finally:
+        enhancer.close()
+
+
+COLUMNS = {
+    "whole": ("model", "size", "precision", "tiles"),
+    "network": ("model", "size", "precision", "way", "first_ms", "mean_levels", "largest_levels"),
+    "moves": ("model", "size", "move"),
+}
+"""What stands beside the milliseconds in each table."""
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """The figures as tables."""
+    about = document["about"]
+    parts = ["# Accelerator", "* " + __doc__.partition("\n\n* ")[2].strip()]
+    parts.append(f"{machine_lines(about)}\n- Device: {about['device']}")
+    for kind, names in COLUMNS.items():
+        lines = [("ms", *names), ("---",) * (1 + len(names))]
+        lines += [(shown(row), *(told(row.get(name)) for name in names)) for row in document[kind]]
+        parts.append("\n".join([f"## {kind}\n", *(f"| {' | '.join(line)} |" for line in lines)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def shown(row: Mapping[str, Any]) -> str:
+    """Median and range, or why there is none."""
+    return row["failed"] if "failed" in row else cell(row["ms"])
+
+
+def told(value: Any) -> str:
+    """A cell."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "" if value is None else f"`{value}`" if isinstance(value, str) else str(value)
+
+
+if __name__ == "__main__":
+    main()
