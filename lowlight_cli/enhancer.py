@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -223,21 +223,27 @@ def open_model(
     name: str = "neid",
     *,
     strength: float = 1.0,
-    exposure: float | None = None,
-    tile: int | None = None,
+    exposure: float | Literal["auto"] | None = None,
+    tile: int | Literal["auto"] | None = None,
     depth: picture.Depth = "keep",
     deterministic: bool = False,
     **options: Any,
 ) -> Enhancer:
-    """An open model. Call it with a path, a Pillow image or an array; it gives an array.
+    """An open model. Call it with a path, a Pillow image or an array; it gives an array. None is `auto`.
 
     `deterministic`: the same bits for the same input on one machine, see `Settings` and `RunnerOptions`.
 
     `options` are those of `RunnerOptions`: backend, device, precision, scale, weights, threads, offline, progress,
     maps.
     """
+    known = [field.name for field in dataclasses.fields(RunnerOptions)]
+    if unknown := [option for option in options if option not in known]:
+        raise TypeError(f"open_model takes no option {unknown[0]!r}. It takes these as well: {', '.join(known)}.")
+    if options.get("weights") is not None:
+        options["weights"] = Path(options["weights"])
     chosen = RunnerOptions(deterministic=deterministic, **options)
-    settings = Settings(strength=strength, exposure=exposure, tile=tile, depth=depth, deterministic=deterministic)
+    target, side = (None if value == "auto" else value for value in (exposure, tile))
+    settings = Settings(strength=strength, exposure=target, tile=side, depth=depth, deterministic=deterministic)
     return Enhancer(open_runner(manifest.find(name), chosen), settings, chosen.scale)
 
 

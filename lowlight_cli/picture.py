@@ -146,6 +146,10 @@ def from_pil(image: Image.Image) -> Picture:
         raise PictureError(f"The image cannot be decoded: {error}", "Give the path of the file to load.") from error
 
 
+BEYOND = 0.25
+"""What floats may be below 0 or above 1, by resampling or noise; it is clipped."""
+
+
 def from_array(array: NDArray) -> Picture:
     """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8, uint16 or float in [0, 1] as a Picture; RGB, alpha last.
 
@@ -158,6 +162,10 @@ def from_array(array: NDArray) -> Picture:
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
             raise PictureError("The array holds NaN or infinite values.", "Give numbers between 0 and 1.")
+        least, most = float(values.min()), float(values.max())
+        if least < -BEYOND or most > 1 + BEYOND:
+            told = f"The array holds numbers from {least:g} to {most:g}."
+            raise PictureError(told, "Give floats between 0 and 1: divide those up to 255 by 255.")
         values = to_integers(values, 16)
     if values.dtype not in (np.uint8, np.uint16):
         raise PictureError(f"The array holds {values.dtype}.", "Give uint8, uint16 or float in [0, 1].")

@@ -283,6 +283,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"device": "cuda"}, "clahe takes no --device cuda"),
     ({"device": "cuda:1"}, "clahe takes no --device cuda:1"),
     ({"weights": Path("mine.pt")}, "clahe takes no --weights mine.pt"),
+    ({"weights": "mine.pt"}, "clahe takes no --weights mine.pt"),
     ({"scale": 2}, "clahe has no --scale 2"),
     ({"precision": "bf16"}, "clahe does not run in bf16"),
     ({"exposure": 0.4}, "clahe takes no --exposure"),
@@ -295,6 +296,14 @@ def test_what_only_networks_have_is_refused(options: dict[str, Any], text: str) 
     with pytest.raises(OptionError, match=text) as caught:
         lowlight.open_model("clahe", **options)
     assert caught.value.hint
+
+
+def test_auto_may_be_said_and_an_option_that_there_is_none_of_is_named() -> None:
+    pixels = dark(20, 30)
+    plain, told = lowlight.open_model("gamma"), lowlight.open_model("gamma", exposure="auto", tile="auto")
+    np.testing.assert_array_equal(plain(pixels), told(pixels))
+    with pytest.raises(TypeError, match=r"open_model takes no option 'tiles'.* weights"):
+        lowlight.open_model("gamma", tiles=3)
 
 
 def test_the_cpu_in_fp32_and_threads_may_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

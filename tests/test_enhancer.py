@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import picture_files
@@ -203,6 +204,14 @@ def test_more_memory_is_taken_only_where_halos_cost_much(spec: ModelSpec, halo: 
 def test_no_memory_at_all_still_gives_a_smallest_tile(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 0)
     assert enhancer(spec).tiles_for((1, 700, 900)).side == tiles.SMALLEST_CORE
+
+
+@pytest.mark.parametrize("values", [np.linspace(0, 255, 27), np.linspace(-0.5, 0.5, 27)])
+def test_floats_that_are_far_from_0_to_1_are_refused_and_overshoot_is_clipped(spec: ModelSpec, values: Any) -> None:
+    with pytest.raises(PictureError, match="holds numbers from") as caught:
+        enhancer(spec)(values.reshape(3, 3, 3))
+    assert "255" in caught.value.hint
+    assert enhancer(spec)(np.linspace(-0.1, 1.1, 27).reshape(3, 3, 3)).dtype == np.uint16
 
 
 def test_an_output_that_is_not_finite_is_an_error(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:

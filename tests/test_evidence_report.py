@@ -26,6 +26,7 @@ from PIL import Image
 from lowlight_cli.cli import group
 from lowlight_cli.errors import DONE, NO_INPUT, SOME_FAILED, USAGE, LogError, LowlightError, OptionError
 from lowlight_cli.report import evidence, evidence_pictures, evidence_view, pdf
+from lowlight_cli.report.evidence_log import read as read_log
 from lowlight_cli.report.evidence_pictures import Recorded, embed, tones
 from lowlight_cli.tasks.report import ReportOptions, refuse_files_of_log
 from lowlight_cli.tasks.report import run as task
@@ -137,6 +138,16 @@ class Log:
         self.path.write_bytes(b"".join(line + b"\n" for line in lines))
         self.path.with_name("case.jsonl.head").write_text(f"{head}  {len(lines)}\n")
         return self.path
+
+
+def test_runs_that_nobody_signed_do_not_stand_under_anothers_name(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    log.add("end", status="done", counts={"done": 0, "failed": 0})
+    signed = log.write(ended=False)
+    assert evidence_view.examiners(read_log(signed)) == ["A. Lind"]
+    log.add("start", argv=[], pictures=0, already_done=0, method=METHOD, system=SYSTEM, run="1a" * 16, examiner="")
+    both = log.write(ended=False)
+    assert evidence_view.examiners(read_log(both)) == ["A. Lind", "none given for 1 of 2 runs"]
 
 
 class Page(HTMLParser):

@@ -76,6 +76,13 @@ def test_a_log_that_nobody_touched_is_whole(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("logged")
+def test_records_are_counted_and_those_that_are_missing_are_not(run: Run) -> None:
+    rewrite([*lines()[:2], *lines()[3:]])
+    assert b"log.jsonl: 4 records, 2 FAILED; head " in run("verify", LOG).out
+    assert run("verify", LOG, "--json").lines[-1]["summary"]["records"] == 4
+
+
+@pytest.mark.usefixtures("logged")
 def test_made_again_every_picture_has_the_same_pixels(run: Run) -> None:
     done = run("verify", LOG, "--rerun", "--json")
     assert [line["difference"] for line in done.lines if line.get("kind") == "picture"] == [0, 0, 0]

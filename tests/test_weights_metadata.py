@@ -95,8 +95,9 @@ def test_the_file_goes_before_the_row(file: Callable[..., Path]) -> None:
     assert {name: getattr(spec, name) for name in GEOMETRY} == GEOMETRY | {"scales": (1,)}
     assert (spec.name, spec.arch) == (row.name, row.arch)
     assert {*row.precisions} - {*spec.precisions} == {"int8"}, "that form is of the row's own weights"
-    with pytest.raises(OptionError, match="does not run in int8"):
+    with pytest.raises(OptionError, match="has no int8 form") as caught:
         open_runner(row, RunnerOptions(weights=file(), precision="int8"))
+    assert "export --int8" in caught.value.hint
     with pytest.raises(OptionError, match="no --scale 2"):
         open_runner(row, RunnerOptions(weights=file(), scale=2))
 

@@ -261,8 +261,13 @@ def describe(spec: ModelSpec) -> dict[str, Any]:
 
 def table_row(row: dict[str, Any]) -> tuple[str, ...]:
     """The cells of one model under `HEADINGS`."""
-    size = (f"{row['parameters'] / 1e6:.2f} M", f"{row['megabytes']:.1f}") if row["parameters"] else ("-", "-")
+    size = (count(row["parameters"]), f"{row['megabytes']:.1f}") if row["parameters"] else ("-", "-")
     return row["name"], row["arch"], *size, row["weights"], "yes" if row["generative"] else "no", row["summary"]
+
+
+def count(parameters: int) -> str:
+    """In millions, small ones in thousands."""
+    return f"{parameters / 1e6:.2f} M" if parameters >= 1e5 else f"{parameters / 1e3:.1f} K"
 
 
 def write_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -52,9 +52,11 @@ def command(log: Path, rerun: bool, as_json: bool, quiet: bool, verbose: bool, *
     options = VerifyOptions(log=log, rerun=rerun, **flags)
     end_as_by_ctrl_c()
     counts: Counter[str] = Counter()
+    records = 0
     with network.closed():
         for checked in verify(options):
             counts[checked.status] += 1
+            records += checked.kind not in ("log", "torn")
             if as_json:
                 click.echo(json.dumps(dataclasses.asdict(checked)))
             elif checked.status == "failed" or verbose or (checked.status == "note" and not quiet):
@@ -62,12 +64,11 @@ def command(log: Path, rerun: bool, as_json: bool, quiet: bool, verbose: bool, *
     code = SOME_FAILED if counts["failed"] else DONE
     if as_json:
         total = {name: counts[name] for name in ("ok", "note", "failed")}
-        total |= {"records": checked.record, "head": checked.head, "exit_code": code}
+        total |= {"records": records, "head": checked.head, "exit_code": code}
         click.echo(json.dumps({"summary": total}))
     elif not quiet:
         verdict = f"{counts['failed']} FAILED" if counts["failed"] else "all as the log says"
-        records = f"{checked.record} record{'s' * (checked.record != 1)}"
-        click.echo(f"{shown(log)}: {records}, {verdict}; head {checked.head}")
+        click.echo(f"{shown(log)}: {records} record{'s' * (records != 1)}, {verdict}; head {checked.head}")
     sys.exit(code)
 
 

@@ -32,6 +32,7 @@ from lowlight_cli.report.evidence_view import (
     curves,
     distinct,
     done_later,
+    examiners,
     file_list,
     frames,
     input_path,
@@ -115,7 +116,7 @@ def whole_log(log: ReadLog) -> dict[str, Any]:
     return {
         "log": log,
         "quoted": shlex.quote(str(log.path)),
-        "said": {name: distinct(log, name) for name in ("case", "examiner", "note")},
+        "said": {"examiner": examiners(log), **{name: distinct(log, name) for name in ("case", "note")}},
         "period": period(log),
         "runs": run_rows(log),
         "systems": [words.system(told) for told in numbered(log, "system").found.values()],

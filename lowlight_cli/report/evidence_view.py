@@ -242,6 +242,16 @@ def distinct(log: ReadLog, name: str) -> list[str]:
     return [*dict.fromkeys(told for line in log.lines if (told := text(line.record, name)))]
 
 
+def examiners(log: ReadLog) -> list[str]:
+    """Who signed which runs, each once; and how many nobody signed, where somebody signed others."""
+    runs: dict[str, str] = {}
+    for line in log.lines:
+        run = text(line.record, "run")
+        runs[run] = runs.get(run) or text(line.record, "examiner")
+    named, unsigned = [*dict.fromkeys(filter(None, runs.values()))], [*runs.values()].count("")
+    return [*named, f"none given for {unsigned} of {len(runs)} runs"] if named and unsigned else named
+
+
 def seconds(record: Record) -> str:
     """How long the work took."""
     told = number(record, "seconds")

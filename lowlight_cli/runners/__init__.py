@@ -136,6 +136,11 @@ def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
         raise OptionError(
             f"{spec.name} has no --scale {options.scale}.", f"It has {', '.join(str(scale) for scale in spec.scales)}."
         )
+    if options.precision == "int8" and options.weights and "int8" in manifest.find(spec.name).precisions:
+        raise OptionError(
+            f"{options.weights.name} has no int8 form: what ships is of the bundled weights alone.",
+            "Leave out --precision, or make a row of its own with `lowlight export --int8`.",
+        )
     if options.precision not in ("auto", *spec.precisions):
         raise OptionError(
             f"{spec.name} does not run in {options.precision}.", f"Allowed: auto, {', '.join(spec.precisions)}."

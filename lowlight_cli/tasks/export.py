@@ -103,6 +103,8 @@ def in_bytes(
 
 def located(options: ExportOptions) -> tuple[Path, str]:
     """(file of weights, name of the model): a run knows its own."""
+    if not options.source.exists():
+        raise ModelUnavailable(f"There is no run and no file {options.source}.", "Name a run's --out.")
     if not options.source.is_dir():
         if options.model is None:
             raise OptionError(f"{options.source} is a file of weights: whose?", "Name its network with --model.")
