@@ -74,6 +74,12 @@ class OutOfMemory(LowlightError):
     exit_code = SOME_FAILED
 
 
+class NotWritten(LowlightError):
+    """What was made cannot be written: a full disk, say."""
+
+    exit_code = SOME_FAILED
+
+
 class Diverged(LowlightError):
     """A training went astray; its last good checkpoint is kept."""
 

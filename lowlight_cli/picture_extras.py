@@ -43,5 +43,5 @@ def reader(extra: str, what: str) -> Any:
 
 
 def _install(extras: list[str]) -> str:
-    command = f'python -m pip install "lowlight[{",".join(extras)}]" -c constraints.txt'
-    return f"Install what reads it: {command}" if extras else ""
+    command = f'python -m pip install -e ".[{",".join(extras)}]" -c constraints.txt'
+    return f"Install what reads it, in your clone of lowlight: {command}" if extras else ""

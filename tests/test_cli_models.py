@@ -90,8 +90,8 @@ def test_the_list_is_a_table(run: Run) -> None:
     assert (code, err) == (DONE, "")
     assert out.splitlines() == [
         "NAME         ARCH  PARAMETERS  MB   WEIGHTS      GENERATIVE  SUMMARY",
-        "bundled-one  tiny  0.01 M      0.0  bundled      yes         For tests.",
-        "remote-one   tiny  0.01 M      0.0  to download  no          For tests.",
+        "bundled-one  tiny  12.0 K      0.0  bundled      yes         For tests.",
+        "remote-one   tiny  12.0 K      0.0  to download  no          For tests.",
     ]
 
 
@@ -233,7 +233,7 @@ def with_classical(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_list_shows_that_a_method_is_classical_and_needs_no_weights(run: Run) -> None:
     assert run("list")[1].splitlines() == [
         "NAME           ARCH             PARAMETERS  MB   WEIGHTS     GENERATIVE  SUMMARY",
-        "bundled-one    tiny             0.01 M      0.0  bundled     yes         For tests.",
+        "bundled-one    tiny             12.0 K      0.0  bundled     yes         For tests.",
         "classical-one  classical.gamma  -           -    not needed  no          For tests.",
     ]
     shown = json.loads(run("show", "classical-one", "--json")[1])

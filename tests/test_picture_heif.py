@@ -183,4 +183,4 @@ def test_without_pillow_heif_they_are_passed_over_and_one_that_is_named_tells_wh
     assert [job.source.name for job in jobs.plan(["in"], Layout(out=Path("out")))] == ["IMG_2.JPG"]
     error = refusal(heic(PHOTO))
     assert "pillow-heif" in error.message
-    assert 'pip install "lowlight[heif]" -c constraints.txt' in error.hint
+    assert 'pip install -e ".[heif]" -c constraints.txt' in error.hint

@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from lowlight_cli import manifest, picture
 from lowlight_cli.cli import group
 from lowlight_cli.errors import (
+    SOME_FAILED,
     DeviceUnavailable,
     Diverged,
     LowlightError,
@@ -33,6 +34,7 @@ from lowlight_cli.errors import (
 )
 from lowlight_cli.nn.state import load_weights
 from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.tasks import train as train_task
 from lowlight_cli.tasks.export import ExportOptions
 from lowlight_cli.tasks.export import run as export
 from lowlight_cli.tasks.train import TrainOptions, run
@@ -316,6 +318,124 @@ def test_a_run_that_still_goes_on_is_not_resumed_beside_itself(lol, tmp_path):
     assert [*run(options(lol, out, overrides={"steps": 5}, resume=True))][-1].step == 5
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_another_training_wrote_while_this_one_read_its_data_stays(lol, tmp_path, monkeypatch, resume):
+    out = tmp_path / "run"
+    if resume:
+        [*run(options(lol, out, limits=Limits(steps=2)))]
+    open_data, others = train_task.open_data, []
+
+    def slow(*arguments):
+        if not others:
+            others.append(True)
+            [*run(options(lol, out, resume=resume, overrides={"steps": 6}))]
+        return open_data(*arguments)
+
+    monkeypatch.setattr(train_task, "open_data", slow)
+    with pytest.raises(OptionError, match=r"wrote to .* while this one was getting ready"):
+        [*run(options(lol, out, resume=resume, overrides={"steps": 9, "seed": 5}))]
+    assert torch.load(out / LAST, weights_only=True)["position"]["step"] == 6
+    assert "seed: 5" not in (out / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("kept", ["best.safetensors", "last.safetensors", "last.pt"])
+def test_a_folder_with_weights_is_not_written_over_though_its_settings_are_gone(lol, tmp_path, kept):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / kept).write_bytes(b"mine")
+    with pytest.raises(OptionError, match="holds a run"):
+        next(run(options(lol, out)))
+    assert [path.name for path in out.iterdir()] == [kept]
+
+
+def test_what_cannot_be_a_folder_is_told_before_any_work(lol, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_task, "open_data", None)
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    for out in ("file", "file/run", "gone"):
+        with pytest.raises(OptionError, match="is no folder") as caught:
+            next(run(options(lol, tmp_path / out)))
+        assert "another --out" in caught.value.hint
+
+
+def test_settings_that_are_cut_off_are_not_gone_on_with(lol, tmp_path):
+    [*run(options(lol, tmp_path / "run", overrides={"steps": 2}))]
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text("".join(config.read_text().splitlines(keepends=True)[:3]))
+    with pytest.raises(OptionError, match="is cut off"):
+        next(run(options(lol, tmp_path / "run", resume=True)))
+
+
+def logged(folder, name):
+    """Values of the log by step."""
+    rows = csv.reader((folder / "log.csv").read_text().splitlines()[1:])
+    return {int(step): float(value) for step, _, found, value in rows if found == name}
+
+
+def test_a_rate_that_is_changed_on_resume_is_the_rate_of_the_steps_that_follow(lol, tmp_path):
+    plain = {"log_every": 1, "decay": "none", "lr": 0.001}
+    [*run(options(lol, tmp_path / "run", overrides={**plain, "steps": 2}))]
+    changed = {**plain, "steps": 4, "lr": 0.004, "betas": [0.5, 0.9]}
+    [*run(options(lol, tmp_path / "run", resume=True, overrides=changed))]
+    assert logged(tmp_path / "run", "lr_network") == {1: 0.001, 2: 0.001, 3: 0.004, 4: 0.004}
+    state = torch.load(tmp_path / "run" / LAST, weights_only=True)["optimizers"]["network"]["param_groups"][0]
+    assert (state["lr"], tuple(state["betas"])) == (0.004, (0.5, 0.9))
+
+
+def test_scores_of_another_name_do_not_stand_in_the_way_of_the_best_weights(lol, tmp_path):
+    few = {"steps": 2, "validate_every": 1}
+    [*run(options(lol, tmp_path / "run", overrides=few))]
+    assert torch.load(tmp_path / "run" / LAST, weights_only=True)["position"]["best"] > 1  # dB
+    [*run(options(lol, tmp_path / "run", resume=True, overrides={**few, "steps": 3, "best": "ssim"}))]
+    position = torch.load(tmp_path / "run" / LAST, weights_only=True)["position"]
+    assert position["best"] == pytest.approx(logged(tmp_path / "run", "ssim")[3], abs=1e-5)
+
+
+def test_a_checkpoint_is_read_by_each_of_several_processes_on_a_cpu(lol, tmp_path):
+    from types import SimpleNamespace
+
+    from lowlight_cli.training.checkpoint import loaded
+
+    [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
+    assert loaded(tmp_path / "run" / LAST, SimpleNamespace(device=torch.device("cpu:0")))["position"]["step"] == 1
+
+
+def test_a_moving_average_that_is_wanted_or_not_on_resume_alone_is_told_by_its_name(lol, tmp_path):
+    [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
+    with pytest.raises(LowlightError, match="with a moving average") as caught:
+        next(run(options(lol, tmp_path / "run", resume=True, overrides={"steps": 2, "ema": 0})))
+    assert "ema" in caught.value.hint
+
+
+@pytest.mark.parametrize("wrong", [{"position": {"step": "x"}}, {"networks": 3}, {"position": []}])
+def test_a_checkpoint_of_odd_parts_is_called_damaged(lol, tmp_path, wrong):
+    last = tmp_path / "run" / LAST
+    [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
+    torch.save(torch.load(last, weights_only=True) | wrong, last)
+    with pytest.raises(LowlightError, match="is damaged"):
+        next(run(options(lol, tmp_path / "run", resume=True, overrides={"steps": 2})))
+
+
+def test_a_limit_that_is_no_number_is_refused(lol, tmp_path):
+    result = CliRunner().invoke(group, [*command(lol, tmp_path / "run"), "--max-minutes", "nan"])
+    assert isinstance(result.exception, OptionError)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "..", "."])
+def test_a_name_to_export_under_leads_nowhere_else(lol, tmp_path, name):
+    [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
+    before = {*tmp_path.iterdir()}
+    with pytest.raises(OptionError, match="no name of a file"):
+        export(ExportOptions(source=tmp_path / "run", out=tmp_path / "out", name=name))
+    assert before == {*tmp_path.iterdir()}
+
+
+def test_a_run_that_is_not_there_is_told_by_export(tmp_path):
+    with pytest.raises(ModelUnavailable, match="no run and no file"):
+        export(ExportOptions(source=tmp_path / "nope", out=tmp_path / "out"))
+
+
 def test_a_checkpoint_is_no_file_of_weights(lol, tmp_path):
     [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
     runner = RunnerOptions(weights=tmp_path / "run" / "last.pt", backend="torch", device="cpu")
@@ -339,7 +459,8 @@ def test_torchs_own_errors_of_a_full_disk_say_what_to_do(lol, tmp_path, monkeypa
     monkeypatch.setattr(checkpoint.torch, "save", lambda state, _: save(state, "/dev/full"))
     with pytest.raises(LowlightError, match=r"last\.pt cannot be written") as caught:
         [*run(options(lol, tmp_path / "a", overrides={"steps": 1}))]
-    assert "--resume" in caught.value.hint
+    assert "start anew" in caught.value.hint  # there is no checkpoint to go on from
+    assert caught.value.exit_code == SOME_FAILED
 
 
 def test_a_disk_that_fills_up_ends_in_an_error_that_says_what_to_do(lol, tmp_path, monkeypatch):
@@ -348,9 +469,10 @@ def test_a_disk_that_fills_up_ends_in_an_error_that_says_what_to_do(lol, tmp_pat
     def full(*_):
         raise OSError(28, "No space left on device", str(tmp_path / "a" / "last.pt"))
 
+    [*run(options(lol, tmp_path / "a", overrides={"steps": 1}))]
     monkeypatch.setattr(checkpoint.torch, "save", full)
     with pytest.raises(LowlightError, match="No space left") as caught:
-        [*run(options(lol, tmp_path / "a", overrides={"steps": 1}))]
+        [*run(options(lol, tmp_path / "a", resume=True, overrides={"steps": 2}))]
     assert "--resume" in caught.value.hint
 
 

@@ -53,6 +53,8 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
         raise OptionError(f"{model} is a classical method: there is nothing to export.", "Name a network.")
     spec = with_weights(spec, source)
     name = options.name or model
+    if Path(name).name != name or name == "..":
+        raise OptionError(f"--name {name} is no name of a file.", "Leave folders to --out.")
     targets = {"torch": options.out / f"{name}.safetensors"}
     graphs = [*spec.graphs(), *(f"{tile}-int8" for tile in tiles(spec) if options.int8)]
     targets |= {f"onnx-{graph}": options.out / f"{name}-{graph}.onnx" for graph in graphs}

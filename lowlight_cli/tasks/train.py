@@ -22,11 +22,11 @@ from lowlight_cli import manifest, models, weights, weights_metadata
 from lowlight_cli.data.crops import tensor
 from lowlight_cli.data.sources import Kind, Request
 from lowlight_cli.data.training_data import TrainingData, open_data
-from lowlight_cli.errors import DeviceUnavailable, LowlightError, ModelUnavailable, OptionError
+from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, NotWritten, OptionError
 from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.nn.perceptual import open_perceptual
 from lowlight_cli.runners import foreign
-from lowlight_cli.tasks import train_record
+from lowlight_cli.tasks import train_folder, train_record
 from lowlight_cli.thumbnail import thumbnail
 from lowlight_cli.training.loop import LAST, Limits, Progress, Run, prepare, train
 from lowlight_cli.training.recipe import Batch, Recipe
@@ -38,6 +38,8 @@ MOST_VALIDATED = 30
 """Pictures of either kind, real or made, that one validation looks at."""
 LOSS_PICTURES = 8
 """Pictures that the validation loss is taken on."""
+LAST_FIELD = [*Settings.__dataclass_fields__][-1]
+"""The last line of the file of settings that a run keeps."""
 UNSEEN = 8
 """Side of the thumbnails for networks that look at none."""
 
@@ -71,7 +73,7 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
-    check_folder(options)
+    before = train_folder.check(options.out, resume=options.resume)
     arch, module, settings = resolve(options)
     geometry = checked_geometry(module, settings)
     side = geometry["thumbnail"] or UNSEEN
@@ -113,15 +115,14 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
         return
     try:
         # Not before: what is refused, or has nothing to do, leaves a run's folder as it was.
-        with train_record.held(options.out) if accelerator.is_main_process else contextlib.nullcontext():
+        with train_folder.held(options.out, before) if accelerator.is_main_process else contextlib.nullcontext():
             if accelerator.is_main_process:
                 train_record.write(options.out, options.model, settings, data.fingerprint, accelerator)
             yield from train(state)
     except OSError as error:
-        raise LowlightError(
-            f"{error.filename or options.out} cannot be written: {error.strerror or error}.",
-            "Free some space or mend the permissions, then go on with --resume.",
-        ) from error
+        told = f"{error.filename or options.out} cannot be written: {error.strerror or error}."
+        goes_on = "go on with --resume" if (options.out / LAST).exists() else f"delete {options.out} and start anew"
+        raise NotWritten(told, f"Free some space or mend the permissions, then {goes_on}.") from error
     if state.step < settings.steps:
         say(f"stopped at step {state.step} of {settings.steps}; go on with the same command and --resume")
 
@@ -140,6 +141,10 @@ def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:
     settings = Settings(**module.DEFAULTS).override({"params": origin.params} if origin else {})
     for source in filter(None, (options.out / train_record.CONFIG if options.resume else None, options.config)):
         name, values = train_record.read_config(source)
+        if options.resume and source != options.config and LAST_FIELD not in values:
+            raise OptionError(
+                f"{source} is cut off: settings are missing.", "Start anew with --init, in another --out."
+            )
         if name is not None and architecture(name) != arch:
             raise OptionError(f"{source} is of {name}, not of {options.model}.", "Name its model with --model.")
         settings = settings.override(values)
@@ -249,24 +254,6 @@ def check_batch(settings: Settings, processes: int) -> None:
             f"A batch of {settings.batch} does not split into {processes} processes times {settings.accumulate} parts.",
             f"For example --set batch={processes * settings.accumulate}",
         )
-
-
-def check_folder(options: TrainOptions) -> None:
-    """A new run does not write over an old one, and a resumed one goes on with its own kind."""
-    there, begun = (options.out / train_record.CONFIG).exists(), (options.out / LAST).exists()
-    anew = "It stopped before its first checkpoint: delete the folder, and start anew."
-    if not options.resume:
-        if there:
-            raise OptionError(
-                f"{options.out} holds a run already.", "Use --resume, or another --out." if begun else anew
-            )
-        return
-    if not begun:
-        raise OptionError(
-            f"{options.out} holds no checkpoint to resume from.", anew if there else "Leave out --resume."
-        )
-    if not there:
-        raise OptionError(f"{options.out} lacks {train_record.CONFIG}.", "Start anew from its weights with --init.")
 
 
 def held_out_batches(data: TrainingData, settings: Settings, side: int) -> list[Batch]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,35 +23,10 @@ from lowlight_cli.training.journal import LOG, rows
 from lowlight_cli.training.settings import Settings, merit
 from lowlight_cli.weights_metadata import clipped
 
-try:
-    import fcntl
-except ImportError:  # Windows, where folders cannot be locked
-    fcntl = None
-
 CONFIG, RECORD = "config.yaml", "run.json"
 LARGEST_CONFIG, MOST_BRACKETS = 1 << 16, 500
 """Of a file of settings, which has one or two thousand bytes: YAML's reader takes minutes for a megabyte."""
 PACKAGES = ("torch", "numpy", "accelerate", "safetensors", "pillow", "opencv-python-headless")
-
-
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Make a run's folder and lock it: an OptionError where another training writes to it now."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a share without locks
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                remedy = "Wait until it has ended or stop it, or choose another --out."
-                raise OptionError(f"Another training writes to {folder} now.", remedy) from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def write(folder: Path, model: str, settings: Settings, data: Mapping[str, Any], accelerator: Accelerator) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from lowlight_cli import atomic
 from lowlight_cli.errors import LowlightError
 from lowlight_cli.training.recipe import Recipe
 
 GROUPS = ("networks", "optimizers", "schedules")
+BROKEN = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.PickleError)
+"""What torch and what it unpacks raise for files that are no checkpoints."""
 POSITION = ("step", "best", "seconds", "counted", "sums")
 
 
@@ -52,31 +55,55 @@ def restore(path: Path, recipe: Recipe, averaged: nn.Module | None, accelerator:
             "Leave out the --set that changes them (a CycleGAN has a way back only with the term `cycle`), or start "
             "anew from its weights with --init.",
         )
+    if (averaged is None) != (state["averaged"] is None):
+        begun = "without" if state["averaged"] is None else "with"
+        raise LowlightError(f"{path} is of a run {begun} a moving average of weights.", "Leave `ema` as it was.")
+    told = [*map(rates, recipe.schedules.values())]
     try:
         for group in GROUPS:
             for name, item in getattr(recipe, group).items():
                 item.load_state_dict(state[group][name])
+        for schedule, values in zip(recipe.schedules.values(), told, strict=True):
+            set_rates(schedule, values)
         if accelerator.process_index < len(state["extras"]):
             for name, extra in recipe.extras.items():
                 extra.load_state_dict(state["extras"][accelerator.process_index][name])
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
-        return {name: state["position"][name] for name in POSITION}
+        position = state["position"]
+        return {name: position[name] for name in POSITION} | {"best_of": position.get("best_of")}
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise LowlightError(
-            f"{path} is of a run with other settings: {str(error).splitlines()[0] if str(error) else 'nothing fits'}",
+            f"{path} is of a run with other settings: {' '.join(str(error).split())[:200] or 'nothing fits'}",
             "Leave out the --set that changes the network, or start anew from its weights with --init.",
         ) from error
+
+
+def rates(schedule: LRScheduler) -> list[tuple[float, tuple[float, float]]]:
+    """Learning rate at the start and Adam's betas of each group of parameters: what settings say."""
+    return [(group["initial_lr"], group["betas"]) for group in schedule.optimizer.param_groups]
+
+
+def set_rates(schedule: LRScheduler, values: Sequence[tuple[float, tuple[float, float]]]) -> None:
+    """Put them back after a checkpoint brought its own: `--set` may have changed them since."""
+    schedule.base_lrs = [base for base, _ in values]
+    for group, factor, (base, betas) in zip(schedule.optimizer.param_groups, schedule.lr_lambdas, values, strict=True):
+        group |= {"initial_lr": base, "lr": base * factor(schedule.last_epoch), "betas": betas}
+    schedule._last_lr = [group["lr"] for group in schedule.optimizer.param_groups]
 
 
 def loaded(path: Path, accelerator: Accelerator) -> dict[str, Any]:
     """What a checkpoint holds; never more than tensors and plain values."""
     try:
-        state = torch.load(path, weights_only=True, map_location=accelerator.device)
+        # Of several processes on a CPU each calls it cpu:0, which torch does not know.
+        device = "cpu" if accelerator.device.type == "cpu" else accelerator.device
+        state = torch.load(path, weights_only=True, map_location=device)
         if not isinstance(state, dict) or not {*GROUPS, "extras", "averaged", "position"} <= state.keys():
             raise ValueError("parts are missing")
+        if not isinstance(state["networks"], dict) or not isinstance(state["position"].get("step"), int):
+            raise ValueError("parts are of another kind")
         return state
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except BROKEN as error:
         raise LowlightError(
             f"{path} is damaged, or no checkpoint.",
             "Start anew from the weights beside it: --init, another --out.",

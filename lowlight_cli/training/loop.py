@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lowlight_cli.errors import Diverged
+from lowlight_cli.errors import Diverged, OptionError
 from lowlight_cli.nn.state import save_weights
 from lowlight_cli.training import checkpoint
 from lowlight_cli.training.descent import Descent
@@ -46,6 +46,10 @@ class Limits:
     minutes: float = math.inf
     asked: Callable[[], bool] = lambda: False
     """Whether somebody wants the run to stop."""
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.minutes):
+            raise OptionError("--max-minutes nan is no limit.", "Give a number of minutes, or leave it out.")
 
 
 @dataclass(kw_only=True)
@@ -120,6 +124,8 @@ def prepare(run: Run, *, resume: bool) -> None:
     if resume:
         position = checkpoint.restore(run.folder / LAST, run.recipe, run.averaged, run.accelerator)
         run.step, run.best, run.seconds = position["step"], position["best"], position["seconds"]
+        if position["best_of"] not in (None, run.settings.best):  # of another score: numbers that do not compare
+            run.best = -math.inf
         run.sums, run.counted = position["sums"], position["counted"]
 
 
@@ -216,6 +222,7 @@ def validate(run: Run, journal: Journal) -> dict[str, float]:
 def save(run: Run) -> None:
     """Write the checkpoint and the weights to deploy."""
     position = {"step": run.step, "best": run.best, "seconds": run.seconds, "counted": run.counted}
+    position["best_of"] = run.settings.best
     position["sums"] = {name: float(value) for name, value in run.sums.items()}
     checkpoint.save(run.folder / LAST, run.recipe, run.averaged, position, run.accelerator)
     if run.accelerator.is_main_process:
