@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lowlight_cli.nn.losses import angle_loss, color_loss, hue_saturation, ssim_loss
-from lowlight_cli.nn.resample import double, halve
+from lowlight_cli.nn.resample import DOUBLE, HALVE, constant, double, halve, kept
 
 
 def test_halving_and_doubling_are_pillows_bicubic():
@@ -70,3 +70,15 @@ def test_the_angle_of_colours_is_blind_to_brightness_and_has_no_seam_at_red():
     assert float(color_loss(green, noisy_red)) < float(color_loss(red, noisy_red))
     assert float(angle_loss(red, noisy_red)) < 0.01 < 0.1 < float(angle_loss(green, noisy_red))
     assert float(angle_loss(0.1 * red, red)) == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("values", [HALVE, DOUBLE])
+def test_kernels_that_are_kept_are_the_same_numbers_and_serve_training_after_inference(values):
+    cpu = torch.device("cpu")
+    with torch.inference_mode():
+        first = kept(values, cpu, torch.float32)
+    assert first is kept(values, cpu, torch.float32)
+    assert torch.equal(first, constant(values, torch.zeros(1)))
+    learned = torch.ones_like(first, requires_grad=True)
+    (learned * first).sum().backward()
+    assert torch.equal(learned.grad, first)

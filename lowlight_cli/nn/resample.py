@@ -6,6 +6,8 @@ The cubic is Keys' (a = -0.5), widened for the reduction (antialiased), edges re
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,19 +26,19 @@ def normalised(taps: list[float]) -> list[float]:
     return [tap / sum(taps) for tap in taps]
 
 
-HALVE = normalised([keys((k - 3.5) / 2) for k in range(8)])
+HALVE = tuple(normalised([keys((k - 3.5) / 2) for k in range(8)]))
 """Taps for pixels 2i - 3 ... 2i + 4, whose middle is the new pixel's."""
 
 DOUBLE = (
-    [*normalised([keys(k - 1.75) for k in range(4)]), 0.0],
-    [0.0, *normalised([keys(k - 1.25) for k in range(4)])],
+    (*normalised([keys(k - 1.75) for k in range(4)]), 0.0),
+    (0.0, *normalised([keys(k - 1.25) for k in range(4)])),
 )
 """Taps for pixels i - 2 ... i + 2: the new pixel a quarter before the middle of i, and a quarter after it."""
 
 
 def halve(pixels: Tensor) -> Tensor:
     """(N, 3, H, W) -> (N, 3, H/2, W/2), bicubic with antialiasing; H and W even."""
-    taps = pixels.new_tensor(HALVE)
+    taps = constant(HALVE, pixels)
     with full_precision(pixels):
         padded = F.pad(pixels, (3, 3, 3, 3), mode="replicate")
         rows = F.conv2d(padded, each_channel(taps.view(1, 1, 8)), stride=(1, 2))
@@ -50,11 +52,27 @@ def double(pixels: Tensor) -> Tensor:
 
 def quarters(pixels: Tensor) -> Tensor:
     """(N, 3, H, W) -> (N, 12, H, W): `double` before its pixel shuffle."""
-    taps = pixels.new_tensor(DOUBLE)
+    taps = constant(DOUBLE, pixels)
     kernels = (taps[:, None, :, None] * taps[None, :, None, :]).reshape(4, 5, 5)
     with full_precision(pixels):
         padded = F.pad(pixels, (2, 2, 2, 2), mode="replicate")
         return F.conv2d(padded, each_channel(kernels))
+
+
+Values = tuple[float, ...] | tuple[tuple[float, ...], ...]
+
+
+def constant(values: Values, like: Tensor) -> Tensor:
+    """Numbers as a tensor beside `like`. On CUDA it is kept: a copy from the host waits for all work before it, and
+    cannot be part of a CUDA graph."""
+    return kept(values, like.device, like.dtype) if like.is_cuda else like.new_tensor(values)
+
+
+@functools.cache
+def kept(values: Values, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The same tensor each time, one that training may use though inference asked first."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device, dtype=dtype)
 
 
 def each_channel(kernels: Tensor) -> Tensor:
