@@ -40,6 +40,12 @@ HERE = Path(__file__).resolve().parent
 MODELS, SIZES = ("neid", "aux-retinex"), ("1920x1080", "6000x4000")
 FASTER = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions, and what autocast takes of each."""
+ON_CUDA = (
+    ("bf16", "eager"), ("bf16", "cast"), ("bf16", "graph"), ("fp16", "eager"), ("tf32", "eager"), ("fp32", "eager"),
+    ("bf16", "compiled"), ("fp16", "cast"), ("fp16", "graph"), ("fp16", "compiled"),
+)  # fmt: skip
+"""Precisions and ways, the likeliest first: time may run out."""
+ON_CPU = (("fp32", "eager"), ("bf16", "eager"), ("bf16", "cast"))
 WARMING, PICTURES = 3, 8
 """Runs that do not count; pictures of one measurement of `ahead`."""
 
@@ -53,12 +59,13 @@ class Measured:
         self.path, self.end = path, time.monotonic() + 60 * minutes
         self.document: dict[str, Any] = {"about": dict(about), "network": [], "moves": [], "whole": []}
 
-    def add(self, kind: str, told: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> None:
+    def add(self, kind: str, told: Mapping[str, str], measure: Callable[[], Mapping[str, Any]]) -> None:
         """One measurement; what fails is told, what would begin too late is left out."""
+        name = " ".join([f"{kind}:", *told.values()])
         if time.monotonic() > self.end:
-            say(f"no time left for {kind}: {' '.join(map(str, told.values()))}")
+            say(f"no time left for {name}")
             return
-        say(f"{kind}: {' '.join(map(str, told.values()))}")
+        say(name)
         try:
             found = measure()
         except (RuntimeError, NotImplementedError, AssertionError, lowlight.LowlightError) as error:
@@ -105,13 +112,9 @@ def main() -> None:
     say(f"{options.out} and {options.out.with_suffix('.md')} are written")
 
 
-def ways(device: str) -> list[tuple[str, str]]:
-    """(precision, way) to measure, the likeliest first; CUDA graphs and half precisions only where they are at home."""
-    if not device.startswith("cuda"):
-        return [("fp32", "eager"), ("bf16", "eager"), ("bf16", "cast")]
-    plain = [(precision, "eager") for precision in ("bf16", "fp16", "tf32", "fp32")]
-    quick = [(precision, way) for precision in ("bf16", "fp16") for way in ("cast", "graph", "compiled")]
-    return [*plain[:1], *quick[:2], *plain[1:], *quick[2:]]
+def ways(device: str) -> tuple[tuple[str, str], ...]:
+    """(precision, way) to measure."""
+    return ON_CUDA if device.startswith("cuda") else ON_CPU
 
 
 class Case:
@@ -135,7 +138,7 @@ class Case:
     def network_alone(self, precision: str, way: str, seconds: float) -> dict[str, Any]:
         """Milliseconds, and levels of 255 from the CPU's output in float32."""
         network, dtype = self.opened().to(self.device), FASTER[precision]
-        if way in ("cast", "graph", "compiled") and dtype is not None:
+        if way != "eager":
             cast(network, dtype)
         pixels, vectors = floats(torch.from_numpy(self.bytes).to(self.device)), self.vectors.to(self.device)
         with running(self.device, precision):

@@ -26,7 +26,7 @@ def test_every_way_is_measured_and_told_on_a_page(accelerator, tmp_path, monkeyp
     monkeypatch.setattr("sys.argv", ["accelerator.py", *words])
     accelerator.main()
     found = json.loads(out.read_text())
-    assert [(row["precision"], row["way"]) for row in found["network"]] == accelerator.ways("cpu")
+    assert [(row["precision"], row["way"]) for row in found["network"]] == list(accelerator.ways("cpu"))
     assert [row["move"] for row in found["moves"]] == list(accelerator.MOVES)
     assert found["whole"][0]["tiles"] == 1
     for kind in ("whole", "network", "moves"):

@@ -38,8 +38,6 @@ MOST_VALIDATED = 30
 """Pictures of either kind, real or made, that one validation looks at."""
 LOSS_PICTURES = 8
 """Pictures that the validation loss is taken on."""
-LAST_FIELD = [*Settings.__dataclass_fields__][-1]
-"""The last line of the file of settings that a run keeps."""
 UNSEEN = 8
 """Side of the thumbnails for networks that look at none."""
 
@@ -139,12 +137,12 @@ def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:
     if origin and origin.arch != arch:
         raise foreign(manifest.find(options.model), options.init, origin.arch)
     settings = Settings(**module.DEFAULTS).override({"params": origin.params} if origin else {})
-    for source in filter(None, (options.out / train_record.CONFIG if options.resume else None, options.config)):
-        name, values = train_record.read_config(source)
-        if options.resume and source != options.config and LAST_FIELD not in values:
-            raise OptionError(
-                f"{source} is cut off: settings are missing.", "Start anew with --init, in another --out."
-            )
+    read = {}
+    if options.resume:
+        read[options.out / train_record.CONFIG] = train_record.kept(options.out)
+    if options.config:
+        read[options.config] = train_record.read_config(options.config)
+    for source, (name, values) in read.items():
         if name is not None and architecture(name) != arch:
             raise OptionError(f"{source} is of {name}, not of {options.model}.", "Name its model with --model.")
         settings = settings.override(values)

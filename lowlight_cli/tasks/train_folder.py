@@ -7,14 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lowlight_cli import locks
 from lowlight_cli.errors import OptionError
 from lowlight_cli.tasks.train_record import CONFIG
 from lowlight_cli.training.loop import BEST, DEPLOYED, LAST
-
-try:
-    import fcntl
-except ImportError:  # Windows, where folders cannot be locked
-    fcntl = None
 
 Stamps = tuple[tuple[int, int, int] | None, ...]
 """Number, size and time of the files that a run writes; None for one that is not there."""
@@ -75,17 +71,14 @@ def held(folder: Path, before: Stamps) -> Iterator[None]:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Nobody else may hold the folder, where folders can be locked."""
-    if fcntl is None:
+    if os.name == "nt":  # nor opened
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a share without locks
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                remedy = "Wait until it has ended or stop it, or choose another --out."
-                raise OptionError(f"Another training writes to {folder} now.", remedy) from error
+        if not locks.claim(descriptor):
+            remedy = "Wait until it has ended or stop it, or choose another --out."
+            raise OptionError(f"Another training writes to {folder} now.", remedy)
         yield
     finally:
         os.close(descriptor)

@@ -142,6 +142,15 @@ def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
     return model, values
 
 
+def kept(folder: Path) -> tuple[str | None, dict[str, Any]]:
+    """The same of a run's own file, which has every setting: one that is cut off would go on with defaults."""
+    model, values = read_config(folder / CONFIG)
+    if [*Settings.__dataclass_fields__][-1] not in values:
+        remedy = "Start anew with --init, in another --out."
+        raise OptionError(f"{folder / CONFIG} is cut off: settings are missing.", remedy)
+    return model, values
+
+
 def training(folder: Path) -> dict[str, Any]:
     """What a manifest's row tells of the training: data, command, seed, commit, machine, hours, best scores."""
     starts = read_record(folder)

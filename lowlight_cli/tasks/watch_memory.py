@@ -13,14 +13,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from lowlight_cli import atomic
+from lowlight_cli import atomic, locks
 from lowlight_cli.errors import OptionError
 from lowlight_cli.tasks.watch_folders import parts, stamp
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 SPARE = 1000
 """Lines of no use that are left in the file."""
@@ -55,15 +50,10 @@ class Memory:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             raise OptionError(f"{self.path} cannot be written: {error.strerror}.", "Choose another --out.") from error
-        try:
-            if fcntl is not None:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not locks.claim(descriptor):
             os.close(descriptor)
             remedy = "Stop that one first, or choose another --out."
-            raise OptionError(f"Another lowlight watches these folders into {self.path.parent}.", remedy) from error
-        except OSError:
-            pass  # a share without locks
+            raise OptionError(f"Another lowlight watches these folders into {self.path.parent}.", remedy)
         return descriptor
 
     @property
