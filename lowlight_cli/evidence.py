@@ -264,7 +264,7 @@ def _judge(held: Line, torn: list[Line], line: Line) -> None:
                 culprit, text = line, "it does not begin a log: what came before it is missing."
             culprit.problems.append(text)
         elif line.number > held.number + 1:
-            line.problems.append(f"records {held.number + 1} to {line.number - 1} before it are missing.")
+            line.problems.append(f"{line.number - held.number - 1} missing before it, after record {held.number}.")
         else:
             line.problems.append(f"it stands after record {held.number}: records were moved or put in.")
     elif line.number != held.number + 1:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from lowlight_cli.errors import ModelUnavailable
-from lowlight_cli.runners import graphs, quantize
+from lowlight_cli.runners import byte_graphs, graphs, quantize
 from lowlight_cli.runners.onnx import flushing
 
 RANDOM = np.random.default_rng(0)
@@ -125,11 +125,54 @@ def test_wide_layers_run_on_bytes_and_thin_ones_in_float32(rough: tuple[Path, Pa
     form = onnx.load(rough[1])
     weights = {item.name: item for item in form.graph.initializer}
     made = {output: node for node in form.graph.node for output in node.output}
-    bytes_of = {node.name: made.get(node.input[1]) is not None for node in form.graph.node if node.op_type == "Conv"}
-    assert bytes_of == {"a": True, "deep": True, "b": True, "cells": False}
-    assert weights["last"].data_type == TensorProto.FLOAT
+    kernels = [made[node.input[1]].input[0] for node in form.graph.node if node.op_type == "Conv"]
+    assert [tuple(weights[name].dims[:2]) for name in kernels] == [(16, 12), (24, 16), (16, 40), (32, 16)]
+    assert {weights[name].data_type for name in kernels} == {TensorProto.INT8}
+    assert weights["output_kernel"].data_type == TensorProto.FLOAT, "the pixel shuffle is no layer"
     assert kinds(form)["Resize"] == 0, "the doubling of bytes is made of copies"
-    assert kinds(form)["ConvTranspose"] == 1
+
+
+def test_a_graph_that_is_ready_for_bytes_gives_the_same_numbers() -> None:
+    """Channels are repeated, and the last layer is a half above zero and one below: no number changes."""
+    pixels = pictures(16, 24)
+    for change in (byte_graphs.in_fours, lambda graph: byte_graphs.in_halves(graph, [{"pixels": pixels}])):
+        before = small_network()
+        expected, names = run(before, pixels), {node.name for node in before.graph.node}
+        after = change(before)
+        onnx.checker.check_model(after)
+        assert {node.name for node in after.graph.node} != names
+        np.testing.assert_allclose(run(after, pixels), expected, atol=1e-6)
+        assert abs(expected).max() > 0.5
+
+
+def test_each_channel_of_the_last_layer_has_a_scale_of_its_own(tmp_path: Path) -> None:
+    """One channel is a thousand times the others, as a mask's logits are: those keep their steps."""
+    graph = small_network()
+    kernel = next(item for item in graph.graph.initializer if item.name == "last")
+    values = numpy_helper.to_array(kernel).copy()
+    values[0] *= 1000
+    kernel.CopyFrom(numpy_helper.from_array(values, "last"))
+    exact, form, samples = tmp_path / "exact.onnx", tmp_path / "form.onnx", [{"pixels": pictures(32, 48)}] * 2
+    onnx.save(graph, exact)
+    quantize.quantize(exact, form, [{"pixels": picture["pixels"] * 1e-3} for picture in samples])
+    expected, found = run(exact, samples[0]["pixels"] * 1e-3), run(form, samples[0]["pixels"] * 1e-3)
+    quiet = (slice(None), slice(1, None))
+    error = np.sqrt(np.square(found - expected)[quiet].mean()) / expected[quiet].std()
+    assert error < 0.05
+
+
+def test_a_last_layer_with_a_bias_and_channels_of_zeros_is_kept(tmp_path: Path) -> None:
+    graph = small_network()
+    bias = numpy_helper.from_array(np.linspace(-0.5, 0.5, 12, dtype=np.float32), "bias")
+    graph.graph.initializer.append(bias)
+    kernel = next(item for item in graph.graph.initializer if item.name == "last")
+    values = numpy_helper.to_array(kernel).copy()
+    values[3:5] = 0
+    kernel.CopyFrom(numpy_helper.from_array(values, "last"))
+    next(node for node in graph.graph.node if node.name == "cells").input.append("bias")
+    exact, form, pixels = tmp_path / "exact.onnx", tmp_path / "form.onnx", pictures(32, 48)
+    onnx.save(graph, exact)
+    assert quantize.quantize(exact, form, [{"pixels": pixels}]) > 38
 
 
 def test_an_int8_form_that_is_far_from_float32_is_refused(tmp_path: Path) -> None:

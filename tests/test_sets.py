@@ -198,9 +198,9 @@ def test_a_set_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path) ->
         *map(str, layouts),
         "eval15/{low,high}",
         "--root",
-        "LOWLIGHT_DATA",
     ):
         assert words in text
+    assert "LOWLIGHT_DATA" not in text  # --root was given, and goes over it
     assert "--download" in text
     assert "--download" not in failure(lambda: sets.find("LIME", tmp_path))
     assert "beside synth.jsonl" in failure(lambda: sets.find("synth", tmp_path))

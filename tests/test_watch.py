@@ -584,6 +584,20 @@ def test_a_signal_ends_a_watch_in_order(
 
 
 @pytest.mark.usefixtures("fakes")
+def test_a_watch_that_is_stopped_names_what_still_waits(run: Callable[..., SimpleNamespace], photo: Photo) -> None:
+    arrive(photo, "a.png")()
+    late = arrive(photo, *(f"{number}.png" for number in range(11, 4, -1)))
+    done = run("in", "--out", "out", "--watch", "--json", script={10: late, 11: send(signal.SIGTERM)})
+    assert done.code == DONE
+    assert done.lines[-1]["summary"]["not_tried"] == 7
+    named = ", ".join(f"in/{number}.png" for number in range(5, 10))
+    assert f"not tried, left to the next watch: {named} and 2 more" in done.err
+    again = run("in", "--out", "out", "--watch", "--json", script={20: send(signal.SIGTERM)})
+    assert again.lines[-1]["summary"]["not_tried"] == 0
+    assert "left to the next watch" not in again.err
+
+
+@pytest.mark.usefixtures("fakes")
 def test_a_limit_ends_the_command_with_the_code_of_its_counts(
     run: Callable[..., SimpleNamespace], photo: Photo
 ) -> None:

@@ -17,6 +17,7 @@ from lowlight_cli.cli.evidence import offline
 from lowlight_cli.cli.options import apply
 from lowlight_cli.cli.results import Report, running
 from lowlight_cli.errors import OptionError
+from lowlight_cli.jobs import natural
 
 if TYPE_CHECKING:
     from lowlight_cli.runners import Runner
@@ -29,6 +30,8 @@ PATIENCE = 30.0
 """Seconds for which a file must have rested at the least before it is said to have failed."""
 SO_FAR = 600.0
 """Seconds between lines that tell how much was done."""
+NAMED = 5
+"""Files that are named where more may be meant."""
 
 
 def with_watch(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -89,8 +92,19 @@ def watch(options: EnhanceOptions, flags: dict[str, Any]) -> int:
                 stop.number = signal.SIGINT
         for result in task.late:
             report.add(result)
-        report.total = report.counts.total()
+        left = waiting(task) if stop.number is not None else []
+        if left:
+            more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+            names = ", ".join(shown(Path(name)) for name in left[:NAMED])
+            console.say(f"not tried, left to the next watch: {names}{more}")
+        report.total = report.counts.total() + len(left)
         return report.end(stop.number == signal.SIGINT, drained=stop.number is not None and not task.witness.stopped)
+
+
+def waiting(task: Watch) -> list[str]:
+    """Files that the last look saw, and that were not tried yet."""
+    seen = [pending for pending in task.pending.values() if pending.look == task.looks and not pending.tries]
+    return [pending.seen.path for pending in sorted(seen, key=lambda pending: natural(Path(pending.seen.relative)))]
 
 
 def refuse(flags: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ def data_root(root: Path | None = None) -> Path:
     try:
         return named.expanduser().absolute()
     except RuntimeError as error:
-        hint = f"Name the folder of the data sets with --root or {VARIABLE}."
+        hint = f"Name the folder of the data sets with {_ways(root)}."
         raise NoInput(f"There is no folder {named}: nobody here has that name.", hint) from error
 
 
@@ -84,7 +84,7 @@ def find(name: str, root: Path | None = None, split: str = "test") -> Found:
         return _together(data, split, [find(part, root, split) for part in data.parts])
     chosen = _split(data, split)
     if not top.is_dir():
-        raise NoInput(f"There is no folder {top}.", f"Name the folder of the data sets with --root or {VARIABLE}.")
+        raise NoInput(f"There is no folder {top}.", f"Name the folder of the data sets with {_ways(root)}.")
     alone = []
     try:
         for layout, low, high in _places(data, chosen, top):
@@ -99,7 +99,7 @@ def find(name: str, root: Path | None = None, split: str = "test") -> Found:
             alone.append(f" There is {low}, but no {high}.")
     except OSError as error:
         raise NoInput(f"{error.filename} cannot be read: {error.strerror}.", "Check its permissions.") from error
-    raise _not_found(data, split, top, "".join(alone[:1]))
+    raise _not_found(data, split, root, "".join(alone[:1]))
 
 
 def load(item: Item, *, max_pixels: int = picture.MAX_PIXELS) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
@@ -187,17 +187,22 @@ def _count(what: str, split: Split, found: int) -> tuple[str, ...]:
     return (f"{what}: {' or '.join(map(str, split.counts))} pictures expected, {found} found.",)
 
 
-def _not_found(data: DataSet, split: str, root: Path, alone: str) -> NoInput:
+def _ways(root: Path | None) -> str:
+    """How to name the folder; not the variable, over which a `root` that was given goes."""
+    return f"--root or {VARIABLE}" if root is None else "--root"
+
+
+def _not_found(data: DataSet, split: str, root: Path | None, alone: str) -> NoInput:
     """The error that says where a set was looked for."""
     layouts = data.splits[split].layouts
     beside = f" beside {data.marker}" if data.marker else ""
-    message = f"There are no {split} pictures of {data.name} in {root}."
+    message = f"There are no {split} pictures of {data.name} in {data_root(root)}."
     if bare := [str(layout) for layout in layouts if layout.bare]:
         message += f" Looked for {', '.join(bare)}{beside}."
     if data.homes:
         message += f" Looked in the folders {', '.join(data.homes)} for {', '.join(map(str, layouts))}."
     fetch = f" `lowlight benchmark --dataset {data.name} --download` fetches it." if data.archive else ""
-    return NoInput(f"{message}{alone}", f"Name the folder with --root or {VARIABLE}.{fetch}")
+    return NoInput(f"{message}{alone}", f"Name the folder with {_ways(root)}.{fetch}")
 
 
 SAME = "The model was trained on these very pictures."
