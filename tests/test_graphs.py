@@ -145,6 +145,17 @@ def test_a_graph_that_is_ready_for_bytes_gives_the_same_numbers() -> None:
         assert abs(expected).max() > 0.5
 
 
+def test_two_last_layers_of_other_widths_are_measured_each_for_itself() -> None:
+    graph = small_network()
+    graph.graph.node.insert(9, conv("c", "mask", "mask_kernel"))
+    graph.graph.initializer.append(weight("mask_kernel", 1, 16, 3, 3))
+    graph.graph.output.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["n", 1, "h", "w"]))
+    samples = [{"pixels": pictures(16, 24) * share} for share in (0.1, 1, 0.5)]
+    spans = byte_graphs.largest(graph, ["cells", "mask"], samples)
+    assert {name: span.shape for name, span in spans.items()} == {"cells": (12,), "mask": (1,)}
+    assert spans["cells"] == pytest.approx(byte_graphs.largest(graph, ["cells"], samples[1:2])["cells"])
+
+
 def test_each_channel_of_the_last_layer_has_a_scale_of_its_own(tmp_path: Path) -> None:
     """One channel is a thousand times the others, as a mask's logits are: those keep their steps."""
     graph = small_network()

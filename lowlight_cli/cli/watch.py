@@ -17,7 +17,6 @@ from lowlight_cli.cli.evidence import offline
 from lowlight_cli.cli.options import apply
 from lowlight_cli.cli.results import Report, running
 from lowlight_cli.errors import OptionError
-from lowlight_cli.jobs import natural
 
 if TYPE_CHECKING:
     from lowlight_cli.runners import Runner
@@ -103,6 +102,8 @@ def watch(options: EnhanceOptions, flags: dict[str, Any]) -> int:
 
 def waiting(task: Watch) -> list[str]:
     """Files that the last look saw, and that were not tried yet."""
+    from lowlight_cli.jobs import natural
+
     seen = [pending for pending in task.pending.values() if pending.look == task.looks and not pending.tries]
     return [pending.seen.path for pending in sorted(seen, key=lambda pending: natural(Path(pending.seen.relative)))]
 

@@ -8,9 +8,9 @@ with deep convolutional networks" (DPED, ICCV 2017), which the paper cites and c
 Where the paper is silent or we differ, and why:
 
 * The "converted input" that is combined with the input and the attention map is the picture as lit as the map says it
-  could be: Eq. 4, solved for the truth, is Ix / (1 - A). The trunk sees all three, and its output is added to the
-  input. (Added to the converted input instead, it has to take strong noise away again that the division made stronger:
-  fewer decibels in equally short trainings, with the paper's data and with real-looking ones.)
+  could be: Eq. 4, solved for the truth, is Ix / (1 - A). The trunk sees all three and makes the picture alone. (Added
+  to the input, its output has to take strong noise away first: a decibel less, and SSIM 0.29 in place of 0.46, after
+  500 steps. Added to the converted input, where the division made the noise stronger, it is worse still.)
 * Table 1 has one 3x3 convolution of stride 1 in a deconvolution block, as in the blocks of the contracting path; the
   text counts one more in both. We follow the table. An odd size (25, 13, 7) comes back by cropping.
 * The trunk, of which the paper tells nothing but "U-Net", has the widths of the one for low light that it cites (Chen
@@ -141,7 +141,7 @@ class BAGAN(nn.Module):
         attention = self.attention(pixels)
         dark = attention.float().clamp(0.0, 1.0)
         converted = (pixels / (1 - dark).clamp(min=1 / LARGEST_GAIN)).clamp(max=1.0)
-        return pixels + self.trunk(torch.cat([pixels, dark, converted], dim=1)).float(), attention
+        return self.trunk(torch.cat([pixels, dark, converted], dim=1)).float(), attention
 
     def tile(self, pixels: Tensor, vectors: Tensor | None = None, scale: int = 1) -> Tensor:  # noqa: ARG002
         """Output (N, 3, H, W) in [0, 1] for pixels (N, 3, H, W) in [0, 1]."""

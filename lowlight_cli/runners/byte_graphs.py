@@ -144,11 +144,16 @@ def largest(model: ModelProto, names: Sequence[str], samples: Samples) -> dict[s
         return {}
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    probe.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    given = {output.name for output in model.graph.output}
+    more = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in {*names} - given]
+    probe.graph.output.extend(more)
     session = onnxruntime.InferenceSession(probe.SerializeToString(), flushing(), providers=["CPUExecutionProvider"])
-    runs = (session.run(list(names), dict(sample)) for sample in samples)
-    tops = np.max([[np.abs(values).max(axis=(0, 2, 3)) for values in run] for run in runs], axis=0)
-    return {name: np.where(top > 0, top, 1) for name, top in zip(names, tops, strict=True)}
+    found: dict[str, NDArray] = {}
+    for sample in samples:
+        for name, values in zip(names, session.run(list(names), dict(sample)), strict=True):
+            top = np.abs(values).max(axis=(0, 2, 3))
+            found[name] = np.maximum(found.get(name, top), top)
+    return {name: np.where(top > 0, top, 1) for name, top in found.items()}
 
 
 def doubled_in_bytes(model: ModelProto) -> ModelProto:

@@ -25,6 +25,18 @@ def flushing() -> onnxruntime.SessionOptions:
     return settings
 
 
+SMALLER, LARGE = 4, 3_000_000
+"""Where a batch is so many times smaller than one before it that had so many numbers (a megapixel), memory that it
+needs no more goes back. Among small pictures that would cost more memory than it frees."""
+
+
+def releasing() -> onnxruntime.RunOptions:
+    """Options of a run after which memory of the CPU that is free goes back to the system."""
+    settings = onnxruntime.RunOptions()
+    settings.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return settings
+
+
 class OnnxRunner:
     """One session per graph: `context` for guided networks, `x1` or `x2` for tiles; those, but not `context`, may be
     int8."""
@@ -49,6 +61,8 @@ class OnnxRunner:
         # A thumbnail is too little for two threads.
         self.steer = self.open(paths[1], 1) if len(paths) > 1 else None
         self.provider = self.tile.get_providers()[0]
+        self.held = 0
+        """Numbers of the largest batch whose memory is still held."""
 
     def find(self, graph: str) -> Path:
         """The file of a graph; exported into the cache if the row has only PyTorch weights."""
@@ -111,12 +125,22 @@ class OnnxRunner:
 
     def __call__(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Runner`."""
-        return self.run(self.tile, {"pixels": batch} | ({"vectors": vectors} if self.steer else {}))
+        inputs = {"pixels": batch} | ({"vectors": vectors} if self.steer else {})
+        if self.device == "cpu" and max(batch.size * SMALLER, LARGE) <= self.held:
+            self.held = batch.size
+            return self.run(self.tile, inputs, releasing())
+        self.held = max(self.held, batch.size)
+        return self.run(self.tile, inputs)
 
-    def run(self, session: onnxruntime.InferenceSession, inputs: dict[str, NDArray]) -> NDArray[np.float32]:
+    def run(
+        self,
+        session: onnxruntime.InferenceSession,
+        inputs: dict[str, NDArray],
+        settings: onnxruntime.RunOptions | None = None,
+    ) -> NDArray[np.float32]:
         """One output."""
         try:
-            return session.run(None, inputs)[0]
+            return session.run(None, inputs, settings)[0]
         except Exception as error:
             raise unless_memory(error, self.spec) from error
 

@@ -1,0 +1,41 @@
+"""The ONNX Runtime runner: what memory it holds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import json, os, sys
+from pathlib import Path
+import numpy as np
+from lowlight_cli import manifest
+from lowlight_cli.runners import RunnerOptions, open_runner
+
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+runner = open_runner(manifest.models()["neid"], RunnerOptions(backend="onnx", device="cpu", threads=1))
+vectors = runner.context(np.full((1, 3, 112, 112), 0.1, np.float32), None)
+small, large = (np.full((1, 3, side, side), 0.1, np.float32) for side in (160, 1024))
+megabytes, outputs = [], []
+for batch in (small, large, large, small, small):
+    outputs.append(runner(batch, vectors)[0, 0, 0].tolist())
+    megabytes.append(held())
+print(json.dumps({"megabytes": megabytes, "same": outputs[0] == outputs[3] == outputs[4]}))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not tell a process's memory")
+def test_memory_of_a_large_picture_goes_back_when_small_ones_follow() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    first, large, _, small, last = found["megabytes"]
+    assert large - first > 100
+    assert small - first < 0.5 * (large - first)
+    assert last <= small + 20
+    assert found["same"]
