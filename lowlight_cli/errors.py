@@ -10,12 +10,24 @@ LowlightError
 │   ├── LogError        1   the evidence log cannot be written: the run stops
 │   └── pairs.Unpaired  3   pictures that should be pairs are not, before any work
 ├── OutOfMemory         1   a tile does not fit into memory (the caller may try a smaller one)
+├── NotWritten          1   what was made cannot be written
 └── Diverged            1   a training went astray; its last good checkpoint is kept
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+NAMED = 5
+"""How many files a message names."""
+
 DONE, SOME_FAILED, USAGE, NO_INPUT, NO_MODEL, NO_DEVICE, ALL_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
+
+
+def some(names: Sequence[str], most: int = NAMED) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class LowlightError(Exception):

@@ -16,12 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from lowlight_cli.errors import NoInput, OptionError, OutputExists
+from lowlight_cli.errors import NoInput, OptionError, OutputExists, some
 from lowlight_cli.picture import SUFFIXES
 from lowlight_cli.picture_extras import HEIF, RAW, readable, to_install
-
-NAMED = 5
-"""How many files a message names."""
 
 LOSSLESS = ("png", "tiff", "bmp", "ppm")
 """Formats that give back every pixel."""
@@ -292,9 +289,9 @@ def existing(jobs: Sequence[Job], rule: str) -> list[Job]:
         if path.is_dir():
             raise OutputExists(f"{path} is a folder, and a picture would be written there.", "Remove or rename it.")
     if rule in ("refuse", "never") and there:
-        names = ", ".join(str(path) for path in there[:NAMED])
-        more = f" and {len(there) - NAMED} more" if len(there) > NAMED else ""
         other = " or --overwrite" if rule == "refuse" else ""
-        raise OutputExists(f"{names}{more} exist already.", f"Nothing was done. Use --skip-existing{other}.")
+        raise OutputExists(
+            f"{some([*map(str, there)])} exist already.", f"Nothing was done. Use --skip-existing{other}."
+        )
     present = set(there)
     return [replace(job, skip=job.target in present) for job in jobs] if rule == "skip" else list(jobs)

@@ -121,7 +121,7 @@ def test_the_int8_form_gives_nearly_the_same_at_any_size(rough: tuple[Path, Path
         assert psnr < 80, "nothing was quantised"
 
 
-def test_wide_layers_run_on_bytes_and_thin_ones_in_float32(rough: tuple[Path, Path, float]) -> None:
+def test_layers_run_on_bytes_and_the_pixel_shuffle_in_float32(rough: tuple[Path, Path, float]) -> None:
     form = onnx.load(rough[1])
     weights = {item.name: item for item in form.graph.initializer}
     made = {output: node for node in form.graph.node for output in node.output}
@@ -130,6 +130,7 @@ def test_wide_layers_run_on_bytes_and_thin_ones_in_float32(rough: tuple[Path, Pa
     assert {weights[name].data_type for name in kernels} == {TensorProto.INT8}
     assert weights["output_kernel"].data_type == TensorProto.FLOAT, "the pixel shuffle is no layer"
     assert kinds(form)["Resize"] == 0, "the doubling of bytes is made of copies"
+    assert kinds(form)["ConvTranspose"] == 1
 
 
 def test_a_graph_that_is_ready_for_bytes_gives_the_same_numbers() -> None:
@@ -156,17 +157,22 @@ def test_two_last_layers_of_other_widths_are_measured_each_for_itself() -> None:
     assert spans["cells"] == pytest.approx(byte_graphs.largest(graph, ["cells"], samples[1:2])["cells"])
 
 
+def scale_last(graph: onnx.ModelProto, channels: slice, factor: float) -> None:
+    """Multiply what the last layer gives in some channels."""
+    kernel = next(item for item in graph.graph.initializer if item.name == "last")
+    values = numpy_helper.to_array(kernel).copy()
+    values[channels] *= factor
+    kernel.CopyFrom(numpy_helper.from_array(values, "last"))
+
+
 def test_each_channel_of_the_last_layer_has_a_scale_of_its_own(tmp_path: Path) -> None:
     """One channel is a thousand times the others, as a mask's logits are: those keep their steps."""
     graph = small_network()
-    kernel = next(item for item in graph.graph.initializer if item.name == "last")
-    values = numpy_helper.to_array(kernel).copy()
-    values[0] *= 1000
-    kernel.CopyFrom(numpy_helper.from_array(values, "last"))
-    exact, form, samples = tmp_path / "exact.onnx", tmp_path / "form.onnx", [{"pixels": pictures(32, 48)}] * 2
+    scale_last(graph, slice(0, 1), 1000)
+    exact, form, pixels = tmp_path / "exact.onnx", tmp_path / "form.onnx", pictures(32, 48) * 1e-3
     onnx.save(graph, exact)
-    quantize.quantize(exact, form, [{"pixels": picture["pixels"] * 1e-3} for picture in samples])
-    expected, found = run(exact, samples[0]["pixels"] * 1e-3), run(form, samples[0]["pixels"] * 1e-3)
+    quantize.quantize(exact, form, [{"pixels": pixels}] * 2)
+    expected, found = run(exact, pixels), run(form, pixels)
     quiet = (slice(None), slice(1, None))
     error = np.sqrt(np.square(found - expected)[quiet].mean()) / expected[quiet].std()
     assert error < 0.05
@@ -176,10 +182,7 @@ def test_a_last_layer_with_a_bias_and_channels_of_zeros_is_kept(tmp_path: Path) 
     graph = small_network()
     bias = numpy_helper.from_array(np.linspace(-0.5, 0.5, 12, dtype=np.float32), "bias")
     graph.graph.initializer.append(bias)
-    kernel = next(item for item in graph.graph.initializer if item.name == "last")
-    values = numpy_helper.to_array(kernel).copy()
-    values[3:5] = 0
-    kernel.CopyFrom(numpy_helper.from_array(values, "last"))
+    scale_last(graph, slice(3, 5), 0)
     next(node for node in graph.graph.node if node.name == "cells").input.append("bias")
     exact, form, pixels = tmp_path / "exact.onnx", tmp_path / "form.onnx", pictures(32, 48)
     onnx.save(graph, exact)

@@ -16,7 +16,7 @@ from lowlight_cli.cli.console import Console, listen, shown
 from lowlight_cli.cli.evidence import offline
 from lowlight_cli.cli.options import apply
 from lowlight_cli.cli.results import Report, running
-from lowlight_cli.errors import OptionError
+from lowlight_cli.errors import OptionError, some
 
 if TYPE_CHECKING:
     from lowlight_cli.runners import Runner
@@ -29,8 +29,6 @@ PATIENCE = 30.0
 """Seconds for which a file must have rested at the least before it is said to have failed."""
 SO_FAR = 600.0
 """Seconds between lines that tell how much was done."""
-NAMED = 5
-"""Files that are named where more may be meant."""
 
 
 def with_watch(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -93,9 +91,7 @@ def watch(options: EnhanceOptions, flags: dict[str, Any]) -> int:
             report.add(result)
         left = waiting(task) if stop.number is not None else []
         if left:
-            more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-            names = ", ".join(shown(Path(name)) for name in left[:NAMED])
-            console.say(f"not tried, left to the next watch: {names}{more}")
+            console.say(f"not tried, left to the next watch: {some([shown(Path(name)) for name in left])}")
         report.total = report.counts.total() + len(left)
         return report.end(stop.number == signal.SIGINT, drained=stop.number is not None and not task.witness.stopped)
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Samples = Sequence[Mapping[str, NDArray]]
 FEWEST = 16
 """Channels from which on a layer computes in bytes: below they would gain it nothing, and pixels are among these."""
-TOGETHER = 4
-"""Bytes of a pixel that are multiplied at once."""
+TOGETHER, FILLED = 4, 16
+"""Bytes of a pixel that are multiplied at once; a multiple of channels to make at once, other counts cost more."""
 
 
 def prepared(model: ModelProto, samples: Samples) -> ModelProto:
@@ -87,25 +87,25 @@ def in_halves(model: ModelProto, samples: Samples) -> ModelProto:
     """The graph with what leads from wide layers to pixels made of a half above zero and one below.
 
     Each has all 256 values of a byte, and each channel a scale of its own: 511 steps from a channel's least value to
-    its largest, where bytes of all channels together have 256. Channels are filled up to a multiple of 16: other counts
-    cost more.
+    its largest, where bytes of all channels together have 256.
     """
     wide, kernels = channels(model), constants(model)
     last = [
         node.output[0]
         for node in model.graph.node
         if node.op_type == "Conv" and wide.get(node.output[0], FEWEST) < FEWEST <= wide.get(node.input[0], 0)
+        if node.input[1] in kernels
     ]
     spans = largest(model, last, samples)
 
     def halves(conv: NodeProto) -> list[NodeProto] | None:
-        kernel = kernels.get(conv.input[1])
-        if conv.output[0] not in last or kernel is None:
+        if conv.output[0] not in spans:
             return None
-        planes, span = len(kernel), spans[conv.output[0]]
+        kernel, span = kernels[conv.input[1]], spans[conv.output[0]]
+        planes = len(kernel)
         steps = Steps(model, conv.name, conv.output[0])
         bias = kernels[conv.input[2]] if len(conv.input) > 2 else np.zeros(planes)
-        blank = -2 * planes % FEWEST
+        blank = -2 * planes % FILLED
 
         def both(values: NDArray) -> NDArray:
             shares = values / span.reshape(-1, *[1] * (values.ndim - 1))

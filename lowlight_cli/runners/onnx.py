@@ -126,11 +126,9 @@ class OnnxRunner:
     def __call__(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Runner`."""
         inputs = {"pixels": batch} | ({"vectors": vectors} if self.steer else {})
-        if self.device == "cpu" and max(batch.size * SMALLER, LARGE) <= self.held:
-            self.held = batch.size
-            return self.run(self.tile, inputs, releasing())
-        self.held = max(self.held, batch.size)
-        return self.run(self.tile, inputs)
+        release = self.device == "cpu" and max(batch.size * SMALLER, LARGE) <= self.held
+        self.held = batch.size if release else max(self.held, batch.size)
+        return self.run(self.tile, inputs, releasing() if release else None)
 
     def run(
         self,

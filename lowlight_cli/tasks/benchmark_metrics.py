@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lowlight_cli.errors import LowlightError, OptionError
+from lowlight_cli.errors import LowlightError, OptionError, some
 from lowlight_cli.metrics import METRICS, OpenMetric, find, open_metric
 from lowlight_cli.report import Row
 
@@ -58,8 +58,7 @@ def gaps(rows: Sequence[Row], metrics: Iterable[str]) -> list[str]:
     for name in metrics:
         lost = dict.fromkeys(row.picture for row in rows if row.error is None and row.metrics.get(name) is None)
         if lost:
-            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-            found.append(f"{name} could not be measured everywhere: not on {', '.join([*lost][:3])}{more}.")
+            found.append(f"{name} could not be measured everywhere: not on {some([*lost], 3)}.")
     return found
 
 

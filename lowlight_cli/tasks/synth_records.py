@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lowlight_cli import atomic, jobs
-from lowlight_cli.errors import OptionError, OutputExists
+from lowlight_cli import atomic
+from lowlight_cli.errors import NAMED, OptionError, OutputExists, some
 
 RECORDS, SETTINGS = "synth.jsonl", "synth.json"
 
@@ -49,7 +49,7 @@ def prepare(out: Path, told: Mapping[str, Any], *, resume: bool) -> list[Record]
     try:
         holds = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
         if holds and not resume:
-            names = ", ".join(holds[: jobs.NAMED])
+            names = ", ".join(holds[:NAMED])
             raise OutputExists(f"{out} is not empty: it holds {names}.", "Use --resume, or another --out.")
         if holds:
             refuse_other_settings(out, told)
@@ -83,12 +83,6 @@ def compared(before: Sequence[str], now: Sequence[str]) -> list[str]:
     known, given = {*before}, {*now}
     gone, new = [name for name in before if name not in given], [name for name in now if name not in known]
     return [f"{what}: {some(names)}" for what, names in (("gone", gone), ("new", new)) if names] or ["another order"]
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - jobs.NAMED} more" if len(names) > jobs.NAMED else ""
-    return ", ".join(names[: jobs.NAMED]) + more
 
 
 def other_photos(*ways: str) -> OptionError:
