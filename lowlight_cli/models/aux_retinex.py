@@ -39,6 +39,7 @@ from torch import Tensor, nn
 
 from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.nn.losses import check_weights, weighted
+from lowlight_cli.nn.optimizer import optimizer
 from lowlight_cli.nn.schedule import rate
 
 if TYPE_CHECKING:
@@ -202,9 +203,9 @@ class AuxRetinexRecipe:
             "auxiliary": three_convs(3, (8, 8), 3),
         }
         parameters = [p for network in self.networks.values() for p in network.parameters()]
-        optimizer = torch.optim.Adam(parameters, lr=settings.lr, betas=tuple(settings.betas))
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"all": optimizer}
-        self.schedules = {"all": torch.optim.lr_scheduler.LambdaLR(optimizer, rate(settings))}
+        adam = optimizer(settings, parameters)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"all": adam}
+        self.schedules = {"all": torch.optim.lr_scheduler.LambdaLR(adam, rate(settings))}
         self.extras: dict[str, Any] = {}
 
     def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:

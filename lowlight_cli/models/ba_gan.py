@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 from lowlight_cli.nn.dped import REAL, Discriminator, color_distance, variation
 from lowlight_cli.nn.gan import frozen, gradient_penalty
+from lowlight_cli.nn.optimizer import discriminators_optimizer, optimizer
 from lowlight_cli.nn.schedule import rate
 
 if TYPE_CHECKING:
@@ -230,14 +231,12 @@ class BAGANRecipe:
             "generator": build(**settings.params),
             "discriminator": Discriminator(settings.crop, **settings.discriminator),
         }
-        rates = {"generator": settings.lr, "discriminator": settings.lr_discriminator}
         self.optimizers = {
-            name: torch.optim.Adam(self.networks[name].parameters(), lr=lr, betas=tuple(settings.betas))
-            for name, lr in rates.items()
+            "generator": optimizer(settings, self.networks["generator"].parameters()),
+            "discriminator": discriminators_optimizer(settings, self.networks["discriminator"].parameters()),
         }
         self.schedules = {
-            name: torch.optim.lr_scheduler.LambdaLR(optimizer, rate(settings))
-            for name, optimizer in self.optimizers.items()
+            name: torch.optim.lr_scheduler.LambdaLR(one, rate(settings)) for name, one in self.optimizers.items()
         }
         self.extras: dict[str, Any] = {}
 

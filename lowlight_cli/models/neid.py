@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from lowlight_cli.nn.brightness import ExposureHead, headroom, lift, solve_gain
 from lowlight_cli.nn.losses import angle_loss, check_weights, color_loss, ssim_loss, weighted
+from lowlight_cli.nn.optimizer import optimizer
 from lowlight_cli.nn.resample import double, halve, quarters
 from lowlight_cli.nn.schedule import rate
 from lowlight_cli.nn.unet import LEAK, Decoder, Encoder, double_conv
@@ -253,9 +254,9 @@ class NEIDRecipe:
         check_weights(settings.loss, DEFAULTS["loss"], TERMS.keys() - {n for n, part in parts.items() if part is None})
         self.weights, self.perceptual = settings.loss, perceptual
         self.networks: dict[str, nn.Module] = {"network": network}
-        optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, betas=tuple(settings.betas))
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"network": optimizer}
-        self.schedules = {"network": torch.optim.lr_scheduler.LambdaLR(optimizer, rate(settings, DROPS))}
+        adam = optimizer(settings, network.parameters())
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"network": adam}
+        self.schedules = {"network": torch.optim.lr_scheduler.LambdaLR(adam, rate(settings, DROPS))}
         self.extras: dict[str, Any] = {}
 
     def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:

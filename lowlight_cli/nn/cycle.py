@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lowlight_cli.nn.gan import ImagePool, discriminator_loss, frozen, generator_loss
 from lowlight_cli.nn.losses import check_weights
+from lowlight_cli.nn.optimizer import discriminators_optimizer, optimizer
 from lowlight_cli.nn.schedule import rate
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ OTHER = {"high": "low", "low": "high"}
 def distance(output: Tensor, truth: Tensor) -> Tensor:
     """L1 on the range [-1, 1] of CycleGAN, whose weights for it are known; of pictures in [0, 1]."""
     return 2 * F.l1_loss(output.float(), truth.float())
+
+
+def parameters(networks: Mapping[str, nn.Module]) -> Iterator[nn.Parameter]:
+    """Of several networks, for one optimizer."""
+    return itertools.chain.from_iterable(network.parameters() for network in networks.values())
 
 
 class View:
@@ -77,19 +83,13 @@ class CycleRecipe:
         discriminators = {f"discriminator_{domain}": make_discriminator(**arguments) for domain in self.domains}
         self.networks = generators | discriminators
         self.optimizers = {
-            "generators": self.adam(settings, settings.lr, *generators),
-            "discriminators": self.adam(settings, settings.lr_discriminator, *discriminators),
+            "generators": optimizer(settings, parameters(generators)),
+            "discriminators": discriminators_optimizer(settings, parameters(discriminators)),
         }
         self.schedules = {
-            name: torch.optim.lr_scheduler.LambdaLR(optimizer, rate(settings))
-            for name, optimizer in self.optimizers.items()
+            name: torch.optim.lr_scheduler.LambdaLR(one, rate(settings)) for name, one in self.optimizers.items()
         }
         self.extras = {f"pool_{domain}": ImagePool(settings.pool) for domain in self.domains}
-
-    def adam(self, settings: Settings, lr: float, *names: str) -> torch.optim.Adam:
-        """One optimizer of several networks."""
-        parameters = itertools.chain.from_iterable(self.networks[name].parameters() for name in names)
-        return torch.optim.Adam(parameters, lr=lr, betas=tuple(settings.betas))
 
     def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:
         """One descent of the generators, one of the discriminators; the terms before their weights."""
