@@ -83,7 +83,7 @@ ROW_SCHEMA = {
         "limits": {"type": "array", "items": {**TEXT, "pattern": r"\." + END}},
         "check": {
             "type": "object",
-            "propertyNames": {"pattern": "^x[1-9]" + END},
+            "propertyNames": {"pattern": "^x[1-9](-int8)?" + END},
             "additionalProperties": {
                 "type": "array",
                 "minItems": 16,
@@ -452,7 +452,8 @@ def test_a_bundled_graph_names_no_file_of_the_machine_that_made_it(path):
     "spec", [spec for spec in manifest.models().values() if not spec.untrained], ids=lambda s: s.name
 )
 def test_every_row_that_runs_has_figures_for_each_scale(spec: ModelSpec) -> None:
-    assert spec.check.keys() == {f"x{scale}" for scale in spec.scales}
+    forms = ("", "-int8") if "int8" in spec.precisions else ("",)
+    assert spec.check.keys() == {f"x{scale}{form}" for scale in spec.scales for form in forms}
 
 
 @pytest.mark.parametrize("name", [spec.name for spec in manifest.models().values() if spec.files])

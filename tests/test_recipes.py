@@ -151,10 +151,11 @@ def test_the_row_says_what_the_network_says_of_itself(name):
         assert (list(stated) if field == "scales" else stated) == value, field
 
 
-@pytest.mark.parametrize("arch", ARCHES)
-def test_a_run_of_every_recipe_goes_on_bit_for_bit(arch, folder, tmp_path):
+@pytest.mark.parametrize(("arch", "optimizer"), [*((arch, "adam") for arch in ARCHES), ("neid", "muon")])
+def test_a_run_of_every_recipe_goes_on_bit_for_bit(arch, optimizer, folder, tmp_path):
     name = next(name for name, spec in ROWS.items() if spec.arch == arch)
     small = {**SMALL.get(arch, {}), "crop": 100, "batch": 2, "steps": 4, "perceptual": "off", "ema": 0.5}
+    small["optimizer"] = optimizer
     chosen = {"model": name, "data": folder, "validation": 1, "overrides": small}
     [*run(TrainOptions(**chosen, out=tmp_path / "a"))]
     [*run(TrainOptions(**chosen, out=tmp_path / "b", limits=Limits(steps=2)))]

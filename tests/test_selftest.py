@@ -124,6 +124,13 @@ def test_both_back_ends_give_the_figures_of_the_graphs(network: ModelSpec) -> No
         assert len({*trial.found}) == len(NAMES)
 
 
+def test_a_form_in_bytes_is_compared_with_figures_of_its_own() -> None:
+    spec = manifest.find("neid-lol")
+    changed = spec.check | {"x1-int8": [*spec.check["x1-int8"][:-1], 0.0]}
+    tried = [*trials(dataclasses.replace(spec, check=changed, scales=(1,)), offline=True)]
+    assert [trial.precision for trial in tried if trial.problem] == ["int8"]
+
+
 def test_a_network_without_weights_is_not_tried() -> None:
     spec = dataclasses.replace(manifest.find("aux-retinex"), files=())
     assert [*trials(spec)] == []

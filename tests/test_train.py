@@ -294,6 +294,13 @@ def test_what_a_resumed_run_does_otherwise_is_told(lol, tmp_path):
     }
 
 
+def test_another_optimizer_on_resume_is_refused(lol, tmp_path):
+    [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
+    with pytest.raises(LowlightError, match="other settings") as caught:
+        next(run(options(lol, tmp_path / "run", overrides={"steps": 2, "optimizer": "muon"}, resume=True)))
+    assert "optimizer" in caught.value.hint
+
+
 def test_a_run_that_never_reached_a_checkpoint_says_how_to_start_anew(lol, tmp_path):
     stuck = tmp_path / "run"
     with pytest.raises(Diverged):

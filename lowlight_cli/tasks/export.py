@@ -74,6 +74,7 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
         if options.int8 is not None:
             made |= in_bytes(ready, made, dark, announce)
             spec = dataclasses.replace(spec, precisions=(*spec.precisions, "int8"))
+            ready = as_written(spec, made)
         check = selftest.check(ready)
         for role, path in made.items():
             path.replace(targets[role])

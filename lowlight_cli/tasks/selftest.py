@@ -1,6 +1,7 @@
 """One tiny inference, to see that a model really runs and gives what its row says: on a back end, at a scale.
 
-A row's `check` holds the figures of each scale, `{"x1": [...], "x2": [...]}`: what the model makes of `night()`.
+A row's `check` holds the figures of each scale, `{"x1": [...], "x2": [...]}`: what the model makes of `night()`; a form
+in bytes has figures of its own, `"x1-int8"`: so small and odd a picture is no measure of how far it is from float32.
 """
 
 from __future__ import annotations
@@ -152,9 +153,14 @@ def trial(spec: ModelSpec, scale: int, **options: Any) -> Trial:
         seconds=(opened - started, done - opened),
         mean=float(pixels.mean()) / 65535,
         found=figures(pixels),
-        expected=spec.check.get(f"x{scale}"),
+        expected=spec.check.get(key(scale, runner.precision)),
         tolerance=TOLERANCE["classical" if spec.classical else runner.precision],
     )
+
+
+def key(scale: int, precision: str) -> str:
+    """The name in a row's `check` of the figures of a scale in a precision."""
+    return f"x{scale}-int8" if precision == "int8" else f"x{scale}"
 
 
 def trials(spec: ModelSpec, *, offline: bool = False) -> Iterator[Trial]:
@@ -180,7 +186,11 @@ def ways(spec: ModelSpec) -> tuple[tuple[str, str], ...]:
 def check(spec: ModelSpec) -> dict[str, list[float]]:
     """What the row's `check` must hold: its figures by scale, through ONNX Runtime on the CPU, or the method itself."""
     backend = "auto" if spec.classical else "onnx"
-    return {f"x{scale}": trial(spec, scale, backend=backend, device="cpu").found for scale in spec.scales}
+    return {
+        key(scale, precision): trial(spec, scale, backend=backend, device="cpu", precision=precision).found
+        for precision in ("auto", *(["int8"] if "int8" in spec.precisions else []))
+        for scale in spec.scales
+    }
 
 
 def selftest(spec: ModelSpec, *, backend: str = "auto", device: str = "auto", offline: bool = False) -> str:

@@ -75,7 +75,7 @@ def restore(path: Path, recipe: Recipe, averaged: nn.Module | None, accelerator:
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise LowlightError(
             f"{path} is of a run with other settings: {' '.join(str(error).split())[:200] or 'nothing fits'}",
-            "Leave out the --set that changes the network, or start anew from its weights with --init.",
+            "Leave out the --set that changes network or optimizer, or start anew from its weights with --init.",
         ) from error
 
 
