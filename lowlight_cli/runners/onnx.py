@@ -26,8 +26,10 @@ def flushing() -> onnxruntime.SessionOptions:
 
 
 SMALLER, LARGE = 4, 3_000_000
-"""Where a batch is so many times smaller than one before it that had so many numbers (a megapixel), memory that it
-needs no more goes back. Among small pictures that would cost more memory than it frees."""
+"""Where batches are so many times smaller than one before them that had so many numbers (a megapixel), memory that they
+need no more goes back. Among small pictures that would cost more memory than it frees."""
+PATIENCE = 8
+"""So many of them in a row: memory that the next picture asks for again costs it up to half of its time."""
 
 
 def releasing() -> onnxruntime.RunOptions:
@@ -63,6 +65,8 @@ class OnnxRunner:
         self.provider = self.tile.get_providers()[0]
         self.held = 0
         """Numbers of the largest batch whose memory is still held."""
+        self.small = 0
+        """Batches in a row that need much less."""
 
     def find(self, graph: str) -> Path:
         """The file of a graph; exported into the cache if the row has only PyTorch weights."""
@@ -126,7 +130,9 @@ class OnnxRunner:
     def __call__(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Runner`."""
         inputs = {"pixels": batch} | ({"vectors": vectors} if self.steer else {})
-        release = self.device == "cpu" and max(batch.size * SMALLER, LARGE) <= self.held
+        much_less = self.device == "cpu" and max(batch.size * SMALLER, LARGE) <= self.held
+        self.small = self.small + 1 if much_less else 0
+        release = self.small == PATIENCE
         self.held = batch.size if release else max(self.held, batch.size)
         return self.run(self.tile, inputs, releasing() if release else None)
 
