@@ -69,8 +69,8 @@ def test_restored_it_goes_on_to_the_same_numbers() -> None:
 
 def test_the_setting_chooses_for_the_network_and_not_for_its_discriminator() -> None:
     net, asked = network(), Settings(optimizer="muon", lr=1e-3, lr_discriminator=2e-3)
-    assert isinstance(optimizer(asked, net.parameters()), Muon)
-    assert type(optimizer(Settings(), net.parameters())) is torch.optim.Adam
-    discriminators = discriminators_optimizer(asked, net.parameters())
+    assert isinstance(optimizer(asked, net), Muon)
+    assert type(optimizer(Settings(), net)) is torch.optim.Adam
+    discriminators = discriminators_optimizer(asked, net)
     assert type(discriminators) is torch.optim.Adam
     assert discriminators.param_groups[0]["lr"] == 2e-3

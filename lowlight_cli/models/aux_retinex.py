@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.nn.losses import check_weights, weighted
 from lowlight_cli.nn.optimizer import optimizer
-from lowlight_cli.nn.schedule import rate
+from lowlight_cli.nn.schedule import schedules
 
 if TYPE_CHECKING:
     from lowlight_cli.training.recipe import Batch, Descend, Perceptual
@@ -202,10 +202,8 @@ class AuxRetinexRecipe:
             "network": build(**settings.params),
             "auxiliary": three_convs(3, (8, 8), 3),
         }
-        parameters = [p for network in self.networks.values() for p in network.parameters()]
-        adam = optimizer(settings, parameters)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"all": adam}
-        self.schedules = {"all": torch.optim.lr_scheduler.LambdaLR(adam, rate(settings))}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"all": optimizer(settings, *self.networks.values())}
+        self.schedules = schedules(settings, self.optimizers)
         self.extras: dict[str, Any] = {}
 
     def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:

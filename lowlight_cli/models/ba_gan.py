@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from lowlight_cli.nn.dped import REAL, Discriminator, color_distance, variation
 from lowlight_cli.nn.gan import frozen, gradient_penalty
 from lowlight_cli.nn.optimizer import discriminators_optimizer, optimizer
-from lowlight_cli.nn.schedule import rate
+from lowlight_cli.nn.schedule import schedules
 
 if TYPE_CHECKING:
     from lowlight_cli.training.recipe import Batch, Descend, Perceptual
@@ -232,12 +232,10 @@ class BAGANRecipe:
             "discriminator": Discriminator(settings.crop, **settings.discriminator),
         }
         self.optimizers = {
-            "generator": optimizer(settings, self.networks["generator"].parameters()),
-            "discriminator": discriminators_optimizer(settings, self.networks["discriminator"].parameters()),
+            "generator": optimizer(settings, self.networks["generator"]),
+            "discriminator": discriminators_optimizer(settings, self.networks["discriminator"]),
         }
-        self.schedules = {
-            name: torch.optim.lr_scheduler.LambdaLR(one, rate(settings)) for name, one in self.optimizers.items()
-        }
+        self.schedules = schedules(settings, self.optimizers)
         self.extras: dict[str, Any] = {}
 
     def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ from lowlight_cli.nn.brightness import ExposureHead, headroom, lift, solve_gain
 from lowlight_cli.nn.losses import angle_loss, check_weights, color_loss, ssim_loss, weighted
 from lowlight_cli.nn.optimizer import optimizer
 from lowlight_cli.nn.resample import double, halve, quarters
-from lowlight_cli.nn.schedule import rate
+from lowlight_cli.nn.schedule import schedules
 from lowlight_cli.nn.unet import LEAK, Decoder, Encoder, double_conv
 
 if TYPE_CHECKING:
@@ -254,9 +254,8 @@ class NEIDRecipe:
         check_weights(settings.loss, DEFAULTS["loss"], TERMS.keys() - {n for n, part in parts.items() if part is None})
         self.weights, self.perceptual = settings.loss, perceptual
         self.networks: dict[str, nn.Module] = {"network": network}
-        adam = optimizer(settings, network.parameters())
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"network": adam}
-        self.schedules = {"network": torch.optim.lr_scheduler.LambdaLR(adam, rate(settings, DROPS))}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"network": optimizer(settings, network)}
+        self.schedules = schedules(settings, self.optimizers, DROPS)
         self.extras: dict[str, Any] = {}
 
     def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:

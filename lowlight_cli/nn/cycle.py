@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lowlight_cli.nn.gan import ImagePool, discriminator_loss, frozen, generator_loss
 from lowlight_cli.nn.losses import check_weights
 from lowlight_cli.nn.optimizer import discriminators_optimizer, optimizer
-from lowlight_cli.nn.schedule import rate
+from lowlight_cli.nn.schedule import schedules
 
 if TYPE_CHECKING:
     from lowlight_cli.training.recipe import Batch, Descend
@@ -27,11 +25,6 @@ OTHER = {"high": "low", "low": "high"}
 def distance(output: Tensor, truth: Tensor) -> Tensor:
     """L1 on the range [-1, 1] of CycleGAN, whose weights for it are known; of pictures in [0, 1]."""
     return 2 * F.l1_loss(output.float(), truth.float())
-
-
-def parameters(networks: Mapping[str, nn.Module]) -> Iterator[nn.Parameter]:
-    """Of several networks, for one optimizer."""
-    return itertools.chain.from_iterable(network.parameters() for network in networks.values())
 
 
 class View:
@@ -83,12 +76,10 @@ class CycleRecipe:
         discriminators = {f"discriminator_{domain}": make_discriminator(**arguments) for domain in self.domains}
         self.networks = generators | discriminators
         self.optimizers = {
-            "generators": optimizer(settings, parameters(generators)),
-            "discriminators": discriminators_optimizer(settings, parameters(discriminators)),
+            "generators": optimizer(settings, *generators.values()),
+            "discriminators": discriminators_optimizer(settings, *discriminators.values()),
         }
-        self.schedules = {
-            name: torch.optim.lr_scheduler.LambdaLR(one, rate(settings)) for name, one in self.optimizers.items()
-        }
+        self.schedules = schedules(settings, self.optimizers)
         self.extras = {f"pool_{domain}": ImagePool(settings.pool) for domain in self.domains}
 
     def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:

@@ -31,8 +31,7 @@ class Muon(torch.optim.Adam):
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float]) -> None:
         parameters = list(parameters)
-        hidden = [one for one in parameters if one.ndim == 4 and min(one.shape[:2]) >= HIDDEN]
-        others = [one for one in parameters if not any(one is other for other in hidden)]
+        hidden, others = [[one for one in parameters if turns(one) is turned] for turned in (True, False)]
         groups: list[dict[str, Any]] = [{"params": others, "momentum": None}, {"params": hidden, "momentum": MOMENTUM}]
         super().__init__([group for group in groups if group["params"]], lr=lr, betas=betas)
 
@@ -55,6 +54,11 @@ class Muon(torch.optim.Adam):
         return super().step(closure)
 
 
+def turns(parameter: Tensor) -> bool:
+    """Whether Muon turns its steps: those of hidden convolutions."""
+    return parameter.ndim == 4 and min(parameter.shape[:2]) >= HIDDEN
+
+
 def orthogonal(matrix: Tensor) -> Tensor:
     """(m, n) with the same singular vectors, and singular values near 1: by Newton and Schulz, without finding them."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
@@ -66,12 +70,13 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return wide if wide.shape == matrix.shape else wide.T
 
 
-def optimizer(settings: Settings, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
-    """That of the settings, for the network or the generators."""
+def optimizer(settings: Settings, *networks: nn.Module) -> torch.optim.Adam:
+    """One of the settings' kind, for the network or the generators."""
     make = {"adam": torch.optim.Adam, "muon": Muon}[settings.optimizer]
-    return make(parameters, lr=settings.lr, betas=tuple(settings.betas))
+    return make(nn.ModuleList(networks).parameters(), lr=settings.lr, betas=tuple(settings.betas))
 
 
-def discriminators_optimizer(settings: Settings, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
+def discriminators_optimizer(settings: Settings, *networks: nn.Module) -> torch.optim.Adam:
     """Adam, whatever the network has."""
+    parameters = nn.ModuleList(networks).parameters()
     return torch.optim.Adam(parameters, lr=settings.lr_discriminator, betas=tuple(settings.betas))

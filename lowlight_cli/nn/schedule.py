@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 if TYPE_CHECKING:
     from lowlight_cli.training.settings import Settings
 
 WARM_UP = 200
 """Steps from zero to the full rate of the cosine schedule."""
+
+
+def schedules(
+    settings: Settings, optimizers: Mapping[str, Optimizer], drops: Sequence[float] = ()
+) -> dict[str, LambdaLR]:
+    """The schedule of each optimizer, by its name: see `rate`."""
+    return {name: LambdaLR(optimizer, rate(settings, drops)) for name, optimizer in optimizers.items()}
 
 
 def rate(settings: Settings, drops: Sequence[float] = ()) -> Callable[[int], float]:

@@ -185,10 +185,10 @@ def ways(spec: ModelSpec) -> tuple[tuple[str, str], ...]:
 
 def check(spec: ModelSpec) -> dict[str, list[float]]:
     """What the row's `check` must hold: its figures by scale, through ONNX Runtime on the CPU, or the method itself."""
-    backend = "auto" if spec.classical else "onnx"
     return {
         key(scale, precision): trial(spec, scale, backend=backend, device="cpu", precision=precision).found
-        for precision in ("auto", *(["int8"] if "int8" in spec.precisions else []))
+        for backend, precision in ways(spec)
+        if backend != "torch"
         for scale in spec.scales
     }
 
