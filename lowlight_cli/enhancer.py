@@ -16,6 +16,7 @@ from lowlight_cli import manifest, memory, picture, tiles
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import Runner, RunnerOptions, open_runner
+from lowlight_cli.shadows import Relit, Shadows
 from lowlight_cli.stopwatch import OFF, Untimed
 from lowlight_cli.thumbnail import thumbnail
 from lowlight_cli.tiles import TilePlan
@@ -36,6 +37,8 @@ BACK_OFFS = 5
 BATCH_PIXELS = 250_000
 """A batch of small pictures on a CPU holds at most this many pixels when its size is chosen automatically: larger ones
 are no faster there, and take more memory."""
+THUMBNAIL = 112
+"""Side of what is looked at for the shadows of a picture whose network looks at none."""
 CUDA_BATCH_PIXELS = 16_000_000
 MOST_IN_BATCH = 8
 
@@ -48,6 +51,9 @@ class Settings:
     """Share of the network's output; the picture has the rest."""
     exposure: float | None = None
     """Target brightness, mean luma in [0, 1]; None: the network decides."""
+    shadows: float | None = 0.0
+    """Share of the differences of illumination that is taken away first, in [0, 1]; None: as the model's row and the
+    picture ask. See `lowlight_cli.shadows`."""
     tile: int | None = None
     """Largest side of a tile's core in pixels; 0: never tile; None: chosen from the free memory."""
     depth: picture.Depth = "keep"
@@ -61,6 +67,8 @@ class Settings:
             raise OptionError(f"--strength {self.strength} is not between 0 and 1.", "1 is the network's output.")
         if self.exposure is not None and not 0 < self.exposure < 1:
             raise OptionError(f"--exposure {self.exposure} is not between 0 and 1.", "Try 0.4, or auto.")
+        if self.shadows is not None and not 0 <= self.shadows <= 1:
+            raise OptionError(f"--shadows {self.shadows} is not between 0 and 1.", "Try 0.4, or auto.")
         if self.tile is not None and self.tile < 0:
             raise OptionError(f"--tile {self.tile} is negative.", "Use auto, 0 (never) or a size in pixels.")
 
@@ -73,12 +81,10 @@ class Enhancer:
         self.tile = settings.tile
         self.plan: TilePlan | None = None
         """The tiles that the last pictures or maps were cut into."""
+        self.lifted: list[float] = []
+        """By how much the shadows of each of them were lifted."""
         spec = runner.spec
-        if settings.exposure is not None and not spec.exposure:
-            able = [name for name, row in manifest.models().items() if row.exposure]
-            raise OptionError(
-                f"{spec.name} takes no --exposure with these weights.", f"Models that do: {', '.join(able)}."
-            )
+        self.aim(settings.exposure)
         if settings.tile and spec.tiling == "whole":
             raise OptionError(
                 f"{spec.name} takes no --tile {settings.tile}: each of its pixels depends on the whole picture.",
@@ -92,6 +98,12 @@ class Enhancer:
         """
         return as_array(self.enhance([as_picture(source)])[0])
 
+    def aim(self, exposure: float | None) -> None:
+        """Change the brightness that is asked for, from the next picture on: see `Settings`."""
+        if exposure is not None and not self.runner.spec.exposure:
+            raise exposure_refused(f"{self.runner.spec.name} takes no --exposure with these weights.")
+        self.settings = dataclasses.replace(self.settings, exposure=exposure)
+
     def enhance(self, pictures: Sequence[Picture]) -> list[Picture]:
         """The enhanced pictures; all must have one size and depth."""
         with self.stopwatch.stage("blend"):  # what is neither "resize" nor "network"
@@ -103,7 +115,7 @@ class Enhancer:
     def blended(self, pictures: Sequence[Picture]) -> list[Picture]:
         """See `enhance`."""
         first, pixels = pictures[0], stacked(pictures)
-        vectors = self.vectors(pixels)
+        vectors, prepare = self.steering(pixels)
         deep = self.settings.depth == 16 or (self.settings.depth == "keep" and first.bits == 16)
         shape = (len(pixels), first.height * self.scale, first.width * self.scale, 3)
         out = np.empty(shape, np.uint16 if deep else np.uint8)
@@ -115,6 +127,7 @@ class Enhancer:
                 plan,
                 out,
                 multiple=self.runner.spec.multiple,
+                prepare=prepare,
                 scale=self.scale,
                 strength=self.settings.strength,
             ),
@@ -135,21 +148,27 @@ class Enhancer:
         if not hasattr(self.runner, "maps"):
             raise OptionError(f"{self.runner.backend} gives no maps.", "Open the model with maps=True.")
         pixels = stacked(pictures)
-        vectors, multiple = self.vectors(pixels), self.runner.spec.multiple
+        (vectors, prepare), multiple = self.steering(pixels), self.runner.spec.multiple
         found = self.within_memory(
             pixels,
             lambda plan: tiles.map_tiled(
-                pixels, lambda batch: self.runner.maps(batch, vectors), plan, multiple=multiple
+                pixels, lambda batch: self.runner.maps(batch, vectors), plan, multiple=multiple, prepare=prepare
             ),
         )
         return [{name: picture.from_array(values[i]) for name, values in found.items()} for i in range(len(pixels))]
 
-    def vectors(self, pixels: NDArray) -> NDArray[np.float32]:
-        """What the network must know of the whole pictures."""
-        side = self.runner.spec.thumbnail
+    def steering(self, pixels: NDArray) -> tuple[NDArray[np.float32], tiles.Prepare | None]:
+        """What must be known of the whole pictures: vectors for the network, and what it is shown of a tile."""
+        spec, amount, exposure = self.runner.spec, self.settings.shadows, self.settings.exposure
         with self.stopwatch.stage("resize"):
-            small = [thumbnail(p, side).transpose(2, 0, 1) for p in pixels]
-            return self.runner.context(np.stack(small), self.settings.exposure)
+            most = spec.shadows if amount is None else amount
+            small = [thumbnail(p, spec.thumbnail or (THUMBNAIL if most else 0)) for p in pixels]
+            planes = np.stack([square.transpose(2, 0, 1) for square in small])
+            relit = Relit([Shadows(square, amount, spec.shadows) for square in small], *pixels.shape[1:3])
+            self.lifted = [each.amount for each in relit.shadows]
+            if not any(self.lifted):
+                return self.runner.context(planes, exposure), None
+            return self.runner.context(relit.thumbnails(planes), exposure), relit
 
     def within_memory(self, pixels: NDArray, run: Callable[[TilePlan], T], scale: int = 1) -> T:
         """What `run` gives for tiles of (N, H, W, 3); for smaller and smaller ones while memory does not suffice."""
@@ -224,6 +243,7 @@ def open_model(
     *,
     strength: float = 1.0,
     exposure: float | Literal["auto"] | None = None,
+    shadows: float | Literal["auto"] | None = None,
     tile: int | Literal["auto"] | None = None,
     depth: picture.Depth = "keep",
     deterministic: bool = False,
@@ -242,9 +262,16 @@ def open_model(
     if options.get("weights") is not None:
         options["weights"] = Path(options["weights"])
     chosen = RunnerOptions(deterministic=deterministic, **options)
-    target, side = (None if value == "auto" else value for value in (exposure, tile))
-    settings = Settings(strength=strength, exposure=target, tile=side, depth=depth, deterministic=deterministic)
+    given = {"exposure": exposure, "shadows": shadows, "tile": tile}
+    given = {name: None if value == "auto" else value for name, value in given.items()}
+    settings = Settings(strength=strength, depth=depth, deterministic=deterministic, **given)
     return Enhancer(open_runner(manifest.find(name), chosen), settings, chosen.scale)
+
+
+def exposure_refused(text: str) -> OptionError:
+    """The error for a brightness that nobody here takes, with the models that take one."""
+    able = [name for name, row in manifest.models().items() if row.exposure]
+    return OptionError(text, f"Models that do: {', '.join(able)}.")
 
 
 def stacked(pictures: Sequence[Picture]) -> NDArray:

@@ -78,6 +78,8 @@ class ModelSpec:
     """What it does badly, in sentences."""
     check: Mapping[str, Any] = field(default_factory=dict)
     """Output of a tiny run by its name, for `lowlight models verify --run`."""
+    shadows: float = 0.0
+    """Most that `enhance --shadows auto` gives to this model's pictures; 0: it leaves them alone."""
     channel_blocks: bool = True
     """False where ONNX Runtime must not lay channels out in blocks of 16: thin layers would be mostly padding."""
 

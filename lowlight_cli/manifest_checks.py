@@ -67,6 +67,7 @@ ROW: Mapping[str, Callable[[Any], bool]] = {
     "figures": tables,
     "limits": texts,
     "check": figures_of_a_run,
+    "shadows": finite,
     "channel_blocks": lambda value: isinstance(value, bool),
 }
 """Whether the value of a field can be; those of `GEOMETRY` are judged together."""

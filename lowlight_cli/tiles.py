@@ -44,6 +44,10 @@ class Tile:
         return self.rows.read[1] - self.rows.read[0], self.columns.read[1] - self.columns.read[0]
 
 
+Prepare = Callable[[NDArray[np.float32], Tile], NDArray[np.float32]]
+"""(N, 3, h, w) of a tile as read -> the same, as the network sees it."""
+
+
 @dataclass(frozen=True)
 class TilePlan:
     """Where the tiles of a picture lie. Iterates over them, row by row."""
@@ -145,18 +149,20 @@ def run_tiled(
     out: NDArray,
     *,
     multiple: int,
+    prepare: Prepare | None = None,
     scale: int = 1,
     strength: float = 1.0,
 ) -> None:
     """Fill `out` (N, H * scale, W * scale, 3) from `pictures` (N, H, W, 3), both integers.
 
-    `run` maps (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), h and w multiples of `multiple`. `strength` is
-    the share of its values; the picture has the rest. Values that are not finite are a PictureError.
+    `run` maps (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), h and w multiples of `multiple`; it sees what
+    `prepare` makes of a tile. `strength` is the share of its values; the picture has the rest. Values that are not
+    finite are a PictureError.
     """
 
     def fill(tile: Tile) -> None:
         read = read_tile(pictures, tile, multiple)
-        values = core(run(read), tile, scale)
+        values = core(run(read if prepare is None else prepare(read, tile)), tile, scale)
         if strength < 1:
             values = strength * values + (1 - strength) * core(enlarged(read, scale), tile, scale)
         write(values, out[place(tile, scale)])
@@ -171,11 +177,13 @@ def map_tiled(
     plan: TilePlan,
     *,
     multiple: int,
+    prepare: Prepare | None = None,
 ) -> dict[str, NDArray[np.uint8]]:
     """Maps (N, H, W, 1 or 3) of `pictures` (N, H, W, 3) by name; as `run_tiled`, for a `run` that gives maps."""
     out: dict[str, NDArray[np.uint8]] = {}
     for tile in plan:
-        for name, values in run(read_tile(pictures, tile, multiple)).items():
+        read = read_tile(pictures, tile, multiple)
+        for name, values in run(read if prepare is None else prepare(read, tile)).items():
             if name not in out:
                 out[name] = np.empty((*pictures.shape[:3], values.shape[1]), np.uint8)
             write(core(values, tile), out[name][place(tile)])

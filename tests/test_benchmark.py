@@ -25,6 +25,7 @@ from lowlight_cli.cli import group
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, NoInput, OptionError, OutputExists, PictureError
 from lowlight_cli.metrics import METRICS
+from lowlight_cli.metrics.fidelity import mean_luma
 from lowlight_cli.models import aux_retinex, gflop_per_megapixel
 from lowlight_cli.nn.state import save_weights
 from lowlight_cli.runners import RunnerOptions
@@ -125,6 +126,37 @@ def test_what_ran_in_fewer_bits_is_told_beside_the_figures(lol, tmp_path):
     assert "- neid ran in int8, not in float32." in (tmp_path / "r" / "summary.md").read_text()
     assert "gamma ran in" not in (tmp_path / "r" / "summary.md").read_text()
     assert "float32" not in invoke(*words).stdout
+
+
+def test_models_that_take_a_brightness_can_be_told_that_of_each_truth(lol, tmp_path):
+    words = ["--dataset", "LOL", "--root", lol, "--model", "gamma", "--model", "aux-retinex", "--metric", "psnr"]
+    words += ["--results", tmp_path / "r"]
+    assert invoke(*words).exit_code == 0
+    gamma = (tmp_path / "r" / "pictures" / "gamma" / "9.png").read_bytes()
+    done = invoke(*words, "--resume", "--exposure", "truth")
+    assert done.exit_code == 0
+    assert "aux-retinex: was told each truth's mean luma" in done.stdout
+    for name in ("1", "9", "10"):
+        truth = picture.load(lol / "eval15" / "high" / f"{name}.png").pixels
+        output = picture.load(tmp_path / "r" / "pictures" / "aux-retinex" / f"{name}.png").pixels
+        assert mean_luma(output) == pytest.approx(mean_luma(truth), abs=4)
+    assert (tmp_path / "r" / "pictures" / "gamma" / "9.png").read_bytes() == gamma
+    told = {
+        entry["model"]: entry["exposure"]
+        for entry in json.loads((tmp_path / "r" / "summary.json").read_text())["models"]
+    }
+    assert told == {"input": None, "gamma": None, "aux-retinex": "truth"}
+    done = invoke(*words, "--resume", "--exposure", "0.2")
+    assert "aux-retinex: was told a mean luma of 0.2" in done.stdout
+    output = picture.load(tmp_path / "r" / "pictures" / "aux-retinex" / "9.png").pixels
+    assert mean_luma(output) == pytest.approx(51, abs=4)
+
+
+def test_a_brightness_is_refused_where_no_model_takes_one_or_no_truth_has_one(lol, dicm):
+    with pytest.raises(OptionError, match="No model here takes an --exposure"):
+        run(lol, models=("gamma",), exposure="truth")
+    with pytest.raises(OptionError, match="DICM has no truths"):
+        run(dicm, dataset="DICM", models=("neid",), exposure="truth")
 
 
 def test_nothing_is_computed_twice_unless_it_changed(lol, tmp_path, monkeypatch):

@@ -226,6 +226,8 @@ def test_exposure_is_refused_for_a_network_that_takes_none(spec: ModelSpec) -> N
     assert "neid" in caught.value.hint
     able = dataclasses.replace(spec, exposure=True)
     assert enhancer(able, exposure=0.4)(dark(4, 4, 3)).shape == (4, 4, 3)
+    with pytest.raises(OptionError, match=r"fake takes no --exposure"):
+        enhancer(spec).aim(0.4)
 
 
 @pytest.mark.parametrize("settings", [{"strength": 1.1}, {"strength": -0.1}, {"exposure": 0.0}, {"tile": -1}])
@@ -269,7 +271,10 @@ def test_the_network_sees_the_thumbnail_and_the_exposure(spec: ModelSpec, monkey
     monkeypatch.setattr(FakeRunner, "context", look)
     model = enhancer(dataclasses.replace(spec, thumbnail=16, exposure=True), exposure=0.3)
     model(np.full((40, 50, 3), 51, np.uint8))
-    assert seen == [((1, 3, 16, 16), 0.3, pytest.approx(0.2))]
+    for exposure in (0.5, None):
+        model.aim(exposure)
+        model(np.full((40, 50, 3), 51, np.uint8))
+    assert seen == [((1, 3, 16, 16), exposure, pytest.approx(0.2)) for exposure in (0.3, 0.5, None)]
 
 
 def test_memory_is_that_of_the_container_where_it_has_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -48,15 +48,13 @@ FILE_SCHEMA = {
     ],
 }
 
-OPTIONAL = {"name", "limits", "check", "channel_blocks"}
+OPTIONAL = {"name", "limits", "check", "shadows", "channel_blocks"}
 """What a row may leave out, beside the name, which is its key."""
 
 ROW_SCHEMA = {
     "type": "object",
     "additionalProperties": False,
-    "required": sorted(
-        {field.name for field in dataclasses.fields(ModelSpec)} - {"name", "limits", "check", "channel_blocks"}
-    ),
+    "required": sorted({field.name for field in dataclasses.fields(ModelSpec)} - OPTIONAL),
     "properties": {
         "arch": {"type": "string", "pattern": r"^(classical\.)?[a-z][a-z0-9_]*" + END},
         "summary": {**TEXT, "maxLength": 120},
@@ -80,6 +78,7 @@ ROW_SCHEMA = {
         "generative": {"type": "boolean"},
         "files": {"type": "array", "items": FILE_SCHEMA},
         "channel_blocks": {"type": "boolean"},
+        "shadows": {"type": "number", "minimum": 0, "maximum": 1},
         "limits": {"type": "array", "items": {**TEXT, "pattern": r"\." + END}},
         "check": {
             "type": "object",

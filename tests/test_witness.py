@@ -82,6 +82,7 @@ def test_weights_back_end_and_tiles_of_a_network_are_recorded(run: Run, photo: P
     assert record["method"]["provider"] == "CPUExecutionProvider"
     assert record["method"]["threads"] >= 1
     assert (record["tiles"]["side"], record["tiles"]["rows"], record["tiles"]["columns"]) == (48, 2, 2)
+    assert (record["method"]["settings"]["shadows"], record["shadows"]) == (None, 0)
 
 
 def test_jpeg_comes_out_as_png_and_16_bits_stay(run: Run, photo: Photo) -> None:

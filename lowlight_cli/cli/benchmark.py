@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 import time
@@ -11,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.cli.console import Console, shown
-from lowlight_cli.cli.options import json_option, max_pixels_option, model_names, runner_options, talk_options
+from lowlight_cli.cli.options import (
+    EXPOSURES,
+    AutoOr,
+    json_option,
+    max_pixels_option,
+    model_names,
+    runner_options,
+    talk_options,
+)
 from lowlight_cli.errors import ALL_FAILED, DONE, SOME_FAILED, OptionError, PictureError
 
 if TYPE_CHECKING:
@@ -33,6 +42,20 @@ SUMMARY, MARKDOWN, PER_IMAGE, PAGE = "summary.json", "summary.md", "per_image.cs
     help="Repeat for several; all: every model there is.",
 )
 @click.option("--images", multiple=True, metavar="[NAME=]DIR", help="Score pictures that some other tool made.")
+@click.option(
+    "--exposure",
+    type=AutoOr(float, *EXPOSURES, word="truth"),
+    default="auto",
+    show_default=True,
+    help="Mean luma that models which take one are told; truth: that of each picture's truth.",
+)
+@click.option(
+    "--shadows",
+    type=AutoOr(float, 0, 1),
+    default="0",
+    show_default=True,
+    help="As in enhance, where auto is the default; 0: models alone.",
+)
 @click.option("--metric", "metrics", multiple=True, help="Names with commas; all: every one the set allows.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first pictures of the set.")
 @max_pixels_option
@@ -99,15 +122,13 @@ def read_flags(flags: dict[str, Any]) -> BenchmarkOptions:
     from lowlight_cli.tasks.benchmark import BenchmarkOptions
 
     runner = {name: flags[name] for name in ("backend", "device", "precision", "threads", "offline")}
-    return BenchmarkOptions(
-        metrics=metric_names(flags["metrics"]),
-        runner=RunnerOptions(weights=Path(flags["weights"]) if flags["weights"] else None, **runner),
-        command=shlex.join(["lowlight", *sys.argv[1:]]),
-        **{
-            name: flags[name]
-            for name in ("dataset", "models", "images", "root", "split", "limit", "max_pixels", "results", "resume")
-        },
-    )
+    given = {field.name: flags[field.name] for field in dataclasses.fields(BenchmarkOptions) if field.name in flags}
+    made = {
+        "metrics": metric_names(flags["metrics"]),
+        "runner": RunnerOptions(weights=Path(flags["weights"]) if flags["weights"] else None, **runner),
+        "command": shlex.join(["lowlight", *sys.argv[1:]]),
+    }
+    return BenchmarkOptions(**given | made)
 
 
 def metric_names(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -192,13 +213,13 @@ def show(document: dict[str, Any], *, as_json: bool) -> None:
 
         click.echo(json_text(document))
         return
-    from lowlight_cli.report.document import narrowed, printable
+    from lowlight_cli.report.document import conditions, printable
 
     click.echo(f"{document['dataset']} {document['split']}, n = {document['n']}, mean ± standard deviation")
     print_table(document)
     for entry in document["models"]:
         name = printable(entry["model"])
-        if told := narrowed(entry):
+        if told := conditions(entry):
             click.echo(f"{name}: {told}")
         if entry["overlap"]:
             click.echo(f"{name}: {entry['overlap']}")

@@ -12,6 +12,7 @@ import click
 from lowlight_cli.cli.console import Console, end_as_by_ctrl_c
 from lowlight_cli.cli.evidence import asked, evidence_options, offline
 from lowlight_cli.cli.options import (
+    EXPOSURES,
     AutoOr,
     Shard,
     json_option,
@@ -43,10 +44,17 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 )
 @click.option(
     "--exposure",
-    type=AutoOr(float, 0.02, 0.98),
+    type=AutoOr(float, *EXPOSURES),
     default="auto",
     show_default=True,
     help="Brightness to reach: mean luma.",
+)
+@click.option(
+    "--shadows",
+    type=AutoOr(float, 0, 1),
+    default="auto",
+    show_default=True,
+    help="Light that lights give to shadows: 0 none, 1 all. auto: neid's pictures that have both.",
 )
 @click.option(
     "--tile", type=AutoOr(int, 0), default="auto", show_default=True, help="Side of the tiles in pixels; 0: never tile."
@@ -146,7 +154,7 @@ def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
         ),
         settings=Settings(
             depth=flags["depth"] if flags["depth"] == "keep" else int(flags["depth"]),
-            **{name: flags[name] for name in ("strength", "exposure", "tile", "deterministic")},
+            **{name: flags[name] for name in ("strength", "exposure", "shadows", "tile", "deterministic")},
         ),
         maps=flags["save_maps"],
         evidence=asked(flags),

@@ -10,22 +10,27 @@ import click
 
 Command = Callable[..., Any]
 
+EXPOSURES = (0.02, 0.98)
+"""Mean luma that can be asked for."""
+
 
 class AutoOr(click.ParamType):
-    """`auto`, or a number from a range; `auto` becomes None."""
+    """`auto`, or a number from a range; `auto` becomes None. A `word` stands for itself."""
 
-    def __init__(self, kind: type[int] | type[float], low: float, high: float | None = None) -> None:
-        self.kind, self.low, self.high = kind, low, high
-        self.name = "auto|N" if kind is int else f"auto|{low:g}..{high:g}"
+    def __init__(self, kind: type[int] | type[float], low: float, high: float | None = None, word: str = "") -> None:
+        self.kind, self.low, self.high, self.words = kind, low, high, ["auto", word] if word else ["auto"]
+        self.name = "|".join([*self.words, "N" if kind is int else f"{low:g}..{high:g}"])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """None, or the number."""
         if value is None or value == "auto":
             return None
+        if value in self.words:
+            return value
         try:
             number = self.kind(value)
         except ValueError:
-            self.fail(f"{value!r} is neither 'auto' nor a number.", param, ctx)
+            self.fail(f"{value!r} is neither {', '.join(map(repr, self.words))} nor a number.", param, ctx)
         if not self.low <= number <= (number if self.high is None else self.high):
             bounds = f"at least {self.low:g}" if self.high is None else f"between {self.low:g} and {self.high:g}"
             self.fail(f"{value} is not {bounds}.", param, ctx)

@@ -57,8 +57,12 @@ def at_mean_of(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np
     Many published figures are made so; it hides errors of exposure of several dB. Never mix the two.
     """
     check(image, truth)
-    own, wanted = (luma(picture.reshape(-1, 3).mean(axis=0)) for picture in (image, truth))
-    return np.clip(np.rint(image * (wanted / max(own, 1e-6))), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(image * (mean_luma(truth) / max(mean_luma(image), 1e-6))), 0, 255).astype(np.uint8)
+
+
+def mean_luma(image: NDArray[np.uint8]) -> float:
+    """Mean BT.601 luma in 8-bit levels, 0 to 255."""
+    return float(luma(image.reshape(-1, 3).mean(axis=0)))
 
 
 def check(image: NDArray, truth: NDArray) -> None:

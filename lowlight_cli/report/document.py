@@ -37,10 +37,16 @@ class Row:
     error: str | None = None
 
 
-def narrowed(model: Mapping[str, Any]) -> str:
-    """What a reader must know of one of `models` that ran in fewer bits than float32; empty for others."""
-    precision = model.get("precision")
-    return "" if precision in (None, "fp32") else f"ran in {precision}, not in float32"
+def conditions(model: Mapping[str, Any]) -> str:
+    """What a reader must know of how one of `models` ran: in fewer bits than float32, for a brightness that it was
+    told, or on pictures whose shadows were lifted; empty for others."""
+    precision, exposure, shadows = (model.get(name) for name in ("precision", "exposure", "shadows"))
+    told = [] if precision in (None, "fp32") else [f"ran in {precision}, not in float32"]
+    if exposure is not None:
+        told.append("was told each truth's mean luma" if exposure == TRUTH else f"was told a mean luma of {exposure:g}")
+    if shadows:
+        told.append(f"was shown lifted shadows (--shadows {shadows})")
+    return ", and ".join(told)
 
 
 def plain(value: Any) -> Any:

@@ -154,6 +154,9 @@ def _extras(method: Record) -> list[Told]:
     if strength is not None and strength < 1:
         told = f"{strength:.0%} of the method’s picture and {1 - strength:.0%} of the original."
         found.append(("Outputs are a mixture:", told))
+    if table(method, "settings").get("shadows", 0) != 0:
+        told = "Light was taken from bright parts and given to dark ones; how much is told with each picture."
+        found.append(("Before the method, shadows were lifted:", told))
     if scale is not None and scale > 1:
         told = f"Of every {scale * scale} pixels, {scale * scale - 1} were computed and not recorded by a camera."
         found.append((f"Each side is {scale} times as long as in the original.", told))
@@ -178,6 +181,7 @@ def settings(method: Record) -> list[Told]:
         ("Parameters of the method", listed(table(method, "params")) or "as published"),
         ("Strength", _strength(number(method, "settings", "strength"))),
         ("Exposure", _exposure(method)),
+        ("Shadows", _shadows(method)),
         ("Scale", _plain(value(method, "settings", "scale"))),
         ("Bits per channel written", _depth(value(method, "settings", "depth"))),
         (
@@ -220,6 +224,15 @@ def _exposure(method: Record) -> str:
     return "" if classical(method) else "chosen by the network for each picture"
 
 
+def _shadows(method: Record) -> str:
+    if "shadows" not in table(method, "settings"):
+        return ""
+    told = number(method, "settings", "shadows")
+    if told is None:
+        return "lifted where a picture holds lights as well"
+    return "not lifted" if told == 0 else f"lifted by {told:.0%} of the differences of illumination"
+
+
 def _depth(told: object) -> str:
     return "as in the original" if told == "keep" else _plain(told)
 
@@ -258,6 +271,12 @@ def tiles(record: Record) -> str:
         return "whole, not cut"
     overlap = f", each computed with {halo} pixels around it" if halo else ""
     return f"{count(rows)} × {count(columns)} tiles of at most {side} pixels on a side{overlap}"
+
+
+def lifted(record: Record) -> str:
+    """How much light was taken from lights and given to shadows before the method saw the picture."""
+    told = number(record, "shadows")
+    return f"{told:.0%} of the differences of illumination" if told else ""
 
 
 def system(told: Record) -> list[Told]:

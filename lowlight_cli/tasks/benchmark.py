@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from lowlight_cli import __version__, packages, picture
 from lowlight_cli.data import sets
-from lowlight_cli.errors import LowlightError, PictureError
+from lowlight_cli.errors import LowlightError, OptionError, PictureError
 from lowlight_cli.report import Row
-from lowlight_cli.report.document import INPUT, TRUTH, narrowed
+from lowlight_cli.report.document import INPUT, TRUTH, conditions
 from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.tasks.benchmark_metrics import described, digests, gaps, opened, rounded, spread
 from lowlight_cli.tasks.benchmark_rows import KeptRows
-from lowlight_cli.tasks.contestants import Contestant, contestants
+from lowlight_cli.tasks.contestants import Brightness, Contestant, contestants
 
 AHEAD = 4
 """Pictures that wait to be scored."""
@@ -60,6 +60,8 @@ class BenchmarkOptions:
     """Larger pictures are refused."""
     results: Path | None = None
     resume: bool = False
+    exposure: Brightness = None
+    shadows: float | None = 0.0
     runner: RunnerOptions = dataclasses.field(default_factory=RunnerOptions)
     command: str = ""
 
@@ -70,6 +72,8 @@ class Benchmark:
     def __init__(self, options: BenchmarkOptions) -> None:
         self.options = options
         self.found = sets.find(options.dataset, options.root, options.split)
+        if options.exposure == TRUTH and not self.found.data.truth:
+            raise OptionError(f"{self.found.data.name} has no truths.", "Give --exposure a number, or leave it out.")
         self.items = self.found.items[: options.limit]
         self.by_name = {item.name: item for item in self.items}
         names = options.metrics or (FIDELITY if self.found.data.truth else LOOKS)
@@ -77,7 +81,13 @@ class Benchmark:
         self.notices = (*self.found.notices, *left_out)
         self.measured = digests(self.metrics)
         self.contestants = contestants(
-            options.models, options.images, self.items, options.runner, max_pixels=options.max_pixels
+            options.models,
+            options.images,
+            self.items,
+            options.runner,
+            exposure=options.exposure,
+            shadows=options.shadows,
+            max_pixels=options.max_pixels,
         )
         self.rows: list[Row] = []
         self.problems: dict[str, LowlightError] = {}
@@ -135,7 +145,7 @@ class Benchmark:
                 self.pictured.add((row.model, row.picture))
                 return row
             started = time.perf_counter()
-            output = contestant(item, low)
+            output = contestant(item, low, high)
             seconds = time.perf_counter() - started
             return pool.submit(self.score, contestant, item, key, seconds, (output, high, low))
         except Exception as error:  # noqa: BLE001 - the boundary of one picture
@@ -216,7 +226,7 @@ class Benchmark:
                 *self.notices,
                 *limited(self.found, self.items),
                 *gaps(self.rows, [*self.metrics]),
-                *(f"{model['model']} {told}." for model in models if (told := narrowed(model))),
+                *(f"{model['model']} {told}." for model in models if (told := conditions(model))),
                 *([data.note] if data.note else []),
             ],
             "metrics": {name: described(metric) for name, metric in self.metrics.items()},

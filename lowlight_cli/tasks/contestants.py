@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,20 @@ from numpy.typing import NDArray
 from lowlight_cli import manifest, weights
 from lowlight_cli.data import pairs
 from lowlight_cli.data.sets import Item
-from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.enhancer import Enhancer, Settings, exposure_refused
 from lowlight_cli.errors import NoInput, OptionError, PictureError
 from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.metrics.fidelity import mean_luma
 from lowlight_cli.report.document import INPUT, TRUTH
 from lowlight_cli.runners import RunnerOptions, check_options, open_runner
 
 Pixels = NDArray[np.uint8]
+Brightness = float | Literal["truth"] | None
+"""Mean luma that a model is told; `truth`: that of each picture's truth; None: it decides."""
+
+
+REACHABLE = (0.02, 0.98)
+"""A truth may be all black or all white."""
 
 
 class Contestant(Protocol):
@@ -33,7 +40,7 @@ class Contestant(Protocol):
         """Load what it needs."""
         ...
 
-    def __call__(self, item: Item, low: Pixels) -> Pixels:
+    def __call__(self, item: Item, low: Pixels, high: Pixels | None) -> Pixels:
         """The output, (H, W, 3) uint8."""
         ...
 
@@ -55,8 +62,13 @@ class Model:
 
     runs = True
 
-    def __init__(self, name: str, options: RunnerOptions) -> None:
+    def __init__(
+        self, name: str, options: RunnerOptions, exposure: Brightness = None, shadows: float | None = 0.0
+    ) -> None:
         self.spec = manifest.find(name)
+        self.exposure = exposure if self.spec.exposure else None
+        # A model whose row asks for none has none: `auto` is no word for it.
+        self.shadows = shadows if shadows is not None or self.spec.shadows else 0.0
         # What is asked of networks, a back end or a device, means nothing to a classical method.
         self.options = RunnerOptions(threads=options.threads) if self.spec.classical else options
         # Whoever brings weights knows what they were trained on; the row tells it of its own.
@@ -66,7 +78,10 @@ class Model:
 
     def open(self) -> None:
         """See `Contestant`; a first picture warms it up, so that times are those of the work."""
-        self.enhancer = Enhancer(open_runner(self.spec, self.options), Settings())
+        dark = np.full((64, 64, 3), 20, np.uint8)
+        self.enhancer = Enhancer(
+            open_runner(self.spec, self.options), Settings(exposure=self.target(dark), shadows=self.shadows)
+        )
         runner = self.enhancer.runner
         self.spec = runner.spec
         self.ran = {
@@ -75,16 +90,23 @@ class Model:
             "device": runner.device,
             "precision": runner.precision,
         }
-        self.enhancer(np.full((64, 64, 3), 20, np.uint8))
+        self.enhancer(dark)
 
-    def __call__(self, item: Item, low: Pixels) -> Pixels:  # noqa: ARG002
+    def __call__(self, item: Item, low: Pixels, high: Pixels | None) -> Pixels:  # noqa: ARG002
         """See `Contestant`."""
+        self.enhancer.aim(self.target(high))
         return self.enhancer(low)
+
+    def target(self, high: Pixels | None) -> float | None:
+        """The brightness to ask for, of a picture with this truth."""
+        return float(np.clip(mean_luma(high) / 255, *REACHABLE)) if self.exposure == TRUTH else self.exposure
 
     def identity(self, name: str) -> list[Any]:  # noqa: ARG002
         """See `Contestant`."""
         # All files: the runner's sha256 is that of one graph, and the brightness is another one's.
-        return [self.name, self.ran, dict(self.spec.params), sorted(file.sha256 for file in self.spec.files)]
+        files = sorted(file.sha256 for file in self.spec.files)
+        told = [self.exposure, self.shadows, self.spec.shadows]
+        return [self.name, self.ran, dict(self.spec.params), told, files]
 
     def about(self) -> dict[str, Any]:
         """See `Contestant`."""
@@ -92,6 +114,8 @@ class Model:
             "title": self.spec.summary,
             "kind": "classical" if self.spec.classical else "network",
             "parameters": self.spec.parameters or None,
+            "exposure": self.exposure,
+            "shadows": "auto" if self.shadows is None else self.shadows,
             **dict.fromkeys(("weights_sha256", "backend", "device", "precision")),
             **self.ran,
         }
@@ -128,7 +152,7 @@ class Pictures:
     def open(self) -> None:
         """Nothing to load."""
 
-    def __call__(self, item: Item, low: Pixels) -> Pixels:
+    def __call__(self, item: Item, low: Pixels, high: Pixels | None) -> Pixels:
         """See `Contestant`."""
         output = pairs.eight_bit(self.files[item.name], max_pixels=self.max_pixels)
         if output.shape != low.shape:
@@ -145,7 +169,7 @@ class Pictures:
 
     def about(self) -> dict[str, Any]:
         """See `Contestant`."""
-        unknown = ("parameters", "weights_sha256", "backend", "device", "precision")
+        unknown = ("parameters", "exposure", "shadows", "weights_sha256", "backend", "device", "precision")
         return {"title": "Pictures made elsewhere", "kind": "pictures", **dict.fromkeys(unknown)}
 
     def close(self) -> None:
@@ -158,7 +182,7 @@ class Unchanged(Pictures):
     def __init__(self) -> None:
         self.name, self.training = INPUT, {}
 
-    def __call__(self, item: Item, low: Pixels) -> Pixels:  # noqa: ARG002
+    def __call__(self, item: Item, low: Pixels, high: Pixels | None) -> Pixels:  # noqa: ARG002
         """See `Contestant`."""
         return low
 
@@ -181,16 +205,25 @@ def output_of(item: Item, files: Mapping[str, Path]) -> Path | None:
 
 
 def contestants(
-    models: Sequence[str], images: Sequence[str], items: Sequence[Item], options: RunnerOptions, *, max_pixels: int
+    models: Sequence[str],
+    images: Sequence[str],
+    items: Sequence[Item],
+    options: RunnerOptions,
+    *,
+    exposure: Brightness,
+    shadows: float | None,
+    max_pixels: int,
 ) -> list[Contestant]:
     """The input, the models (`all`: every one that has weights or needs none), the folders; two of one name are an
     error."""
     every = [spec.name for spec in manifest.models().values() if not spec.untrained]
     names = dict.fromkeys(name for model in models for name in (every if model == "all" else [model]))
-    own = [Model(name, options) for name in names if name != INPUT]
+    own = [Model(name, options, exposure, shadows) for name in names if name != INPUT]
     if not own and not images:
         raise OptionError("Nothing to score: the input is always in the table.", "Name a --model, or --images DIR.")
     refuse_unheard([model.spec for model in own], options)
+    if exposure is not None and all(model.exposure is None for model in own):
+        raise exposure_refused("No model here takes an --exposure.")
     found: list[Contestant] = [Unchanged(), *own]
     seen = {contestant.name for contestant in found}
     for name, folder in map(named, images):

@@ -29,7 +29,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 }
 """What records hold that is read again, by kind."""
 FILE = {"path": str, "bytes": int, "sha256": str}
-SETTINGS = ("strength", "exposure", "depth", "tile")
+SETTINGS = ("strength", "exposure", "shadows", "depth", "tile")
 """Of `enhancer.Settings`, those that a user chose."""
 INPUT = ("path", "relative", "bytes", "modified", "sha256", "sha256_after", *PICTURE)
 

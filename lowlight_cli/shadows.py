@@ -1,0 +1,161 @@
+"""Light that a picture's lights can spare, given to its shadows before a network sees it.
+
+No single exposure shows both a room and what lies before its window. So the curve of the networks' exposure, value v to
+g v / (1 + (g - 1) v) by one factor for all channels, is bent from place to place: two such curves one after the other
+are one, of the product of their gains, and what follows works as if parts of the picture had been exposed otherwise.
+The gain is c / L^amount, L the illumination: the largest channel under a guided filter of its logarithm (He, Sun and
+Tang, "Guided Image Filtering", ECCV 2010), which smooths and keeps edges, so that nothing is ringed by a halo. c keeps
+the picture's mean luma.
+
+The filter's coefficients are found on the small square that networks look at, and are applied at full size: any part of
+a picture gets what the whole would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lowlight_cli.color import luma
+from lowlight_cli.tiles import Tile
+
+RADIUS = 0.06
+"""Of the filter's box, as a share of the side."""
+EDGE = 0.02
+"""Variance of the logarithm from which on a step is an edge."""
+FLOOR = 0.02
+"""Added to values before their logarithm is taken: what is blacker than that is all one black."""
+LIGHTS, LIT = 0.95, (0.3, 0.6)
+"""A picture has lights where this share of it has less illumination than the first bound (none) and the second (as many
+as any): one that is dark as a whole needs exposure, and nothing else."""
+BLACK, NIGHT = 0.012, (0.3, 0.6)
+"""A picture of which more than this share has less illumination than the first number is night: there is nothing but
+noise to lift."""
+DIM, BRIGHT = 0.34, 0.46
+"""Mean luma up to which a picture gets all that its lights allow, and from which on it stays as it is."""
+HALVINGS = 16
+LOG_SCALE = (-8.0, 8.0)
+"""Range of log2(c)."""
+BAND = 64
+"""Rows that are computed at a time: they stay in a cache."""
+
+
+class Shadows:
+    """What one picture's shadows get. `small` (s, s, 3) is its thumbnail in [0, 1], RGB.
+
+    `amount` is the share of the illumination's differences that is taken away, 0 (none) to 1 (all); None: up to `most`,
+    by the picture.
+    """
+
+    def __init__(self, small: NDArray[np.float32], amount: float | None, most: float = 0.0) -> None:
+        self.amount = 0.0
+        if amount == 0 or (amount is None and most == 0):
+            return
+        value = small.max(axis=2)
+        logarithm = np.log(value + FLOOR)
+        slope, offset = guided(logarithm)
+        light = slope * logarithm + offset
+        self.amount = needed(small, light) * most if amount is None else amount
+        if self.amount == 0:
+            return
+        gain = np.exp(-self.amount * light)
+        self.slope, self.offset = -self.amount * slope, -self.amount * offset + scale(small, value, gain)
+
+    def __call__(
+        self, planes: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """(3, h, w) in [0, 1] of the pixels whose centres lie at these shares of the picture's sides: (h,), (w,)."""
+        if self.amount == 0:
+            return planes
+        down, along = (straight(places, len(self.slope)) for places in (rows, columns))
+        slope, offset = self.slope @ along.T, self.offset @ along.T
+        out = np.empty_like(planes)
+        for top in range(0, len(rows), BAND):
+            here = slice(top, top + BAND)
+            part, mix = planes[:, here], down[here]
+            value = part.max(axis=0)
+            gain = cv2.exp((mix @ slope) * cv2.log(value + FLOOR) + mix @ offset)
+            out[:, here] = part * factor(gain, value)
+        return out
+
+
+class Relit:
+    """Pictures of one size, each with its shadows: what a network is shown of their tiles (`tiles.Prepare`)."""
+
+    def __init__(self, shadows: Sequence[Shadows], height: int, width: int) -> None:
+        self.shadows, self.height, self.width = shadows, height, width
+
+    def __call__(self, read: NDArray[np.float32], tile: Tile) -> NDArray[np.float32]:
+        """A tile (N, 3, h, w) as read, its padding among it -> the same with its shadows lifted."""
+        rows = centres(tile.rows.read[0], read.shape[2], self.height)
+        return self.lifted(read, rows, centres(tile.columns.read[0], read.shape[3], self.width))
+
+    def thumbnails(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same for thumbnails (N, 3, s, s)."""
+        middles = centres(0, planes.shape[3], planes.shape[3])
+        return self.lifted(planes, middles, middles)
+
+    def lifted(
+        self, planes: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Each picture by its own."""
+        return np.stack([each(part, rows, columns) for each, part in zip(self.shadows, planes, strict=True)])
+
+
+def factor(gain: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the curve multiplies all channels by, whose largest is `value`."""
+    return gain / (1 + (gain - 1) * value)
+
+
+def guided(plane: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Slope and offset (s, s) of the guided filter of a plane (s, s) by itself."""
+    radius = max(1, round(RADIUS * len(plane)))
+
+    def box(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return cv2.blur(values, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT)
+
+    mean = box(plane)
+    variance = np.maximum(box(plane * plane) - mean * mean, 0)
+    slope = variance / (variance + EDGE)
+    return box(slope), box(mean - slope * mean)
+
+
+def needed(small: NDArray[np.float32], light: NDArray[np.float32]) -> float:
+    """Share of the most that is given, 0 to 1, where nobody says."""
+    lights = ramp(float(np.exp(np.quantile(light, LIGHTS))), *LIT)
+    day = 1 - ramp(float((light < np.log(BLACK + FLOOR)).mean()), *NIGHT)
+    return lights * day * (1 - ramp(float(luma(small).mean()), DIM, BRIGHT))
+
+
+def ramp(value: float, start: float, end: float) -> float:
+    """0 up to `start`, 1 from `end` on."""
+    return min(max((value - start) / (end - start), 0.0), 1.0)
+
+
+def scale(small: NDArray[np.float32], value: NDArray[np.float32], gain: NDArray[np.float32]) -> float:
+    """log(c), by bisection: with c times the gain the picture keeps its mean luma."""
+    own, (low, high) = luma(small), LOG_SCALE
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        darker = (own * factor(np.float32(2**middle) * gain, value)).mean() < own.mean()
+        low, high = (middle, high) if darker else (low, middle)
+    return (low + high) / 2 * float(np.log(2))
+
+
+def straight(places: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """(n, count): what the values of `count` cells along a side have to do with each of n places, by straight lines
+    between the cells' centres."""
+    at = np.clip(places * count - 0.5, 0, count - 1)
+    cell = np.minimum(at.astype(np.intp), count - 2)
+    found = np.zeros((len(places), count), np.float32)
+    each = np.arange(len(places))
+    found[each, cell], found[each, cell + 1] = 1 - (at - cell), at - cell
+    return found
+
+
+def centres(start: int, count: int, size: int) -> NDArray[np.float32]:
+    """Where the centres of `count` pixels from `start` on lie, as shares of a side of `size`; none beyond the last."""
+    return ((np.minimum(np.arange(start, start + count), size - 1) + 0.5) / size).astype(np.float32)
