@@ -150,6 +150,9 @@ def facts(spec: ModelSpec) -> list[str]:
     return [
         f"- Scales: {', '.join(f'x{scale}' for scale in spec.scales)}; precisions: {', '.join(spec.precisions)}",
         f"- Target brightness (`--exposure`): {'yes' if spec.exposure else 'no'}; tiling: {spec.tiling}",
+        f"- Shadows beside lights (`--shadows auto`): lifted by up to {spec.shadows:g}"
+        if spec.shadows
+        else "- Shadows beside lights: lifted on request (`--shadows 0.5`)",
     ]
 
 

@@ -18,7 +18,7 @@ from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import OptionError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners.fake import FakeRunner
-from lowlight_cli.shadows import Shadows, centres
+from lowlight_cli.shadows import Shadows, centres, factor
 from lowlight_cli.thumbnail import thumbnail
 
 ALL = centres(0, 112, 112)
@@ -51,6 +51,13 @@ def test_shadows_get_what_lights_lose_and_the_mean_stays():
     assert luma(lifted).mean() == pytest.approx(luma(square).mean(), rel=0.005)
     assert lifted[:, :60].mean() > 1.3 * square[:, :60].mean()
     assert lifted[:, 85:].mean() < 0.95 * square[:, 85:].mean()
+
+
+def test_two_curves_one_after_the_other_are_one():
+    value = np.linspace(0.001, 1, 50, dtype=np.float32)
+    once = factor(np.float32(3.0), value) * value
+    twice = factor(np.float32(2.5), once) * once
+    np.testing.assert_allclose(twice, factor(np.float32(7.5), value) * value, rtol=1e-5)
 
 
 def test_a_step_keeps_its_place_and_gets_no_halo():
