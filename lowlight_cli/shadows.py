@@ -39,7 +39,7 @@ DIM, BRIGHT = 0.34, 0.46
 HALVINGS = 16
 LOG_SCALE = (-8.0, 8.0)
 """Range of log2(c)."""
-BAND = 64
+BAND = 32
 """Rows that are computed at a time: they stay in a cache."""
 
 
@@ -70,15 +70,17 @@ class Shadows:
         """(3, h, w) in [0, 1] of the pixels whose centres lie at these shares of the picture's sides: (h,), (w,)."""
         if self.amount == 0:
             return planes
-        down, along = (straight(places, len(self.slope)) for places in (rows, columns))
-        slope, offset = self.slope @ along.T, self.offset @ along.T
+        at, down = between(rows, len(self.slope))
+        slope, offset = (Lines(grid, columns) for grid in (self.slope, self.offset))
         out = np.empty_like(planes)
         for top in range(0, len(rows), BAND):
             here = slice(top, top + BAND)
-            part, mix = planes[:, here], down[here]
+            part = planes[:, here]
             value = part.max(axis=0)
-            gain = cv2.exp((mix @ slope) * cv2.log(value + FLOOR) + mix @ offset)
-            out[:, here] = part * factor(gain, value)
+            gain = cv2.log(value + FLOOR)
+            gain *= slope(at[here], down[here])
+            gain += offset(at[here], down[here])
+            np.multiply(part, factor(cv2.exp(gain), value), out=out[:, here])
         return out
 
 
@@ -145,15 +147,30 @@ def scale(small: NDArray[np.float32], value: NDArray[np.float32], gain: NDArray[
     return (low + high) / 2 * float(np.log(2))
 
 
-def straight(places: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """(n, count): what the values of `count` cells along a side have to do with each of n places, by straight lines
-    between the cells' centres."""
+class Lines:
+    """A grid (s, s) over the whole picture, read by straight lines between the centres of its cells.
+
+    Along its columns once, for all rows; nothing is multiplied as a matrix, whose threads would wait for the network's.
+    """
+
+    def __init__(self, grid: NDArray[np.float32], columns: NDArray[np.float32]) -> None:
+        cells, right = between(columns, len(grid))
+        self.lines = grid[:, cells] + np.diff(grid, axis=1)[:, cells] * right
+        self.steps = np.diff(self.lines, axis=0)
+
+    def __call__(self, cells: NDArray[np.intp], down: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(h, w) of the rows that lie `down` of the way from the centres of these cells to the next ones."""
+        found = self.steps[cells]
+        found *= down[:, None]
+        found += self.lines[cells]
+        return found
+
+
+def between(places: NDArray[np.float32], count: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """For shares of a side the cell of `count` whose centre lies before each, and how far it lies towards the next."""
     at = np.clip(places * count - 0.5, 0, count - 1)
-    cell = np.minimum(at.astype(np.intp), count - 2)
-    found = np.zeros((len(places), count), np.float32)
-    each = np.arange(len(places))
-    found[each, cell], found[each, cell + 1] = 1 - (at - cell), at - cell
-    return found
+    cells = np.minimum(at.astype(np.intp), count - 2)
+    return cells, (at - cells).astype(np.float32)
 
 
 def centres(start: int, count: int, size: int) -> NDArray[np.float32]:
