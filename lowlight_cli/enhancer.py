@@ -82,7 +82,7 @@ class Enhancer:
         self.plan: TilePlan | None = None
         """The tiles that the last pictures or maps were cut into."""
         self.lifted: list[float] = []
-        """By how much the shadows of each of them were lifted."""
+        """By how much the shadows of each of these pictures were lifted."""
         spec = runner.spec
         self.aim(settings.exposure)
         if settings.tile and spec.tiling == "whole":
@@ -106,6 +106,7 @@ class Enhancer:
 
     def enhance(self, pictures: Sequence[Picture]) -> list[Picture]:
         """The enhanced pictures; all must have one size and depth."""
+        self.lifted = []
         with self.stopwatch.stage("blend"):  # what is neither "resize" nor "network"
             alone = self.settings.deterministic
             results = [self.blended([p])[0] for p in pictures] if alone else self.blended(pictures)
@@ -147,7 +148,7 @@ class Enhancer:
         """
         if not hasattr(self.runner, "maps"):
             raise OptionError(f"{self.runner.backend} gives no maps.", "Open the model with maps=True.")
-        pixels = stacked(pictures)
+        self.lifted, pixels = [], stacked(pictures)
         (vectors, prepare), multiple = self.steering(pixels), self.runner.spec.multiple
         found = self.within_memory(
             pixels,
@@ -165,8 +166,9 @@ class Enhancer:
             small = [thumbnail(p, spec.thumbnail or (THUMBNAIL if most else 0)) for p in pixels]
             planes = np.stack([square.transpose(2, 0, 1) for square in small])
             relit = Relit([Shadows(square, amount, spec.shadows) for square in small], *pixels.shape[1:3])
-            self.lifted = [each.amount for each in relit.shadows]
-            if not any(self.lifted):
+            amounts = [each.amount for each in relit.shadows]
+            self.lifted += amounts
+            if not any(amounts):
                 return self.runner.context(planes, exposure), None
             return self.runner.context(relit.thumbnails(planes), exposure), relit
 

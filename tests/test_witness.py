@@ -85,6 +85,19 @@ def test_weights_back_end_and_tiles_of_a_network_are_recorded(run: Run, photo: P
     assert (record["method"]["settings"]["shadows"], record["shadows"]) == (None, 0)
 
 
+def test_each_picture_of_a_batch_has_the_shadows_of_its_own(run: Run) -> None:
+    room = np.full((96, 128, 3), 20, np.uint8)
+    room[:, 90:] = 190
+    Path("in").mkdir()
+    for name, pixels in (("a", room), ("b", room // 8), ("c", room)):
+        Image.fromarray(pixels).save(Path("in") / f"{name}.png")
+    assert run("enhance", "in", "--out", "out", "--evidence", LOG, "--model", "neid", "--batch-size", "3").code == DONE
+    lifted = {Path(record["input"]["path"]).stem: record["shadows"] for record in records()}
+    most = manifest.find("neid").shadows
+    assert lifted == {"a": pytest.approx(most, rel=0.1), "b": 0, "c": lifted["a"]}
+    assert run("verify", LOG, "--rerun").code == DONE
+
+
 def test_jpeg_comes_out_as_png_and_16_bits_stay(run: Run, photo: Photo) -> None:
     photo(Path("in/a.jpg"))
     Image.fromarray(np.full((5, 6), 2000, np.uint16)).save(Path("in/b.tif"))

@@ -160,11 +160,14 @@ class Pipeline:
         started = time.perf_counter()
         try:
             # Where the output is there already, only maps are wanted.
-            results = pictures if group[0].job.skip else self.enhancer.enhance(pictures)
+            if group[0].job.skip:
+                results, lifted = pictures, [None] * len(pictures)
+            else:
+                results, lifted = self.enhancer.enhance(pictures), self.enhancer.lifted
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             if len(group) > 1:
                 return [self.enhanced([item])[0] for item in group]
-            results, group[0].error = pictures, told(error)
+            results, lifted, group[0].error = pictures, [None], told(error)
         tile = self.enhancer.used
         for item, source in zip(group, pictures, strict=True) if group[0].error is None else ():
             try:
@@ -175,8 +178,8 @@ class Pipeline:
             with self.options.stopwatch.stage("maps"):
                 self.add_maps(wanted)
         seconds = (time.perf_counter() - started) / len(group)
-        for item, result in zip(group, results, strict=True):
-            item.picture, item.size, item.tile = result, result.pixels.shape[:2], tile
+        for item, result, amount in zip(group, results, lifted, strict=True):
+            item.picture, item.size, item.tile, item.shadows = result, result.pixels.shape[:2], tile, amount
             item.seconds += seconds
         return group
 

@@ -90,8 +90,8 @@ class Rerun:
             runner = open_runner(spec, options)
         except DeviceUnavailable:
             runner = open_runner(spec, dataclasses.replace(options, device="cpu"))
-        given = {name: chosen[name] for name in records.SETTINGS if name in chosen}  # older logs know no shadows
-        settings = Settings(**given, deterministic=True)
+        given = {"shadows": 0.0} | chosen  # logs of before know no shadows
+        settings = Settings(**{name: given[name] for name in records.SETTINGS}, deterministic=True)
         self.key, self.enhancer = (method, system), Enhancer(runner, settings, chosen["scale"])
         self.unlike = unlike(method, system, self.enhancer)
 

@@ -48,6 +48,8 @@ class Item:
     error: LowlightError | None = None
     seconds: float = 0.0
     tile: int | None = None
+    shadows: float | None = None
+    """By how much they were lifted; None: the network did not run."""
     notices: tuple[str, ...] = ()
     development: str | None = None
     size: tuple[int, int] = (0, 0)

@@ -137,7 +137,7 @@ class Witness(Unwitnessed):
 
     def enhanced(self, item: Item, source: Picture, enhancer: Enhancer) -> None:
         """See `Unwitnessed`."""
-        item.facts |= {"tiles": records.tiles(enhancer), "shadows": round(enhancer.lifted[-1], 4)}
+        item.facts["tiles"] = records.tiles(enhancer)
         if self.other is not None:
             item.baseline = self.other.enhance([source])[0]
 
@@ -220,7 +220,8 @@ class Witness(Unwitnessed):
             "development": item.development,
             "seconds": round(item.seconds, 4),
             "input": source,
-            **{name: item.facts.get(name) for name in ("output", "baseline", "tiles", "shadows")},
+            **{name: item.facts.get(name) for name in ("output", "baseline", "tiles")},
+            "shadows": None if item.shadows is None else round(item.shadows, 4),
             "method": self.method,
             "system": machine.system(),
         }
