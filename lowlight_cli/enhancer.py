@@ -16,7 +16,7 @@ from lowlight_cli import manifest, memory, picture, tiles
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import Runner, RunnerOptions, open_runner
-from lowlight_cli.shadows import Relit, Shadows
+from lowlight_cli.shadows import SIDE, Relit, Shadows
 from lowlight_cli.stopwatch import OFF, Untimed
 from lowlight_cli.thumbnail import thumbnail
 from lowlight_cli.tiles import TilePlan
@@ -37,8 +37,6 @@ BACK_OFFS = 5
 BATCH_PIXELS = 250_000
 """A batch of small pictures on a CPU holds at most this many pixels when its size is chosen automatically: larger ones
 are no faster there, and take more memory."""
-THUMBNAIL = 112
-"""Side of what is looked at for the shadows of a picture whose network looks at none."""
 CUDA_BATCH_PIXELS = 16_000_000
 MOST_IN_BATCH = 8
 
@@ -158,18 +156,18 @@ class Enhancer:
         )
         return [{name: picture.from_array(values[i]) for name, values in found.items()} for i in range(len(pixels))]
 
-    def steering(self, pixels: NDArray) -> tuple[NDArray[np.float32], tiles.Prepare | None]:
+    def steering(self, pixels: NDArray) -> tuple[NDArray[np.float32], tiles.Prepare]:
         """What must be known of the whole pictures: vectors for the network, and what it is shown of a tile."""
         spec, amount, exposure = self.runner.spec, self.settings.shadows, self.settings.exposure
         with self.stopwatch.stage("resize"):
             most = spec.shadows if amount is None else amount
-            small = [thumbnail(p, spec.thumbnail or (THUMBNAIL if most else 0)) for p in pixels]
+            small = [thumbnail(p, spec.thumbnail or (SIDE if most else 0)) for p in pixels]
             planes = np.stack([square.transpose(2, 0, 1) for square in small])
             relit = Relit([Shadows(square, amount, spec.shadows) for square in small], *pixels.shape[1:3])
             amounts = [each.amount for each in relit.shadows]
             self.lifted += amounts
             if not any(amounts):
-                return self.runner.context(planes, exposure), None
+                return self.runner.context(planes, exposure), tiles.as_read
             return self.runner.context(relit.thumbnails(planes), exposure), relit
 
     def within_memory(self, pixels: NDArray, run: Callable[[TilePlan], T], scale: int = 1) -> T:

@@ -3,9 +3,8 @@
 No single exposure shows both a room and what lies before its window. So the curve of the networks' exposure, value v to
 g v / (1 + (g - 1) v) by one factor for all channels, is bent from place to place: two such curves one after the other
 are one, of the product of their gains, and what follows works as if parts of the picture had been exposed otherwise.
-The gain is c / L^amount, L the illumination: the largest channel under a guided filter of its logarithm (He, Sun and
-Tang, "Guided Image Filtering", ECCV 2010), which smooths and keeps edges, so that nothing is ringed by a halo. c keeps
-the picture's mean luma.
+The gain is c / L^amount, L the illumination: the largest channel under a guided filter of its logarithm, which
+smooths and keeps edges, so that nothing is ringed by a halo. c keeps the picture's mean luma.
 
 The filter's coefficients are found on the small square that networks look at, and are applied at full size: any part of
 a picture gets what the whole would.
@@ -20,8 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli.color import luma
+from lowlight_cli.guided import coefficients
 from lowlight_cli.tiles import Tile
 
+SIDE = 112
+"""Of the thumbnail, where the network itself looks at none."""
 RADIUS = 0.06
 """Of the filter's box, as a share of the side."""
 EDGE = 0.02
@@ -56,7 +58,7 @@ class Shadows:
             return
         value = small.max(axis=2)
         logarithm = np.log(value + FLOOR)
-        slope, offset = guided(logarithm)
+        slope, offset = coefficients(logarithm, logarithm, max(1, round(RADIUS * len(small))), EDGE)
         light = slope * logarithm + offset
         self.amount = needed(small, light) * most if amount is None else amount
         if self.amount == 0:
@@ -110,19 +112,6 @@ class Relit:
 def factor(gain: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray[np.float32]:
     """What the curve multiplies all channels by, whose largest is `value`."""
     return gain / (1 + (gain - 1) * value)
-
-
-def guided(plane: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Slope and offset (s, s) of the guided filter of a plane (s, s) by itself."""
-    radius = max(1, round(RADIUS * len(plane)))
-
-    def box(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return cv2.blur(values, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT)
-
-    mean = box(plane)
-    variance = np.maximum(box(plane * plane) - mean * mean, 0)
-    slope = variance / (variance + EDGE)
-    return box(slope), box(mean - slope * mean)
 
 
 def needed(small: NDArray[np.float32], light: NDArray[np.float32]) -> float:

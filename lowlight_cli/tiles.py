@@ -48,6 +48,11 @@ Prepare = Callable[[NDArray[np.float32], Tile], NDArray[np.float32]]
 """(N, 3, h, w) of a tile as read -> the same, as the network sees it."""
 
 
+def as_read(read: NDArray[np.float32], tile: Tile) -> NDArray[np.float32]:  # noqa: ARG001
+    """The network sees the picture itself."""
+    return read
+
+
 @dataclass(frozen=True)
 class TilePlan:
     """Where the tiles of a picture lie. Iterates over them, row by row."""
@@ -149,7 +154,7 @@ def run_tiled(
     out: NDArray,
     *,
     multiple: int,
-    prepare: Prepare | None = None,
+    prepare: Prepare = as_read,
     scale: int = 1,
     strength: float = 1.0,
 ) -> None:
@@ -162,7 +167,7 @@ def run_tiled(
 
     def fill(tile: Tile) -> None:
         read = read_tile(pictures, tile, multiple)
-        values = core(run(read if prepare is None else prepare(read, tile)), tile, scale)
+        values = core(run(prepare(read, tile)), tile, scale)
         if strength < 1:
             values = strength * values + (1 - strength) * core(enlarged(read, scale), tile, scale)
         write(values, out[place(tile, scale)])
@@ -177,13 +182,13 @@ def map_tiled(
     plan: TilePlan,
     *,
     multiple: int,
-    prepare: Prepare | None = None,
+    prepare: Prepare = as_read,
 ) -> dict[str, NDArray[np.uint8]]:
     """Maps (N, H, W, 1 or 3) of `pictures` (N, H, W, 3) by name; as `run_tiled`, for a `run` that gives maps."""
     out: dict[str, NDArray[np.uint8]] = {}
     for tile in plan:
         read = read_tile(pictures, tile, multiple)
-        for name, values in run(read if prepare is None else prepare(read, tile)).items():
+        for name, values in run(prepare(read, tile)).items():
             if name not in out:
                 out[name] = np.empty((*pictures.shape[:3], values.shape[1]), np.uint8)
             write(core(values, tile), out[name][place(tile)])

@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli.classical import clahe
-
-Plane = NDArray[np.float32]
+from lowlight_cli.guided import Plane, coefficients
 
 BEST, NEAR = np.float32(0.5), np.float32(0.25)
 CLIP = 3.55
@@ -48,14 +47,9 @@ def illumination(pixels: NDArray[np.float32], radius: int = 7, near: int = 2, ep
 
 
 def guided(values: Plane, guide: Plane, radius: int, epsilon: float) -> Plane:
-    """`values` (H, W) with the edges of the guide (He, Sun, Tang, Guided image filtering, ECCV 2010)."""
-
-    def mean(plane: Plane) -> Plane:
-        return cv2.blur(plane, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT)
-
-    middle, wanted = mean(guide), mean(values)
-    slope = (mean(guide * values) - middle * wanted) / (mean(guide * guide) - middle * middle + np.float32(epsilon))
-    return mean(slope) * guide + mean(wanted - slope * middle)
+    """`values` (H, W) with the edges of the guide."""
+    slope, offset = coefficients(values, guide, radius, epsilon)
+    return slope * guide + offset
 
 
 def versions(light: Plane) -> list[Plane]:

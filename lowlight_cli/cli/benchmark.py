@@ -13,12 +13,12 @@ import click
 
 from lowlight_cli.cli.console import Console, shown
 from lowlight_cli.cli.options import (
-    EXPOSURES,
-    AutoOr,
+    exposure_option,
     json_option,
     max_pixels_option,
     model_names,
     runner_options,
+    shadows_option,
     talk_options,
 )
 from lowlight_cli.errors import ALL_FAILED, DONE, SOME_FAILED, OptionError, PictureError
@@ -42,20 +42,8 @@ SUMMARY, MARKDOWN, PER_IMAGE, PAGE = "summary.json", "summary.md", "per_image.cs
     help="Repeat for several; all: every model there is.",
 )
 @click.option("--images", multiple=True, metavar="[NAME=]DIR", help="Score pictures that some other tool made.")
-@click.option(
-    "--exposure",
-    type=AutoOr(float, *EXPOSURES, word="truth"),
-    default="auto",
-    show_default=True,
-    help="Mean luma that models which take one are told; truth: that of each picture's truth.",
-)
-@click.option(
-    "--shadows",
-    type=AutoOr(float, 0, 1),
-    default="0",
-    show_default=True,
-    help="As in enhance, where auto is the default; 0: models alone.",
-)
+@exposure_option("Mean luma that models which take one are told; truth: that of each picture's truth.", "truth")
+@shadows_option("0", "As in enhance, where auto is the default; 0: models alone.")
 @click.option("--metric", "metrics", multiple=True, help="Names with commas; all: every one the set allows.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first pictures of the set.")
 @max_pixels_option

@@ -12,13 +12,14 @@ import click
 from lowlight_cli.cli.console import Console, end_as_by_ctrl_c
 from lowlight_cli.cli.evidence import asked, evidence_options, offline
 from lowlight_cli.cli.options import (
-    EXPOSURES,
     AutoOr,
     Shard,
+    exposure_option,
     json_option,
     max_pixels_option,
     model_option,
     runner_options,
+    shadows_option,
     talk_options,
 )
 from lowlight_cli.cli.results import Report, running
@@ -42,20 +43,8 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 @click.option(
     "--strength", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share of the network's output."
 )
-@click.option(
-    "--exposure",
-    type=AutoOr(float, *EXPOSURES),
-    default="auto",
-    show_default=True,
-    help="Brightness to reach: mean luma.",
-)
-@click.option(
-    "--shadows",
-    type=AutoOr(float, 0, 1),
-    default="auto",
-    show_default=True,
-    help="Light that lights give to shadows: 0 none, 1 all. auto: neid's pictures that have both.",
-)
+@exposure_option("Brightness to reach: mean luma.")
+@shadows_option("auto", "Light that lights give to shadows: 0 none, 1 all. auto: neid's pictures that have both.")
 @click.option(
     "--tile", type=AutoOr(int, 0), default="auto", show_default=True, help="Side of the tiles in pixels; 0: never tile."
 )

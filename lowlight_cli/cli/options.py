@@ -10,9 +10,6 @@ import click
 
 Command = Callable[..., Any]
 
-EXPOSURES = (0.02, 0.98)
-"""Mean luma that can be asked for."""
-
 
 class AutoOr(click.ParamType):
     """`auto`, or a number from a range; `auto` becomes None. A `word` stands for itself."""
@@ -121,6 +118,19 @@ runner_options = apply(
         click.option("--offline", is_flag=True, help="Open no socket; weights must be on this disk."),
     ]
 )
+
+
+def exposure_option(help_: str, word: str = "") -> Command:
+    """--exposure, with what it means to a command, and a word besides auto."""
+    kind = AutoOr(float, 0.02, 0.98, word)
+    return click.option("--exposure", type=kind, default="auto", show_default=True, help=help_)
+
+
+def shadows_option(default: str, help_: str) -> Command:
+    """--shadows, with what it means to a command."""
+    return click.option("--shadows", type=AutoOr(float, 0, 1), default=default, show_default=True, help=help_)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 max_pixels_option = click.option(
     "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger pictures."

@@ -183,8 +183,12 @@ def card(
 ) -> Card:
     """One picture."""
     record, shown, found = line.record, frames(line.record, own, str(index), gallery), checked.on(line)
-    facts = [("Time", moment(text(record, "time"))), ("Took", seconds(record)), ("Worked on", words.tiles(record))]
-    facts.append(("Shadows lifted by", words.lifted(record)))
+    facts = [
+        ("Time", moment(text(record, "time"))),
+        ("Took", seconds(record)),
+        ("Worked on", words.tiles(record)),
+        ("Shadows lifted by", words.lifted(record)),
+    ]
     return Card(
         index=index,
         name=name_of(record),

@@ -23,8 +23,6 @@ from lowlight_cli.runners import RunnerOptions, check_options, open_runner
 Pixels = NDArray[np.uint8]
 Brightness = float | Literal["truth"] | None
 """Mean luma that a model is told; `truth`: that of each picture's truth; None: it decides."""
-
-
 REACHABLE = (0.02, 0.98)
 """A truth may be all black or all white."""
 
