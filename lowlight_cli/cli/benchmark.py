@@ -13,6 +13,7 @@ import click
 
 from lowlight_cli.cli.console import Console, shown
 from lowlight_cli.cli.options import (
+    PathOf,
     exposure_option,
     json_option,
     max_pixels_option,
@@ -31,7 +32,7 @@ SUMMARY, MARKDOWN, PER_IMAGE, PAGE = "summary.json", "summary.md", "per_image.cs
 
 @click.command()
 @click.option("--dataset", required=True, help="LOL, LSRW, DICM, ...; pairs for your own low/ and high/; see below.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the data sets.  [default: $LOWLIGHT_DATA]")
+@click.option("--root", type=PathOf(path_type=Path), help="Folder of the data sets.  [default: $LOWLIGHT_DATA]")
 @click.option("--split", default="test", show_default=True, help="Part of the set.")
 @click.option(
     "-m",
@@ -47,7 +48,7 @@ SUMMARY, MARKDOWN, PER_IMAGE, PAGE = "summary.json", "summary.md", "per_image.cs
 @click.option("--metric", "metrics", multiple=True, help="Names with commas; all: every one the set allows.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first pictures of the set.")
 @max_pixels_option
-@click.option("--results", type=click.Path(path_type=Path), help="Folder for summary, rows, pictures and report.")
+@click.option("--results", type=PathOf(path_type=Path), help="Folder for summary, rows, pictures and report.")
 @click.option("--resume", is_flag=True, help="Use what an earlier run left in --results.")
 @click.option("--published", is_flag=True, help="Show what the papers state in the report, marked as such.")
 @click.option("--speed", is_flag=True, help="Measure latency, memory and operations too.")

@@ -13,6 +13,7 @@ from lowlight_cli.cli.console import Console, end_as_by_ctrl_c
 from lowlight_cli.cli.evidence import asked, evidence_options, offline
 from lowlight_cli.cli.options import (
     AutoOr,
+    PathOf,
     Shard,
     exposure_option,
     json_option,
@@ -36,7 +37,7 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=click.Path())
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder, file, or - for stdout.")
+@click.option("-o", "--out", required=True, type=PathOf(path_type=Path), help="Folder, file, or - for stdout.")
 @model_option
 @runner_options
 @click.option("--scale", type=click.IntRange(1, 2), default=1, show_default=True, help="2: twice the size as well.")
@@ -73,7 +74,7 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 @max_pixels_option
 @click.option(
     "--save-maps",
-    type=click.Path(path_type=Path),
+    type=PathOf(path_type=Path),
     metavar="DIR",
     help="Also write the network's maps, such as illumination, as DIR/<name>-<map>.png.",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.options import apply, model_names
+from lowlight_cli.cli.options import PathOf, apply, model_names
 from lowlight_cli.errors import OptionError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ evidence_options = apply(
         ),
         click.option(
             "--evidence",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=PathOf(dir_okay=False, path_type=Path),
             metavar="LOG",
             help="Append to LOG what was done to each picture, hash-chained: lossless, fp32, deterministic, offline.",
         ),

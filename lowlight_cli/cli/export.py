@@ -8,16 +8,18 @@ from typing import Any
 
 import click
 
+from lowlight_cli.cli.options import PathOf
+
 
 @click.command()
 @click.argument("source", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("-m", "--model", help="Row of the manifest whose network it is.  [default: that of the run]")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+@click.option("--out", required=True, type=PathOf(path_type=Path), help="Folder to write to.")
 @click.option("--name", help="Name of the files and the row.  [default: that of the model]")
 @click.option("--last", is_flag=True, help="The last weights of the run instead of the best.")
 @click.option(
     "--int8",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=PathOf(path_type=Path, exists=True, file_okay=False),
     metavar="DIR",
     help="Also int8 ONNX files, for CPUs that multiply bytes (VNNI); DIR: dark pictures to measure ranges on.",
 )

@@ -34,6 +34,16 @@ class AutoOr(click.ParamType):
         return number
 
 
+class PathOf(click.Path):
+    """A path as an option's value. What looks like the next option is none: its own value was forgotten."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As Click's."""
+        if isinstance(value, str) and value.startswith("-") and value != "-":
+            self.fail(f"{value} looks like an option. For a path of that name write ./{value}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Shard(click.ParamType):
     """I/N, part I of N."""
 
@@ -89,9 +99,7 @@ model_option = click.option(
 )
 runner_options = apply(
     [
-        click.option(
-            "--weights", type=click.Path(dir_okay=False), help="Your own weights: a .safetensors or .pt file."
-        ),
+        click.option("--weights", type=PathOf(dir_okay=False), help="Your own weights: a .safetensors or .pt file."),
         click.option(
             "--backend",
             type=click.Choice(["auto", "torch", "onnx"]),

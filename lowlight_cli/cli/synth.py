@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
-from lowlight_cli.cli.options import json_option, max_pixels_option, talk_options
+from lowlight_cli.cli.options import PathOf, json_option, max_pixels_option, talk_options
 from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Range(click.ParamType):
 
 @click.command()
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...", type=click.Path())
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for low/ and high/.")
+@click.option("-o", "--out", required=True, type=PathOf(path_type=Path), help="Folder for low/ and high/.")
 @click.option(
     "--preset", type=click.Choice(["paper", "camera", "night"]), default="camera", show_default=True, help="See above."
 )

@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from lowlight_cli.cli.console import end_as_by_ctrl_c, listen
-from lowlight_cli.cli.options import json_option
+from lowlight_cli.cli.options import PathOf, json_option
 from lowlight_cli.errors import INTERRUPTED, OptionError
 
-FOLDER = click.Path(path_type=Path)
+FOLDER = PathOf(path_type=Path)
 
 
 @click.command()

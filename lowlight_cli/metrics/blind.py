@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli.color import luma
-from lowlight_cli.metrics.fidelity import check
+from lowlight_cli.metrics.fidelity import check, mean_luma
 
 SHADOW = 40
 """Source pixels of a luma below this (of 255) are its shadows."""
@@ -47,8 +47,7 @@ def _largest(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def brightness(image: NDArray[np.uint8], source: NDArray[np.uint8]) -> float:
     """Change of the mean luma, in [-1, 1]."""
     check(image, source)
-    new, old = (luma(np.array(cv2.mean(picture)[:3])) for picture in (image, source))
-    return float(new - old) / 255
+    return (mean_luma(image) - mean_luma(source)) / 255
 
 
 def clipped(image: NDArray[np.uint8], source: NDArray[np.uint8]) -> float:
