@@ -4,10 +4,11 @@
 #   sh docs/case.sh SOURCE CASE_FOLDER CASE_ID EXAMINER
 #
 # SOURCE is only read. Run again after whatever stopped it (power, disk, Ctrl-C), it goes on where it was.
-# MODEL=clahe sh docs/case.sh ... takes another model; `lowlight models list` names them.
+# MODEL=crm sh docs/case.sh ... takes another model; `lowlight models list` names them. Beside each result stands that
+# of clahe, of gamma where clahe is the model.
 # Ends with 0 if all went well and was verified, 1 if some pictures failed or something is not as the log says.
 set -eu
-[ $# -eq 4 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -eq 4 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 source=$1 case=$2 id=$3 examiner=$4
 command -v lowlight > /dev/null || { echo "There is no lowlight on the PATH: activate its environment." >&2; exit 127; }
 [ -n "$(find "$source" -type f | head -n 1)" ] || { echo "There are no files in $source." >&2; exit 3; }
@@ -29,9 +30,10 @@ fi
 echo "$(wc -l < "$case/originals.sha256") files, the same here and there"
 
 step "Enhancement: logged, lossless, without network; a classical method beside each result"
-code=0
+code=0 model=${MODEL:-neid} baseline=clahe
+[ "$model" != clahe ] || baseline=gamma
 lowlight enhance "$case/originals" --out "$case/enhanced" --skip-existing --evidence "$case/log.jsonl" \
-    --case "$id" --examiner "$examiner" --model "${MODEL:-neid}" --baseline clahe || code=$?
+    --case "$id" --examiner "$examiner" --model "$model" --baseline "$baseline" || code=$?
 case $code in 0) ;; 1 | 6) code=1 ;; *) exit "$code" ;; esac # 1, 6: some or all pictures failed, and it is logged
 
 step "Verification: chain and files, and every picture made again"

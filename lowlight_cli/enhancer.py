@@ -16,6 +16,7 @@ from lowlight_cli import manifest, memory, picture, tiles
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import Runner, RunnerOptions, open_runner
+from lowlight_cli.settings import Settings, check
 from lowlight_cli.shadows import SIDE, Relit, Shadows
 from lowlight_cli.stopwatch import OFF, Untimed
 from lowlight_cli.thumbnail import thumbnail
@@ -41,36 +42,6 @@ CUDA_BATCH_PIXELS = 16_000_000
 MOST_IN_BATCH = 8
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What to do with a picture."""
-
-    strength: float = 1.0
-    """Share of the network's output; the picture has the rest."""
-    exposure: float | None = None
-    """Target brightness, mean luma in [0, 1]; None: the network decides."""
-    shadows: float | None = 0.0
-    """Share of the differences of illumination that is taken away first, in [0, 1]; None: as the model's row and the
-    picture ask. See `lowlight_cli.shadows`."""
-    tile: int | None = None
-    """Largest side of a tile's core in pixels; 0: never tile; None: chosen from the free memory."""
-    depth: picture.Depth = "keep"
-    """Bits of the result; 16 keeps what the network gives beyond the 8 bits of the source."""
-    deterministic: bool = False
-    """Whether a picture must get the same bits whatever is enhanced beside it and however much memory is free: one at
-    a time, in tiles whose size depends on the picture alone. The runner must be opened with it too."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise OptionError(f"--strength {self.strength} is not between 0 and 1.", "1 is the network's output.")
-        if self.exposure is not None and not 0 < self.exposure < 1:
-            raise OptionError(f"--exposure {self.exposure} is not between 0 and 1.", "Try 0.4, or auto.")
-        if self.shadows is not None and not 0 <= self.shadows <= 1:
-            raise OptionError(f"--shadows {self.shadows} is not between 0 and 1.", "Try 0.4, or auto.")
-        if self.tile is not None and self.tile < 0:
-            raise OptionError(f"--tile {self.tile} is negative.", "Use auto, 0 (never) or a size in pixels.")
-
-
 class Enhancer:
     """Runs an open network on pictures, tiled where they are large. `tile` remembers what memory allowed."""
 
@@ -81,13 +52,7 @@ class Enhancer:
         """The tiles that the last pictures or maps were cut into."""
         self.lifted: list[float] = []
         """By how much the shadows of each of these pictures were lifted."""
-        spec = runner.spec
-        self.aim(settings.exposure)
-        if settings.tile and spec.tiling == "whole":
-            raise OptionError(
-                f"{spec.name} takes no --tile {settings.tile}: each of its pixels depends on the whole picture.",
-                "Use --tile auto or 0.",
-            )
+        check(runner.spec, settings)
 
     def __call__(self, source: Path | str | Image | NDArray[Any]) -> NDArray[Any]:
         """The enhanced picture of a path, a Pillow image or an array, as (H, W[, 3 or 4]) integers.
@@ -98,9 +63,9 @@ class Enhancer:
 
     def aim(self, exposure: float | None) -> None:
         """Change the brightness that is asked for, from the next picture on: see `Settings`."""
-        if exposure is not None and not self.runner.spec.exposure:
-            raise exposure_refused(f"{self.runner.spec.name} takes no --exposure with these weights.")
-        self.settings = dataclasses.replace(self.settings, exposure=exposure)
+        settings = dataclasses.replace(self.settings, exposure=exposure)
+        check(self.runner.spec, settings)
+        self.settings = settings
 
     def enhance(self, pictures: Sequence[Picture]) -> list[Picture]:
         """The enhanced pictures; all must have one size and depth."""
@@ -146,7 +111,13 @@ class Enhancer:
         """
         if not hasattr(self.runner, "maps"):
             raise OptionError(f"{self.runner.backend} gives no maps.", "Open the model with maps=True.")
-        self.lifted, pixels = [], stacked(pictures)
+        self.lifted = []
+        alone = self.settings.deterministic
+        return [maps for p in pictures for maps in self.mapped([p])] if alone else self.mapped(pictures)
+
+    def mapped(self, pictures: Sequence[Picture]) -> list[dict[str, Picture]]:
+        """See `maps`."""
+        pixels = stacked(pictures)
         (vectors, prepare), multiple = self.steering(pixels), self.runner.spec.multiple
         found = self.within_memory(
             pixels,
@@ -268,12 +239,6 @@ def open_model(
     return Enhancer(open_runner(manifest.find(name), chosen), settings, chosen.scale)
 
 
-def exposure_refused(text: str) -> OptionError:
-    """The error for a brightness that nobody here takes, with the models that take one."""
-    able = [name for name, row in manifest.models().items() if row.exposure]
-    return OptionError(text, f"Models that do: {', '.join(able)}.")
-
-
 def stacked(pictures: Sequence[Picture]) -> NDArray:
     """(N, H, W, 3); one picture, which may be large, is not copied."""
     return pictures[0].pixels[None] if len(pictures) == 1 else np.stack([p.pixels for p in pictures])
@@ -282,7 +247,10 @@ def stacked(pictures: Sequence[Picture]) -> NDArray:
 def as_picture(source: Path | str | Image | NDArray[Any]) -> Picture:
     """Whatever a library user has, as a Picture."""
     if isinstance(source, Path | str):
-        return picture.load(Path(source))
+        try:
+            return picture.load(Path(source))
+        except PictureError as error:
+            raise PictureError(f"{source}: {error.message}", error.hint) from error
     if isinstance(source, np.ndarray):
         return picture.from_array(source)
     from PIL.Image import Image as PillowImage

@@ -155,6 +155,8 @@ def test_models_that_take_a_brightness_can_be_told_that_of_each_truth(lol, tmp_p
 def test_a_brightness_is_refused_where_no_model_takes_one_or_no_truth_has_one(lol, dicm):
     with pytest.raises(OptionError, match="No model here takes an --exposure"):
         run(lol, models=("gamma",), exposure="truth")
+    with pytest.raises(OptionError, match="No model is there to take --shadows"):
+        run(lol, models=(), images=(f"mine={lol}",), shadows=0.5)
     with pytest.raises(OptionError, match="DICM has no truths"):
         run(dicm, dataset="DICM", models=("neid",), exposure="truth")
 

@@ -23,10 +23,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
+def run(*words: object, model: str = "gamma") -> subprocess.CompletedProcess[str]:
     """The script, with a quick model and the `lowlight` of this Python."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    env = {**os.environ, "PATH": path, "MODEL": "gamma"}
+    env = {**os.environ, "PATH": path, "MODEL": model}
     return subprocess.run(["sh", SCRIPT, *map(str, words)], env=env, capture_output=True, text=True, check=False)
 
 
@@ -52,6 +52,13 @@ def test_from_intake_to_report_and_on_after_a_stop(tmp_path: Path, photo: Photo)
     late = run(source, case, "17/4", "M. Roe")
     assert late.returncode == 1
     assert "other files than at intake" in late.stderr
+
+
+def test_the_method_that_stands_beside_results_may_be_the_model(tmp_path: Path, photo: Photo) -> None:
+    photo(tmp_path / "in" / "a.png", 30, 40)
+    done = run(tmp_path / "in", tmp_path / "case", "1", "R", model="clahe")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in (tmp_path / "case" / "enhanced").glob("*.png")} == {"a.png", "a-gamma.png"}
 
 
 def test_what_was_tampered_with_is_told(tmp_path: Path, photo: Photo) -> None:

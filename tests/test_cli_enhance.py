@@ -247,6 +247,8 @@ def test_dry_run_writes_nothing_and_opens_no_model(run: Run, photo: Photo, fakes
         ("--model", "aux-retinex", "--scale", "2"),
         ("--model", "neid", "--precision", "int8", "--backend", "torch"),
         ("--model", "neid", "--precision", "bf16", "--device", "cpu"),
+        ("--model", "he", "--exposure", "0.3"),
+        ("--model", "he", "--tile", "64"),
     ],
 )
 def test_dry_run_refuses_options_that_the_run_would_refuse(
@@ -369,7 +371,8 @@ def test_the_bundled_network_brightens_doubles_and_leaves_alone(run: Run, photo:
     [
         (("--overwrite", "--skip-existing"), "contradict"),
         (("--strength", 2), "--strength"),
-        (("--strength", "nan"), "--strength nan"),
+        (("--strength", "nan"), "nan is not a number of its range"),
+        (("--save-maps", ""), "the path is empty"),
         (("--exposure", 0), "between 0.02 and 0.98"),
         (("--exposure", "nan"), "between 0.02 and 0.98"),
         (("--tile", -1), "at least 0"),

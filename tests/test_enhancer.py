@@ -230,7 +230,9 @@ def test_exposure_is_refused_for_a_network_that_takes_none(spec: ModelSpec) -> N
         enhancer(spec).aim(0.4)
 
 
-@pytest.mark.parametrize("settings", [{"strength": 1.1}, {"strength": -0.1}, {"exposure": 0.0}, {"tile": -1}])
+@pytest.mark.parametrize(
+    "settings", [{"strength": 1.1}, {"strength": -0.1}, {"exposure": 0.0}, {"tile": -1}, {"depth": "16"}, {"depth": 12}]
+)
 def test_settings_out_of_range_are_refused(settings: dict) -> None:
     with pytest.raises(OptionError, match="--"):
         Settings(**settings)
@@ -241,6 +243,14 @@ def test_a_library_users_wrong_name_or_scale_is_an_error() -> None:
         lowlight.open_model("neidd")
     with pytest.raises(OptionError, match="--scale 3"):
         lowlight.open_model("neid", scale=3)
+    for name, value in (("backend", "ONNX"), ("device", "gpu")):
+        with pytest.raises(OptionError, match=f"--{name} {value} is none of auto, "):
+            lowlight.open_model("neid", **{name: value})
+
+
+def test_a_path_that_cannot_be_read_is_named(spec: ModelSpec, tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=r"gone\.jpg: The file cannot be read"):
+        enhancer(spec)(tmp_path / "gone.jpg")
 
 
 def test_a_thumbnail_keeps_what_lies_between_the_levels_of_a_dark_picture() -> None:

@@ -439,7 +439,9 @@ METHODS = {
     "A fixed formula; nothing was learned.": {"backend": "classical", "arch": "classical.clahe"},
     "60% of the method’s picture and 40% of the original.": {"settings": {"strength": 0.6}},
     "Of every 4 pixels, 3 were computed and not recorded by a camera.": {"settings": {"scale": 2}},
-    "Light was taken from bright parts and given to dark ones": {"settings": {"shadows": None}},
+    "Where a picture holds lights as well, shadows were lifted before the method: light was taken from bright parts": {
+        "settings": {"shadows": None}
+    },
     "lifted by 40% of the differences of illumination": {"settings": {"shadows": 0.4}},
 }
 
@@ -459,8 +461,10 @@ def test_the_method_is_told_in_plain_words(log: Log, report, told: str):
 def test_how_far_shadows_were_lifted_stands_with_each_picture_that_it_was_done_to(log: Log, report):
     log.picture("a.png", shadows=0.35)
     log.picture("b.png", shadows=0.0)
+    log.picture("c.png", shadows=0.004)
     page = report(log.write()).page
-    assert page.text.count("Shadows lifted by") == 1
+    assert page.text.count("Shadows lifted by") == 2
+    assert "under 1% of the differences of illumination" in page.text
     assert "35% of the differences of illumination" in page.text
     assert "shadows were lifted:" not in page.text  # logs of before know no such setting
 

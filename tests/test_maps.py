@@ -208,6 +208,19 @@ def test_maps_of_tiles_are_those_of_the_whole_picture(rows: dict[str, ModelSpec]
     assert np.abs(whole["light"] - maps_of(model, pixels, tile=24, scale=scale)["light"]).max() > 1
 
 
+def test_maps_of_a_deterministic_model_are_computed_one_picture_at_a_time() -> None:
+    pictures = [picture.from_array(dark(20, 24)) for _ in range(3)]
+    for deterministic, sizes in ((True, [1, 1, 1]), (False, [3])):
+        enhancer = open_model("guided", maps=True, device="cpu", deterministic=deterministic)
+        real, seen = enhancer.runner.maps, []
+        enhancer.runner.maps = lambda batch, vectors, real=real, seen=seen: (
+            seen.append(len(batch)),
+            real(batch, vectors),
+        )[1]
+        assert len(enhancer.maps(pictures)) == 3
+        assert seen == sizes
+
+
 def test_maps_keep_the_size_of_the_input_where_the_output_is_larger(run: Run, photo: Photo) -> None:
     run(photo(Path("in/a.png"), 30, 40), "--scale", 2, out="big")
     assert samples("big/a.png").shape == (60, 80, 3)

@@ -181,7 +181,7 @@ def test_a_benchmark_measures_models_alone_unless_told_otherwise(tmp_path):
     words = ["benchmark", "--dataset", "DICM", "--root", str(tmp_path / "no_reference"), "--metric", "brightness"]
     words += ["--model", "gamma", "--model", "neid", "--json", "-q"]
     alone, lifted = (
-        json.loads(CliRunner().invoke(group, [*words, *more]).stdout) for more in ([], ["--shadows", "auto"])
+        json.loads(CliRunner().invoke(group, [*words, *more]).stdout) for more in ([], ["--shadows", "AUTO"])
     )
     assert [entry["shadows"] for entry in alone["models"]] == [None, 0.0, 0.0]
     assert [entry["shadows"] for entry in lifted["models"]] == [None, 0.0, "auto"]

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from lowlight_cli import evidence, machine
-from lowlight_cli.errors import DONE, NO_INPUT, SOME_FAILED, USAGE
+from lowlight_cli.errors import ALL_FAILED, DONE, NO_INPUT, SOME_FAILED, USAGE
 from lowlight_cli.runners.classical import ClassicalRunner
 
 Photo = Callable[..., Path]
@@ -180,6 +180,57 @@ def test_a_picture_left_out_of_a_chain_made_anew_is_found_by_the_count(run: Run)
     rechained([*documents[:2], *documents[3:]])
     evidence.head_path(LOG).unlink()
     assert "3 pictures were tried, and the log tells of 2" in failed(run)[4]
+
+
+@pytest.fixture
+def room(run: Run) -> dict[str, Any]:
+    """What `--evidence` logs of one picture by `neid`, whose shadows it lifts; the record of that picture."""
+    pixels = np.full((96, 128, 3), 20, np.uint8)
+    pixels[:, 90:] = 190
+    Path("in").mkdir()
+    Image.fromarray(pixels).save("in/a.png")
+    assert run("enhance", "in", "--out", "out", "--model", "neid", "--evidence", LOG).code == DONE
+    return json.loads(lines()[1])
+
+
+def retold(change: Callable[[dict[str, Any]], object]) -> None:
+    """The log as if it had been written so, with a chain of its own."""
+    documents = [json.loads(line) for line in lines()]
+    for document in documents:
+        change(document)
+    rechained(documents)
+    evidence.head_path(LOG).unlink()
+
+
+def test_forged_words_on_shadows_are_found_by_doing_it_again(run: Run, room: dict[str, Any]) -> None:
+    assert room["shadows"] > 0.3
+    assert failed(run, "--rerun") == {}
+    retold(lambda document: document.update(shadows=0.0) if "shadows" in document else None)
+    assert "shadows were lifted by 0 as the record says, and by 0." in failed(run, "--rerun")[2]
+
+
+def test_outputs_of_other_weights_are_not_gone_on_with(run: Run, room: dict[str, Any]) -> None:
+    again = ("enhance", "in", "--out", "out", "--model", "neid", "--evidence", LOG, "--skip-existing")
+    assert run(*again).code == DONE
+    assert {file["role"] for file in room["method"]["weights"]} == {"onnx-x1", "onnx-context"}
+    retold(lambda document: [file.update(sha256="0" * 64) for file in document.get("method", {}).get("weights", ())])
+    done = run(*again)
+    assert done.code == ALL_FAILED
+    assert "was made with other weights of neid, by record 2 of the log" in done.err
+
+
+def test_a_log_of_before_there_were_shadows_is_gone_on_with(run: Run, room: dict[str, Any]) -> None:
+    def before(document: dict[str, Any]) -> None:
+        document.pop("shadows", None)
+        document.get("method", {"settings": {}})["settings"].pop("shadows", None)
+
+    retold(before)
+    again = ("enhance", "in", "--out", "out", "--model", "neid", "--evidence", LOG, "--skip-existing")
+    assert run(*again, "--shadows", 0).code == DONE
+    done = run(*again)
+    assert done.code == ALL_FAILED
+    assert "with another model or other settings" in done.err
+    assert room["method"]["settings"]["shadows"] is None
 
 
 def forged() -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -509,7 +509,12 @@ def test_maps_are_written_and_the_missing_ones_alone_after_a_crash(
 ) -> None:
     arrive(photo, "a.png")()
     monkeypatch.setattr(watch_plan, "map_names", lambda *_: ["light", "reflectance"])
-    monkeypatch.setattr(Enhancer, "maps", lambda _, pictures: [dict.fromkeys(("light", "reflectance"), *pictures)])
+
+    def maps(enhancer: Enhancer, pictures: Sequence[picture.Picture]) -> list[dict[str, picture.Picture]]:
+        enhancer.lifted = [0.0] * len(pictures)
+        return [dict.fromkeys(("light", "reflectance"), each) for each in pictures]
+
+    monkeypatch.setattr(Enhancer, "maps", maps)
     [(_, result)] = watched(maps=Path("maps")).results
     assert result.maps == (Path("maps/a-light.png"), Path("maps/a-reflectance.png"))
     before = (OUT / "a.png").stat().st_mtime_ns
@@ -632,6 +637,9 @@ def test_a_second_signal_ends_a_watch_at_once(
         (("in", "--out", "out", "--watch", "--dry-run"), "--watch takes no --dry-run"),
         (("-", "--out", "out", "--watch"), "a pipe is none"),
         (("in", "--out", "out", "--settle", "3"), "it goes with --watch"),
+        (("in", "--out", "out", "--watch", "--settle", "nan"), "nan is not a number of its range"),
+        (("in", "--out", "out", "--watch", "--settle", "inf"), "inf is not a number of its range"),
+        (("in", "--out", "out", "--watch", "--model", "he", "--exposure", "0.3"), "he takes no --exposure."),
         (("in", "--out", "out", "--poll", "3"), "it goes with --watch"),
     ],
 )
@@ -641,6 +649,7 @@ def test_flags_that_make_no_sense_with_or_without_watch_are_refused(
     done = run(*words)
     assert done.code == USAGE
     assert told in done.err
+    assert not Path("out").exists()
 
 
 def test_kill_9_loses_nothing_and_does_nothing_twice(photo: Photo) -> None:

@@ -82,7 +82,7 @@ def test_weights_back_end_and_tiles_of_a_network_are_recorded(run: Run, photo: P
     assert record["method"]["provider"] == "CPUExecutionProvider"
     assert record["method"]["threads"] >= 1
     assert (record["tiles"]["side"], record["tiles"]["rows"], record["tiles"]["columns"]) == (48, 2, 2)
-    assert (record["method"]["settings"]["shadows"], record["shadows"]) == (None, 0)
+    assert (record["method"]["settings"]["shadows"], record["shadows"]) == (0, 0)  # auto: its row lifts none
 
 
 def test_each_picture_of_a_batch_has_the_shadows_of_its_own(run: Run) -> None:
@@ -95,7 +95,21 @@ def test_each_picture_of_a_batch_has_the_shadows_of_its_own(run: Run) -> None:
     lifted = {Path(record["input"]["path"]).stem: record["shadows"] for record in records()}
     most = manifest.find("neid").shadows
     assert lifted == {"a": pytest.approx(most, rel=0.1), "b": 0, "c": lifted["a"]}
+    assert {record["method"]["settings"]["shadows"] for record in records()} == {None}
     assert run("verify", LOG, "--rerun").code == DONE
+
+
+def test_a_record_of_maps_alone_tells_of_the_work_on_its_own_picture(run: Run, photo: Photo) -> None:
+    names = [photo(Path(f"in/{name}.png"), *size) for name, size in (("a", (20, 70)), ("b", (40, 40)), ("c", (9, 9)))]
+    words = ("enhance", *names, "--out", "out", "--evidence", LOG, "--model", "aux-retinex", "--tile", 32)
+    words += ("--shadows", 0.5)
+    assert run(*words).code == run(*words, "--skip-existing", "--save-maps", "maps").code == DONE
+    first, again = records()[:3], records()[3:]
+    assert [(r["tiles"]["rows"], r["tiles"]["columns"]) for r in first] == [(1, 3), (2, 2), (1, 1)]
+    for name in ("tiles", "shadows"):
+        assert [record[name] for record in again] == [record[name] for record in first]
+    assert {record["shadows"] for record in again} == {0.5}
+    assert [record["output"] for record in again] == [None] * 3
 
 
 def test_jpeg_comes_out_as_png_and_16_bits_stay(run: Run, photo: Photo) -> None:

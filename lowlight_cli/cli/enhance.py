@@ -13,6 +13,7 @@ from lowlight_cli.cli.console import Console, end_as_by_ctrl_c
 from lowlight_cli.cli.evidence import asked, evidence_options, offline
 from lowlight_cli.cli.options import (
     AutoOr,
+    Number,
     PathOf,
     Shard,
     exposure_option,
@@ -41,9 +42,7 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 @model_option
 @runner_options
 @click.option("--scale", type=click.IntRange(1, 2), default=1, show_default=True, help="2: twice the size as well.")
-@click.option(
-    "--strength", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share of the network's output."
-)
+@click.option("--strength", type=Number(0, 1), default=1.0, show_default=True, help="Share of the network's output.")
 @exposure_option("Brightness to reach: mean luma.")
 @shadows_option("auto", "Light that lights give to shadows: 0 none, 1 all. auto: neid's pictures that have both.")
 @click.option(
@@ -121,9 +120,9 @@ def command(**flags: Any) -> None:
 
 def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
     """The task's options from Click's."""
-    from lowlight_cli.enhancer import Settings
     from lowlight_cli.jobs import Layout
     from lowlight_cli.runners import RunnerOptions
+    from lowlight_cli.settings import Settings
     from lowlight_cli.tasks.enhance import EnhanceOptions
 
     if flags["overwrite"] and flags["skip_existing"]:

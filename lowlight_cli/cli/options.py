@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,10 +21,11 @@ class AutoOr(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """None, or the number."""
-        if value is None or value == "auto":
+        word = value.lower() if isinstance(value, str) else value  # --help shows words in capitals
+        if word is None or word == "auto":
             return None
-        if value in self.words:
-            return value
+        if word in self.words:
+            return word
         try:
             number = self.kind(value)
         except ValueError:
@@ -34,11 +36,24 @@ class AutoOr(click.ParamType):
         return number
 
 
-class PathOf(click.Path):
-    """A path as an option's value. What looks like the next option is none: its own value was forgotten."""
+class Number(click.FloatRange):
+    """A number from a range, which neither nan nor, where it has no upper end, inf belongs to."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """As Click's."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number of its range.", param, ctx)
+        return number
+
+
+class PathOf(click.Path):
+    """A path as an option's value. What looks like the next option is none, nor is nothing: its own was forgotten."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As Click's."""
+        if value == "":
+            self.fail("the path is empty; is a variable of your script unset?", param, ctx)
         if isinstance(value, str) and value.startswith("-") and value != "-":
             self.fail(f"{value} looks like an option. For a path of that name write ./{value}", param, ctx)
         return super().convert(value, param, ctx)

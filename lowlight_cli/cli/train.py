@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lowlight_cli.cli.console import end_as_by_ctrl_c, listen
-from lowlight_cli.cli.options import PathOf, json_option
+from lowlight_cli.cli.options import Number, PathOf, json_option
 from lowlight_cli.errors import INTERRUPTED, OptionError
 
 FOLDER = PathOf(path_type=Path)
@@ -32,7 +32,7 @@ FOLDER = PathOf(path_type=Path)
 @click.option("--init", type=FOLDER, help="Weights to start from; they bring the shape of their network.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint, as if it had not stopped.")
 @click.option("--max-steps", type=click.IntRange(1), help="Stop cleanly after this step of the recipe.")
-@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop cleanly after so long.")
+@click.option("--max-minutes", type=Number(0, min_open=True), help="Stop cleanly after so long.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True,
               help="Of the network's arithmetic; losses and weights are fp32.")  # fmt: skip
 @click.option("--perceptual", type=click.Choice(["required", "auto", "off"]),

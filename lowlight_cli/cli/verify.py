@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.cli.console import end_as_by_ctrl_c, shown
-from lowlight_cli.cli.options import json_option, log_options, talk_options
+from lowlight_cli.cli.options import Number, json_option, log_options, talk_options
 from lowlight_cli.errors import DONE, SOME_FAILED
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ WORDS = {"ok": "ok", "note": "note", "failed": "FAILED"}
 @click.option("--rerun", is_flag=True, help="Make every picture again, and compare the pixels.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 255),
+    type=Number(0, 255),
     default=2.0,
     show_default=True,
     help="Of a pixel, in levels of 255, where machine or versions are not those of the log; else none.",

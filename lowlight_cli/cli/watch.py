@@ -14,7 +14,7 @@ import click
 
 from lowlight_cli.cli.console import Console, listen, shown
 from lowlight_cli.cli.evidence import offline
-from lowlight_cli.cli.options import apply
+from lowlight_cli.cli.options import Number, apply
 from lowlight_cli.cli.results import Report, running
 from lowlight_cli.errors import OptionError, some
 
@@ -48,14 +48,14 @@ watch_options = apply(
         ),
         click.option(
             "--settle",
-            type=click.FloatRange(0),
+            type=Number(0),
             callback=with_watch,
             metavar="SECONDS",
             help=f"With --watch: take a file that has not changed for so long.  [default: {SETTLE:g}]",
         ),
         click.option(
             "--poll",
-            type=click.FloatRange(0.05, 3600),
+            type=Number(0.05, 3600),
             callback=with_watch,
             metavar="SECONDS",
             help=f"With --watch: look for files so often.  [default: {POLL:g}]",

@@ -154,9 +154,12 @@ def _extras(method: Record) -> list[Told]:
     if strength is not None and strength < 1:
         told = f"{strength:.0%} of the method’s picture and {1 - strength:.0%} of the original."
         found.append(("Outputs are a mixture:", told))
-    if table(method, "settings").get("shadows", 0) != 0:
-        told = "Light was taken from bright parts and given to dark ones; how much is told with each picture."
+    if shadows := table(method, "settings").get("shadows", 0):
+        told = "light was taken from bright parts and given to dark ones."
         found.append(("Before the method, shadows were lifted:", told))
+    elif shadows is None:
+        told = "light was taken from bright parts and given to dark ones. Such a picture’s section tells how much."
+        found.append(("Where a picture holds lights as well, shadows were lifted before the method:", told))
     if scale is not None and scale > 1:
         told = f"Of every {scale * scale} pixels, {scale * scale - 1} were computed and not recorded by a camera."
         found.append((f"Each side is {scale} times as long as in the original.", told))
@@ -276,7 +279,8 @@ def tiles(record: Record) -> str:
 def lifted(record: Record) -> str:
     """How much light was taken from lights and given to shadows before the method saw the picture."""
     told = number(record, "shadows")
-    return f"{told:.0%} of the differences of illumination" if told else ""
+    share = "under 1%" if told is not None and told < 0.01 else f"{told or 0:.0%}"
+    return f"{share} of the differences of illumination" if told else ""
 
 
 def system(told: Record) -> list[Told]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # ONNX Runtime would tell its makers of runs, and keep a device id in the home folder. Read when it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+KNOWN = {"backend": ("auto", "torch", "onnx"), "device": ("auto", "cpu", "cuda", "mps")}
 AUTO = -1.0
 """The exposure that lets the network decide, as graphs and networks take it."""
 
@@ -132,6 +133,9 @@ def described(spec: ModelSpec, options: RunnerOptions) -> ModelSpec:
 
 def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
     """Refuse what this model or no model can do."""
+    for name, known in KNOWN.items():
+        if (value := getattr(options, name)).partition(":")[0] not in known:
+            raise OptionError(f"--{name} {value} is none of {', '.join(known)}.", f"Leave out --{name}: it is chosen.")
     if options.scale not in spec.scales:
         raise OptionError(
             f"{spec.name} has no --scale {options.scale}.", f"It has {', '.join(str(scale) for scale in spec.scales)}."

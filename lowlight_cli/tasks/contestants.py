@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from lowlight_cli import manifest, weights
 from lowlight_cli.data import pairs
 from lowlight_cli.data.sets import Item
-from lowlight_cli.enhancer import Enhancer, Settings, exposure_refused
+from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import NoInput, OptionError, PictureError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.metrics.fidelity import mean_luma
 from lowlight_cli.report.document import INPUT, TRUTH
 from lowlight_cli.runners import RunnerOptions, check_options, open_runner
+from lowlight_cli.settings import Settings, exposure_refused
 
 Pixels = NDArray[np.uint8]
 Brightness = float | Literal["truth"] | None
@@ -222,6 +223,8 @@ def contestants(
     refuse_unheard([model.spec for model in own], options)
     if exposure is not None and all(model.exposure is None for model in own):
         raise exposure_refused("No model here takes an --exposure.")
+    if shadows != 0 and not own:
+        raise OptionError("No model is there to take --shadows.", "Leave it out, or name a --model.")
     found: list[Contestant] = [Unchanged(), *own]
     seen = {contestant.name for contestant in found}
     for name, folder in map(named, images):

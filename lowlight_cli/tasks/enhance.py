@@ -11,10 +11,12 @@ from pathlib import Path
 
 from lowlight_cli import jobs as planning
 from lowlight_cli import manifest, picture
-from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.jobs import Job, Layout
+from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.picture_extras import readable
 from lowlight_cli.runners import RunnerOptions, map_names, open_runner, settled
+from lowlight_cli.settings import Settings, check
 from lowlight_cli.stopwatch import OFF, Untimed
 from lowlight_cli.tasks import maps as map_files
 from lowlight_cli.tasks.folders import held, make, make_folder
@@ -50,7 +52,7 @@ class Run:
     def __init__(self, options: EnhanceOptions) -> None:
         self.options = options = preset(options)
         self.witness = watching(options)
-        self.spec, _ = settled(manifest.find(options.model), asked(options))
+        self.spec = checked(options)
         self.maps: map_files.Files = {}
         """Maps to write, of the jobs that have any."""
         self.jobs = self.plan()
@@ -102,6 +104,13 @@ class Run:
                 yield from pipeline.results()
         finally:
             self.witness.end()
+
+
+def checked(options: EnhanceOptions) -> ModelSpec:
+    """The row of the model as it will run. What it cannot be asked for is an OptionError."""
+    spec, _ = settled(manifest.find(options.model), asked(options))
+    check(spec, options.settings)
+    return spec
 
 
 def opened(options: EnhanceOptions) -> Enhancer:

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from lowlight_cli import atomic, manifest, models, weights
-from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import ModelUnavailable, OptionError, OutputExists
 from lowlight_cli.manifest import ModelSpec, WeightFile
 from lowlight_cli.nn.state import save_weights
 from lowlight_cli.picture import from_array
 from lowlight_cli.runners import RunnerOptions, open_runner, with_weights
 from lowlight_cli.runners.export import export_onnx
+from lowlight_cli.settings import Settings
 from lowlight_cli.tasks import calibration, selftest, train_record
 from lowlight_cli.training.loop import BEST, DEPLOYED
 from lowlight_cli.weights_metadata import Origin, texts

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lowlight_cli import picture
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import PictureError
+from lowlight_cli.picture import Picture
 from lowlight_cli.tasks import maps as map_files
 from lowlight_cli.tasks.folders import Held
 from lowlight_cli.tasks.results import Item, Result, told
@@ -160,34 +161,43 @@ class Pipeline:
         started = time.perf_counter()
         try:
             # Where the output is there already, only maps are wanted.
-            if group[0].job.skip:
-                results, lifted = pictures, [None] * len(pictures)
-            else:
-                results, lifted = self.enhancer.enhance(pictures), self.enhancer.lifted
+            results = pictures if group[0].job.skip else self.made(group)
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             if len(group) > 1:
                 return [self.enhanced([item])[0] for item in group]
-            results, lifted, group[0].error = pictures, [None], told(error)
-        tile = self.enhancer.used
-        for item, source in zip(group, pictures, strict=True) if group[0].error is None else ():
-            try:
-                self.run.witness.enhanced(item, source, self.enhancer)
-            except Exception as error:  # noqa: BLE001 - the boundary of one file
-                item.error = told(error)
+            results, group[0].error = pictures, told(error)
         if wanted := [item for item in group if item.wanted and item.error is None]:
             with self.options.stopwatch.stage("maps"):
                 self.add_maps(wanted)
         seconds = (time.perf_counter() - started) / len(group)
-        for item, result, amount in zip(group, results, lifted, strict=True):
-            item.picture, item.size, item.tile, item.shadows = result, result.pixels.shape[:2], tile, amount
+        for item, result in zip(group, results, strict=True):
+            item.picture, item.size = result, result.pixels.shape[:2]
             item.seconds += seconds
         return group
+
+    def made(self, group: Sequence[Item]) -> Sequence[Picture]:
+        """What the network makes of a batch; the items know how."""
+        results = self.enhancer.enhance([item.picture for item in group])
+        for item, amount in zip(group, self.enhancer.lifted, strict=True):
+            self.trace(item, amount)
+        return results
+
+    def trace(self, item: Item, shadows: float) -> None:
+        """Note how the picture of an item was just worked on, and have the witness see it."""
+        item.tile, item.shadows = self.enhancer.used, shadows
+        try:
+            self.run.witness.enhanced(item, item.picture, self.enhancer)
+        except Exception as error:  # noqa: BLE001 - the boundary of one file
+            item.error = told(error)
 
     def add_maps(self, group: Sequence[Item]) -> None:
         """Give pictures their maps; if that fails for a batch, to each picture alone, as in `enhanced`."""
         try:
-            for item, maps in zip(group, self.enhancer.maps([item.picture for item in group]), strict=True):
+            found = self.enhancer.maps([item.picture for item in group])
+            for item, maps, shadows in zip(group, found, self.enhancer.lifted, strict=True):
                 item.maps = maps
+                if item.job.skip:
+                    self.trace(item, shadows)
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             if len(group) == 1:
                 group[0].unmapped = told(error)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowlight_cli import manifest
-from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import OptionError
 from lowlight_cli.jobs import LOSSLESS
 from lowlight_cli.picture import Depth
 from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.settings import Settings
 
 if TYPE_CHECKING:
     from lowlight_cli.tasks.enhance import EnhanceOptions
@@ -48,7 +49,7 @@ def preset(options: EnhanceOptions) -> EnhanceOptions:
     precision = options.runner.precision
     refuse(f"--precision {precision}", precision not in ("auto", "fp32"), "networks run in fp32")
     refuse(f"--baseline {asked.baseline}", asked.baseline == options.model, "that is the model itself")
-    if asked.baseline and not manifest.find(asked.baseline).classical:
+    if asked.baseline is not None and not manifest.find(asked.baseline).classical:
         able = ", ".join(row.name for row in manifest.models().values() if row.classical)
         raise OptionError(f"--baseline {asked.baseline} is no classical method.", f"There are {able}.")
     format = "lossless" if layout.format == "keep" else layout.format

@@ -30,7 +30,9 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 """What records hold that is read again, by kind."""
 FILE = {"path": str, "bytes": int, "sha256": str}
 SETTINGS = ("strength", "exposure", "shadows", "depth", "tile")
-"""Of `enhancer.Settings`, those that a user chose."""
+"""Of `settings.Settings`, those that a user chose."""
+EARLIER: Mapping[str, Any] = {"shadows": 0.0}
+"""Settings that logs of before did not know, as they were then."""
 INPUT = ("path", "relative", "bytes", "modified", "sha256", "sha256_after", *PICTURE)
 
 
@@ -99,12 +101,20 @@ def weight_facts(file: WeightFile) -> dict[str, Any]:
 
 
 def settings(options: EnhanceOptions) -> dict[str, Any]:
-    """What a user can set of the output, their own weights and the baseline among it."""
+    """What a user can set of the output, their own weights and the baseline among it. Shadows are `auto` (None) only
+    where the model's row has a most."""
     chosen = {name: getattr(options.settings, name) for name in SETTINGS}
+    if chosen["shadows"] is None and not manifest.find(options.model).shadows:
+        chosen["shadows"] = 0.0
     own = options.runner.weights
     chosen |= {"own_weights_sha256": weights.sha256_of(own) if own is not None and own.is_file() else None}
     baseline = options.evidence.baseline if options.evidence is not None else None
     return chosen | {"scale": options.runner.scale, "max_pixels": options.max_pixels, "baseline": baseline}
+
+
+def shadows(amount: float) -> float:
+    """By how much a picture's shadows were lifted, as a record tells it: never 0 where it was any."""
+    return float(f"{amount:.4g}")
 
 
 def tiles(enhancer: Enhancer) -> dict[str, int]:

@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from lowlight_cli import machine, manifest, picture
-from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import DeviceUnavailable
 from lowlight_cli.evidence import Line, Record
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.settings import Settings
 from lowlight_cli.tasks import records
 from lowlight_cli.tasks.preset import baseline
 
 LEVELS = 2.0
 """Other versions, back ends and processors round otherwise: measured, a pixel differs by one level of 255 at most."""
+
+SLIGHT = 0.001
+"""Lifting of shadows that differs by so little is the same: rounding of another machine."""
 
 
 class Rerun:
@@ -41,8 +45,12 @@ class Rerun:
             return None
         self.open(record["method"], record["system"])
         found = [self.compared(line, record["output"], self.enhancer.enhance([source])[0], files)]
+        shadows = records.shadows(self.enhancer.lifted[0])
         if records.tiles(self.enhancer) != record["tiles"]:
             line.notes.append("it was cut into other tiles this time.")
+        told = record.get("shadows")
+        if told is not None and abs(told - shadows) > SLIGHT:
+            line.problems.append(f"shadows were lifted by {told:g} as the record says, and by {shadows:g} this time.")
         if other := record["baseline"]:
             result = baseline(other["model"], self.enhancer.settings.depth).enhance([source])[0]
             found.append(self.compared(line, other, result, files))
@@ -90,7 +98,7 @@ class Rerun:
             runner = open_runner(spec, options)
         except DeviceUnavailable:
             runner = open_runner(spec, dataclasses.replace(options, device="cpu"))
-        given = {"shadows": 0.0} | chosen  # logs of before know no shadows
+        given = records.EARLIER | chosen
         settings = Settings(**{name: given[name] for name in records.SETTINGS}, deterministic=True)
         self.key, self.enhancer = (method, system), Enhancer(runner, settings, chosen["scale"])
         self.unlike = unlike(method, system, self.enhancer)

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import manifest
-from lowlight_cli.enhancer import Enhancer, Settings
+from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import LowlightError, ModelUnavailable
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.picture import from_array
 from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.settings import Settings
 
 HEIGHT, WIDTH = 45, 62
 """Not square, and no multiples of what a network asks for: it is padded and cropped."""

@@ -22,7 +22,7 @@ from lowlight_cli.errors import PictureError
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture_extras import readable, to_install
 from lowlight_cli.picture_file import STALL, patiently
-from lowlight_cli.tasks.enhance import EnhanceOptions, Run, opened
+from lowlight_cli.tasks.enhance import EnhanceOptions, Run, checked, opened
 from lowlight_cli.tasks.folders import make
 from lowlight_cli.tasks.preset import preset
 from lowlight_cli.tasks.results import Result
@@ -78,6 +78,7 @@ class Watch:
         layout = dataclasses.replace(layout, existing="skip", limit=None)
         self.options = preset(dataclasses.replace(options, layout=layout, fail_fast=False))
         self.pace, self.say = pace, say
+        checked(self.options)
         aside = [path for path in (layout.out, options.maps) if path is not None]
         self.folders = Folders(roots, aside)
         for path, option in zip(aside, ("--out", "--save-maps"), strict=False):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lowlight_cli import atomic, evidence, machine, picture, weights
+from lowlight_cli import atomic, evidence, machine, manifest, picture, weights
 from lowlight_cli import jobs as planning
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import LogError, OptionError, OutputExists, PictureError
@@ -99,8 +99,11 @@ class Witness(Unwitnessed):
             asked["backend"] = backend
         if record["input"]["path"] != records.absolute(job.source):
             return f"{job.target} was made from {record['input']['path']}, by record {number} of the log."
-        if any(record["method"][name] != value for name, value in asked.items()):
+        method = record["method"] | {"settings": records.EARLIER | record["method"]["settings"]}
+        if any(method[name] != value for name, value in asked.items()):
             return f"{job.target} was made with another model or other settings, by record {number} of the log."
+        if self.settings["own_weights_sha256"] is None and other_weights(method):
+            return f"{job.target} was made with other weights of {method['model']}, by record {number} of the log."
         for file in (record["input"], *records.outputs(record)):
             if (path := Path(file["path"])).exists() and weights.sha256_of(path) != file["sha256"]:
                 return f"{path} was changed after record {number} of the log."
@@ -221,7 +224,7 @@ class Witness(Unwitnessed):
             "seconds": round(item.seconds, 4),
             "input": source,
             **{name: item.facts.get(name) for name in ("output", "baseline", "tiles")},
-            "shadows": None if item.shadows is None else round(item.shadows, 4),
+            "shadows": None if item.shadows is None else records.shadows(item.shadows),
             "method": self.method,
             "system": machine.system(),
         }
@@ -232,6 +235,12 @@ class Witness(Unwitnessed):
         with contextlib.suppress(LogError):  # the pictures' own errors have told it
             self.append("end", status="finished" if whole else "interrupted", counts=dict(self.counts))
             self.log.seal()
+
+
+def other_weights(method: Record) -> bool:
+    """Whether a record's weights are not those that the model's row has now; a file that no row has is its own."""
+    row = {file.role: file.sha256 for file in manifest.find(method["model"]).files}
+    return any(row.get(file["role"], file["sha256"]) != file["sha256"] for file in method["weights"])
 
 
 def read_back(target: Path, made: Picture) -> Record:
