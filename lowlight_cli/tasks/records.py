@@ -31,8 +31,6 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 FILE = {"path": str, "bytes": int, "sha256": str}
 SETTINGS = ("strength", "exposure", "shadows", "depth", "tile")
 """Of `settings.Settings`, those that a user chose."""
-EARLIER: Mapping[str, Any] = {"shadows": 0.0}
-"""Settings that logs of before did not know, as they were then."""
 INPUT = ("path", "relative", "bytes", "modified", "sha256", "sha256_after", *PICTURE)
 
 
@@ -101,15 +99,21 @@ def weight_facts(file: WeightFile) -> dict[str, Any]:
 
 
 def settings(options: EnhanceOptions) -> dict[str, Any]:
-    """What a user can set of the output, their own weights and the baseline among it. Shadows are `auto` (None) only
-    where the model's row has a most."""
-    chosen = {name: getattr(options.settings, name) for name in SETTINGS}
-    if chosen["shadows"] is None and not manifest.find(options.model).shadows:
-        chosen["shadows"] = 0.0
+    """What a user can set of the output, their own weights and the baseline among it."""
+    chosen = explicit(options.model, {name: getattr(options.settings, name) for name in SETTINGS})
     own = options.runner.weights
     chosen |= {"own_weights_sha256": weights.sha256_of(own) if own is not None and own.is_file() else None}
     baseline = options.evidence.baseline if options.evidence is not None else None
     return chosen | {"scale": options.runner.scale, "max_pixels": options.max_pixels, "baseline": baseline}
+
+
+def explicit(model: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they come to work: logs of before know no shadows, and they are `auto` (None) only where the model's
+    row lifts any."""
+    found = {"shadows": 0.0, **chosen}
+    if found["shadows"] is None and not manifest.find(model).shadows:
+        found["shadows"] = 0.0
+    return found
 
 
 def shadows(amount: float) -> float:

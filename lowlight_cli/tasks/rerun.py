@@ -98,7 +98,7 @@ class Rerun:
             runner = open_runner(spec, options)
         except DeviceUnavailable:
             runner = open_runner(spec, dataclasses.replace(options, device="cpu"))
-        given = records.EARLIER | chosen
+        given = records.explicit(method["model"], chosen)
         settings = Settings(**{name: given[name] for name in records.SETTINGS}, deterministic=True)
         self.key, self.enhancer = (method, system), Enhancer(runner, settings, chosen["scale"])
         self.unlike = unlike(method, system, self.enhancer)

@@ -99,7 +99,8 @@ class Witness(Unwitnessed):
             asked["backend"] = backend
         if record["input"]["path"] != records.absolute(job.source):
             return f"{job.target} was made from {record['input']['path']}, by record {number} of the log."
-        method = record["method"] | {"settings": records.EARLIER | record["method"]["settings"]}
+        method = dict(record["method"])
+        method["settings"] = records.explicit(self.options.model, method["settings"])
         if any(method[name] != value for name, value in asked.items()):
             return f"{job.target} was made with another model or other settings, by record {number} of the log."
         if self.settings["own_weights_sha256"] is None and other_weights(method):
