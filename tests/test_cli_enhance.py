@@ -373,6 +373,8 @@ def test_the_bundled_network_brightens_doubles_and_leaves_alone(run: Run, photo:
         (("--strength", 2), "--strength"),
         (("--strength", "nan"), "nan is not a number of its range"),
         (("--save-maps", ""), "the path is empty"),
+        (("--suffix", "--overwrite"), "--overwrite is the next option: the text is missing"),
+        (("--evidence", "log", "--case", "--examiner"), "--examiner is the next option"),
         (("--exposure", 0), "between 0.02 and 0.98"),
         (("--exposure", "nan"), "between 0.02 and 0.98"),
         (("--tile", -1), "at least 0"),

@@ -16,6 +16,7 @@ from lowlight_cli.cli.options import (
     Number,
     PathOf,
     Shard,
+    Words,
     exposure_option,
     json_option,
     max_pixels_option,
@@ -62,7 +63,7 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
     show_default=True,
     help="Bits per channel to write.",
 )
-@click.option("--suffix", default="", help="Added to each name, before its extension.")
+@click.option("--suffix", type=Words(), default="", help="Added to each name, before its extension.")
 @click.option("--flatten", is_flag=True, help="All outputs in one folder, instead of the inputs' tree.")
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs (never inputs).")
 @click.option("--skip-existing", is_flag=True, help="Leave existing outputs, do the rest.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.options import PathOf, apply, model_names
+from lowlight_cli.cli.options import PathOf, Words, apply, model_names
 from lowlight_cli.errors import OptionError
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ evidence_options = apply(
             metavar="LOG",
             help="Append to LOG what was done to each picture, hash-chained: lossless, fp32, deterministic, offline.",
         ),
-        click.option("--case", help="Case id for the log."),
-        click.option("--examiner", help="Name of the examiner for the log."),
-        click.option("--note", help="Any words for the log."),
+        click.option("--case", type=Words(), help="Case id for the log."),
+        click.option("--examiner", type=Words(), help="Name of the examiner for the log."),
+        click.option("--note", type=Words(), help="Any words for the log."),
         click.option(
             "--baseline",
             metavar="METHOD",

@@ -47,6 +47,16 @@ class Number(click.FloatRange):
         return number
 
 
+class Words(click.types.StringParamType):
+    """Any text but the name of another option of the command, whose own value was forgotten."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As Click's."""
+        if ctx is not None and any(value in other.opts for other in ctx.command.params):
+            self.fail(f"{value} is the next option: the text is missing.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class PathOf(click.Path):
     """A path as an option's value. What looks like the next option is none, nor is nothing: its own was forgotten."""
 
