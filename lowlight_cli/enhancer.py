@@ -55,9 +55,9 @@ class Enhancer:
         check(runner.spec, settings)
 
     def __call__(self, source: Path | str | Image | NDArray[Any]) -> NDArray[Any]:
-        """The enhanced picture of a path, a Pillow image or an array, as (H, W[, 3 or 4]) integers.
+        """The enhanced picture of a path, a Pillow image or an array, as (H, W[, 2 to 4]) integers.
 
-        Arrays are (H, W), (H, W, 3) or (H, W, 4), RGB, uint8, uint16 or float in [0, 1]; floats give 16 bits.
+        Arrays are (H, W) or (H, W, 1 to 4), RGB, alpha last, uint8, uint16 or float in [0, 1]; floats give 16 bits.
         """
         return as_array(self.enhance([as_picture(source)])[0])
 

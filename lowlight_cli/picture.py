@@ -151,14 +151,14 @@ BEYOND = 0.25
 
 
 def from_array(array: NDArray) -> Picture:
-    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8, uint16 or float in [0, 1] as a Picture; RGB, alpha last.
+    """(H, W) or (H, W, 1 to 4) uint8, uint16 or float in [0, 1] as a Picture; RGB, alpha last.
 
-    Floats become 16 bits. One channel means grey.
+    Floats become 16 bits. One channel means grey, two grey with alpha.
     """
     values = np.asarray(array)
     values = values[..., None] if values.ndim == 2 else values
-    if values.ndim != 3 or values.shape[2] not in (1, 3, 4) or 0 in values.shape:
-        raise PictureError(f"The array has the shape {np.shape(array)}.", "Give (H, W), (H, W, 3) or (H, W, 4).")
+    if values.ndim != 3 or values.shape[2] not in (1, 2, 3, 4) or 0 in values.shape:
+        raise PictureError(f"The array has the shape {np.shape(array)}.", "Give (H, W) or (H, W, 1 to 4).")
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
             raise PictureError("The array holds NaN or infinite values.", "Give numbers between 0 and 1.")
@@ -167,11 +167,12 @@ def from_array(array: NDArray) -> Picture:
             told = f"The array holds numbers from {least:g} to {most:g}."
             raise PictureError(told, "Give floats between 0 and 1: divide those up to 255 by 255.")
         values = to_integers(values, 16)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.dtype not in (np.uint8, np.uint16):
         raise PictureError(f"The array holds {values.dtype}.", "Give uint8, uint16 or float in [0, 1].")
-    colours = values[..., :3] if values.shape[2] > 1 else np.repeat(values, 3, axis=2)
-    alpha = values[..., 3].copy() if values.shape[2] == 4 else None
-    return Picture(pixels=np.ascontiguousarray(colours), alpha=alpha, gray=values.shape[2] == 1)
+    gray, alpha = values.shape[2] < 3, values[..., -1].copy() if values.shape[2] in (2, 4) else None
+    colours = np.repeat(values[..., :1], 3, axis=2) if gray else values[..., :3]
+    return Picture(pixels=np.ascontiguousarray(colours), alpha=alpha, gray=gray)
 
 
 def pixel_count(path: Path) -> int:

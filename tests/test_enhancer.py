@@ -74,6 +74,19 @@ def test_alpha_is_kept_as_it_is(spec: ModelSpec) -> None:
     assert np.unique(deep.alpha).tolist() == [200 * 257]
 
 
+def test_grey_with_alpha_comes_out_as_it_went_in(spec: ModelSpec) -> None:
+    pixels = dark(7, 9, 2)
+    bright = enhancer(spec)(pixels)
+    np.testing.assert_array_equal(bright, np.dstack([2 * pixels[..., 0], pixels[..., 1]]))
+    np.testing.assert_array_equal(enhancer(spec)(bright)[..., 1], pixels[..., 1])
+
+
+def test_the_order_of_bytes_makes_no_difference(spec: ModelSpec) -> None:
+    pixels = dark(7, 9, 3, kind=np.uint16)
+    for order in "<>":
+        np.testing.assert_array_equal(enhancer(spec)(pixels.astype(f"{order}u2")), 2 * pixels)
+
+
 def test_floats_give_16_bits(spec: ModelSpec) -> None:
     values = np.linspace(0, 0.4, 3000, dtype=np.float32).reshape(50, 20, 3)
     bright = enhancer(spec)(values)

@@ -232,7 +232,7 @@ def test_pillow_images_and_arrays_become_pictures() -> None:
         picture.from_pil(reopened(pillow(PHOTO, "TIFF", tiffinfo={274: 6}))).pixels, np.rot90(PHOTO, -1)
     )
     assert picture.from_array(np.float64([[0, 0.5, 1]])).pixels[0, :, 0].tolist() == [0, 32768, 65535]
-    for wrong in (np.zeros((2, 2, 2), np.uint8), np.zeros((2, 2), np.int32), np.full((2, 2), np.nan), np.zeros((0, 2))):
+    for wrong in (np.zeros((2, 2, 5), np.uint8), np.zeros((2, 2), np.int32), np.full((2, 2), np.nan), np.zeros((0, 2))):
         with pytest.raises(PictureError):
             picture.from_array(wrong)
 
