@@ -261,6 +261,20 @@ def test_dry_run_refuses_options_that_the_run_would_refuse(
     assert "Error: " in dry.err
 
 
+def test_a_format_that_cannot_hold_the_depth_fails_before_any_work(
+    run: Run, photo: Photo, fakes: list[FakeRunner]
+) -> None:
+    for name in ("a.jpg", "b.png"):
+        photo(Path("in") / name)
+    planned = run("enhance", "in", "--out", "out", "--depth", 16, "--dry-run", "--json")
+    assert [line["status"] for line in planned.lines[:-1]] == ["failed", "planned"]
+    done = run("enhance", "in", "--out", "out", "--depth", 16)
+    assert done.code == SOME_FAILED
+    assert ".jpg holds 8 bits per channel, and --depth 16 is asked for. Add --format png" in done.err
+    assert [path.name for path in sorted(Path("out").glob("*.*g"))] == ["b.png"]
+    assert [shape[0] for shape in fakes[0].batches] == [1]
+
+
 @pytest.mark.usefixtures("fakes")
 def test_an_empty_shard_is_no_error(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"))

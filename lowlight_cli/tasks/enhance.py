@@ -86,7 +86,12 @@ class Run:
 
     def item(self, job: Job) -> Item:
         """The picture of a job, at its start."""
-        return Item(job, wanted=self.maps.get(job, {}))
+        wanted, suffix = self.maps.get(job, {}), job.target.suffix.lower()
+        shallow = self.options.settings.depth == 16 and picture.SUFFIXES[suffix] not in picture.DEEP
+        if shallow and not job.skip and not job.problem:
+            problem = f"{suffix} holds 8 bits per channel, and --depth 16 is asked for."
+            job = dataclasses.replace(job, problem=problem, remedy="Add --format png, or leave out --depth.")
+        return Item(job, wanted=wanted)
 
     @property
     def idle(self) -> bool:
