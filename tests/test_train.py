@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ from lowlight_cli import manifest, picture
 from lowlight_cli.cli import group
 from lowlight_cli.errors import (
     SOME_FAILED,
+    USAGE,
     DeviceUnavailable,
     Diverged,
     LowlightError,
@@ -425,7 +427,10 @@ def test_a_checkpoint_of_odd_parts_is_called_damaged(lol, tmp_path, wrong):
 
 def test_a_limit_that_is_no_number_is_refused(lol, tmp_path):
     result = CliRunner().invoke(group, [*command(lol, tmp_path / "run"), "--max-minutes", "nan"])
-    assert isinstance(result.exception, OptionError)
+    assert result.exit_code == USAGE
+    assert "nan is not a number of its range" in result.output
+    with pytest.raises(OptionError, match="nan is no limit"):
+        Limits(minutes=math.nan)
     assert not (tmp_path / "run").exists()
 
 

@@ -92,11 +92,10 @@ class Watch:
         self.pending: dict[str, Pending] = {}
         self.working: dict[Path, Pending] = {}
         self.plan = Plan(self.options, self.witness)
-        self.looking = False
         self.looks, self.next_look, self.next_thorough, self.count = 0, 0.0, 0.0, 0
         self.gone: dict[str, str] = {}
         self.kinds: set[str] = set()
-        self.stopping = False
+        self.looking = self.stopping = False
         self.late: list[Result] = []
         """Of files that were finished while an exception ended `results`."""
         for relative in self.memory.known:
