@@ -28,15 +28,13 @@ from typing import Any
 
 import yaml
 
-import lowlight_cli
+from lowlight_cli import manifest, weights
 
 KEPT = ("best.safetensors", "last.safetensors", "log.csv", "config.yaml", "run.json")
 """Of a run's folder; `last.pt` is too large to travel, and a run resumes where it is."""
 STRIPS = 4
 """The last pictures of `samples/` that come home."""
 PIECE_MB = 15
-BUNDLED = Path(lowlight_cli.__file__).parent / "bundled"
-"""Weights to begin with: `init` of a run names one of those that ship."""
 HELD_OUT = Path(__file__).with_name("held-out.txt")
 """A pair of each of the ten scenes of LOL that are held out for every row that pairs teach; none is in eval15."""
 STOPPED = 130
@@ -81,7 +79,8 @@ def command(name: str, run: dict[str, Any], data: Path, runs: Path, device: str)
     words += ["--data", str(data / "LOL"), "--val", str(HELD_OUT)] if run.get("data", True) else []
     words += ["--synth", str(data / "photos")] if run.get("photos") else []
     words += ["--precision", run["precision"]] if "precision" in run else []
-    words += ["--init", str(BUNDLED / f"{run['init']}.safetensors")] if "init" in run else []
+    if "init" in run:
+        words += ["--init", str(weights.find(manifest.find(run["init"]), "torch", offline=True))]
     if (folder / "last.pt").exists():
         words.append("--resume")
     return words + [f"--set={setting}={json.dumps(value)}" for setting, value in run.get("set", {}).items()]

@@ -279,8 +279,9 @@ def tiles(record: Record) -> str:
 def lifted(record: Record) -> str:
     """How much light was taken from lights and given to shadows before the method saw the picture."""
     told = number(record, "shadows")
-    share = "under 1%" if told is not None and told < 0.01 else f"{told or 0:.0%}"
-    return f"{share} of the differences of illumination" if told else ""
+    if not told:
+        return ""
+    return f"{'under 1%' if told < 0.01 else f'{told:.0%}'} of the differences of illumination"
 
 
 def system(told: Record) -> list[Told]:

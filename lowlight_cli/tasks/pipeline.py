@@ -186,7 +186,7 @@ class Pipeline:
         """Note how the picture of an item was just worked on, and have the witness see it."""
         item.tile, item.shadows = self.enhancer.used, shadows
         try:
-            self.run.witness.enhanced(item, item.picture, self.enhancer)
+            self.run.witness.enhanced(item, self.enhancer)
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             item.error = told(error)
 

@@ -45,10 +45,9 @@ class Rerun:
             return None
         self.open(record["method"], record["system"])
         found = [self.compared(line, record["output"], self.enhancer.enhance([source])[0], files)]
-        shadows = records.shadows(self.enhancer.lifted[0])
         if records.tiles(self.enhancer) != record["tiles"]:
             line.notes.append("it was cut into other tiles this time.")
-        told = record.get("shadows")
+        told, shadows = record.get("shadows"), records.shadows(self.enhancer.lifted[0])
         if told is not None and abs(told - shadows) > SLIGHT:
             line.problems.append(f"shadows were lifted by {told:g} as the record says, and by {shadows:g} this time.")
         if other := record["baseline"]:

@@ -10,7 +10,6 @@ from lowlight_cli import picture
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import OutputExists
 from lowlight_cli.jobs import Job
-from lowlight_cli.picture import Picture
 from lowlight_cli.tasks.results import Item
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ class Unwitnessed:
     def decoded(self, item: Item) -> None:
         """They are `item.picture` now."""
 
-    def enhanced(self, item: Item, source: Picture, enhancer: Enhancer) -> None:
-        """The network made `item.picture` of `source`."""
+    def enhanced(self, item: Item, enhancer: Enhancer) -> None:
+        """The network has worked on `item.picture`, which is the source still."""
 
     def put(self, item: Item, data: bytes) -> None:
         """Write the encoded output."""

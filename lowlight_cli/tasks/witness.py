@@ -139,11 +139,11 @@ class Witness(Unwitnessed):
         """See `Unwitnessed`."""
         item.facts["input"] |= records.picture_facts(item.picture)
 
-    def enhanced(self, item: Item, source: Picture, enhancer: Enhancer) -> None:
+    def enhanced(self, item: Item, enhancer: Enhancer) -> None:
         """See `Unwitnessed`."""
         item.facts["tiles"] = records.tiles(enhancer)
         if self.other is not None:
-            item.baseline = self.other.enhance([source])[0]
+            item.baseline = self.other.enhance([item.picture])[0]
 
     def put(self, item: Item, data: bytes) -> None:
         """See `Unwitnessed`."""
