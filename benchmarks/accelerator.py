@@ -9,7 +9,8 @@ for want of memory or of a compiler, is told in its place. `--device cpu` shows 
   in float32, in levels of 255;
 * moves: milliseconds of a picture from an array to an array, by how it is copied, with `eager` bf16 between; `ahead`
   copies the next picture up and the one before down meanwhile;
-* whole: milliseconds of `enhance` of the library, with tiles, as users run it.
+* whole: milliseconds of the library's `enhance`, from an array to an array, as users run it; `recorded` as CUDA graphs
+  where pictures are small, as it does by itself, `launched` without; and how far outputs are from those of the CPU.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ FASTER = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.floa
 """Precisions, and what autocast takes of each."""
 ON_CUDA = (
     ("bf16", "eager"), ("bf16", "cast"), ("bf16", "graph"), ("fp16", "eager"), ("tf32", "eager"), ("fp32", "eager"),
-    ("bf16", "compiled"), ("fp16", "cast"), ("fp16", "graph"), ("fp16", "compiled"),
+    ("fp16", "cast"), ("fp16", "graph"), ("bf16", "compiled"), ("fp16", "compiled"),
 )  # fmt: skip
 """Precisions and ways, the likeliest first: time may run out."""
+WHOLE = (("auto", "recorded"), ("auto", "launched"), ("fp16", "recorded"), ("fp32", "recorded"))
 ON_CPU = (("fp32", "eager"), ("bf16", "eager"), ("bf16", "cast"))
 WARMING, PICTURES = 3, 8
 """Runs that do not count; pictures of one measurement of `ahead`."""
@@ -98,11 +100,16 @@ def main() -> None:
     name = torch.cuda.get_device_name(options.device) if options.device.startswith("cuda") else options.device
     settings = {"seconds": options.seconds, "minutes": options.minutes}
     measured = Measured(options.out, machine.about(settings) | {"device": name}, options.minutes)
-    for size in options.size:
-        pixels = dark_picture(*map(int, size.split("x")))
+    pictures = {size: dark_picture(*map(int, size.split("x"))) for size in options.size}
+    for size, pixels in pictures.items():
+        for model in options.model:
+            truth = opened(model, "cpu", "fp32")(pixels)
+            for precision, way in WHOLE if options.device.startswith("cuda") else WHOLE[1:2]:
+                told = {"model": model, "size": size, "precision": precision, "way": way}
+                measured.add("whole", told, partial(whole, told, pixels, truth, options))
+    for size, pixels in pictures.items():
         for model in options.model:
             told = {"model": model, "size": size}
-            measured.add("whole", told, partial(whole, model, pixels, options))
             case = Case(model, pixels, options.device)
             for precision, way in ways(options.device):
                 alone = partial(case.network_alone, precision, way, options.seconds)
@@ -226,18 +233,29 @@ def timed(run: Callable[[], object], device: str, seconds: float) -> dict[str, A
     return summary(values)
 
 
-def whole(model: str, pixels: np.ndarray, options: argparse.Namespace) -> dict[str, Any]:
-    """Milliseconds of the library's own way, and what the plan of tiles was."""
-    enhancer = lowlight.open_model(model, backend="torch", device=options.device, offline=True)
+def opened(model: str, device: str, precision: str) -> lowlight.Enhancer:
+    """The open model, through PyTorch."""
+    return lowlight.open_model(model, backend="torch", device=device, precision=precision, offline=True)
+
+
+def whole(
+    told: Mapping[str, str], pixels: np.ndarray, truth: np.ndarray, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Milliseconds of the library's own way, what the plan of tiles was, and levels of 255 from the CPU's output."""
+    enhancer = opened(told["model"], options.device, told["precision"])
     try:
+        if told["way"] == "launched":
+            enhancer.runner.record = False
         ms = timed(lambda: enhancer(pixels), options.device, options.seconds)
-        return {"ms": ms, "precision": enhancer.runner.precision, "tiles": len(enhancer.plan)}
+        apart = np.abs(enhancer(pixels).astype(np.int16) - truth)
+        found = {"ms": ms, "precision": enhancer.runner.precision, "tiles": len(enhancer.plan)}
+        return found | {"mean_levels": float(apart.mean()), "largest_levels": float(apart.max())}
     finally:
         enhancer.close()
 
 
 COLUMNS = {
-    "whole": ("model", "size", "precision", "tiles"),
+    "whole": ("model", "size", "precision", "way", "tiles", "mean_levels", "largest_levels"),
     "network": ("model", "size", "precision", "way", "first_ms", "mean_levels", "largest_levels"),
     "moves": ("model", "size", "move"),
 }

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ import yaml
 
 from lowlight_cli import manifest, weights
 
-KEPT = ("best.safetensors", "last.safetensors", "log.csv", "config.yaml", "run.json")
+WEIGHTS = ("best.safetensors", "last.safetensors")
+RECORDS = ("log.csv", "config.yaml", "run.json")
 """Of a run's folder; `last.pt` is too large to travel, and a run resumes where it is."""
 STRIPS = 4
 """The last pictures of `samples/` that come home."""
@@ -77,7 +78,7 @@ def command(name: str, run: dict[str, Any], data: Path, runs: Path, device: str)
     words = [sys.executable, "-m", "lowlight_cli", "train", "--model", run["model"], "--out", str(folder), "--json"]
     words += ["--device", device, "--offline", "--cache", str(runs / "cache")]
     words += ["--data", str(data / "LOL"), "--val", str(HELD_OUT)] if run.get("data", True) else []
-    words += ["--synth", str(data / "photos")] if run.get("photos") else []
+    words += ["--synth", str(data / run["photos"])] if "photos" in run else []
     words += ["--precision", run["precision"]] if "precision" in run else []
     if "init" in run:
         words += ["--init", str(weights.find(manifest.find(run["init"]), "torch", offline=True))]
@@ -115,13 +116,14 @@ def waited_for(processes: Iterable[subprocess.Popen[bytes]], until: float) -> No
             process.wait(max(0.0, until - time.monotonic()))
 
 
-def bring_home(plan: Iterable[str], runs: Path, out: Path) -> list[Path]:
+def bring_home(plan: Mapping[str, Mapping[str, Any]], runs: Path, out: Path) -> list[Path]:
     """Weights, logs and strips of all runs, as pieces of one archive."""
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w") as archive:
-        for name in plan:
+        for name, run in plan.items():
             strips = sorted((runs / name / "samples").glob("*.png"))[-STRIPS:]
-            files = [runs / f"{name}.log", *(runs / name / kept for kept in KEPT), *strips]
+            kept = RECORDS + (WEIGHTS if run.get("weights", True) else ())
+            files = [runs / f"{name}.log", *(runs / name / file for file in kept), *strips]
             for path in filter(Path.is_file, files):
                 archive.add(path, path.relative_to(runs))
     out.mkdir(parents=True, exist_ok=True)

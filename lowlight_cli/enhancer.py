@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -14,12 +16,12 @@ from numpy.typing import NDArray
 
 from lowlight_cli import manifest, memory, picture, tiles
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
+from lowlight_cli.frames import HostFrames
 from lowlight_cli.picture import Picture
-from lowlight_cli.runners import Runner, RunnerOptions, open_runner
+from lowlight_cli.runners import Frames, Landing, Runner, RunnerOptions, open_runner
 from lowlight_cli.settings import Settings, check
 from lowlight_cli.shadows import SIDE, Relit, Shadows
 from lowlight_cli.stopwatch import OFF, Untimed
-from lowlight_cli.thumbnail import thumbnail
 from lowlight_cli.tiles import TilePlan
 
 if TYPE_CHECKING:
@@ -79,25 +81,23 @@ class Enhancer:
     def blended(self, pictures: Sequence[Picture]) -> list[Picture]:
         """See `enhance`."""
         first, pixels = pictures[0], stacked(pictures)
-        vectors, prepare = self.steering(pixels)
         deep = self.settings.depth == 16 or (self.settings.depth == "keep" and first.bits == 16)
-        shape = (len(pixels), first.height * self.scale, first.width * self.scale, 3)
-        out = np.empty(shape, np.uint16 if deep else np.uint8)
-        self.within_memory(
-            pixels,
-            lambda plan: tiles.run_tiled(
-                pixels,
-                lambda batch: self.network(batch, vectors),
-                plan,
-                out,
-                multiple=self.runner.spec.multiple,
-                prepare=prepare,
-                scale=self.scale,
-                strength=self.settings.strength,
-            ),
-            self.scale,
-        )
+        with self.on_device():
+            frames = self.frames(pixels)
+            vectors, relit = self.steering(frames, pixels.shape)
+            told = {"bits": 16 if deep else 8, "relit": relit, "strength": self.settings.strength}
+            out = self.within_memory(pixels, lambda plan: frames.enhanced(vectors, plan, **told), self.scale)
         return [self.finished(p, values) for p, values in zip(pictures, out, strict=True)]
+
+    def frames(self, pixels: NDArray) -> Frames:
+        """Pictures (N, H, W, 3) where the network is."""
+        if isinstance(self.runner, Landing):
+            return self.runner.frames(pixels)
+        return HostFrames(pixels, self.network, self.runner.spec.multiple, self.scale)
+
+    def on_device(self) -> AbstractContextManager[None]:
+        """All is the network's time where pictures lie on its device: what is waited for cannot be told apart."""
+        return self.stopwatch.stage("network") if isinstance(self.runner, Landing) else contextlib.nullcontext()
 
     def network(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Runner`."""
@@ -118,7 +118,8 @@ class Enhancer:
     def mapped(self, pictures: Sequence[Picture]) -> list[dict[str, Picture]]:
         """See `maps`."""
         pixels = stacked(pictures)
-        (vectors, prepare), multiple = self.steering(pixels), self.runner.spec.multiple
+        vectors, relit = self.steering(self.frames(pixels), pixels.shape)
+        prepare, multiple = relit or tiles.as_read, self.runner.spec.multiple
         found = self.within_memory(
             pixels,
             lambda plan: tiles.map_tiled(
@@ -127,18 +128,19 @@ class Enhancer:
         )
         return [{name: picture.from_array(values[i]) for name, values in found.items()} for i in range(len(pixels))]
 
-    def steering(self, pixels: NDArray) -> tuple[NDArray[np.float32], tiles.Prepare]:
-        """What must be known of the whole pictures: vectors for the network, and what it is shown of a tile."""
+    def steering(self, frames: Frames, shape: Sequence[int]) -> tuple[NDArray[np.float32], Relit | None]:
+        """What must be known of the whole pictures (N, H, W, 3): vectors for the network, and what lifts shadows of
+        their tiles, if any are."""
         spec, amount, exposure = self.runner.spec, self.settings.shadows, self.settings.exposure
         with self.stopwatch.stage("resize"):
             most = spec.shadows if amount is None else amount
-            small = [thumbnail(p, spec.thumbnail or (SIDE if most else 0)) for p in pixels]
+            small = frames.thumbnails(spec.thumbnail or (SIDE if most else 0))
             planes = np.stack([square.transpose(2, 0, 1) for square in small])
-            relit = Relit([Shadows(square, amount, spec.shadows) for square in small], *pixels.shape[1:3])
+            relit = Relit([Shadows(square, amount, spec.shadows) for square in small], *shape[1:3])
             amounts = [each.amount for each in relit.shadows]
             self.lifted += amounts
             if not any(amounts):
-                return self.runner.context(planes, exposure), tiles.as_read
+                return self.runner.context(planes, exposure), None
             return self.runner.context(relit.thumbnails(planes), exposure), relit
 
     def within_memory(self, pixels: NDArray, run: Callable[[TilePlan], T], scale: int = 1) -> T:

@@ -97,6 +97,12 @@ class Relit:
         rows = centres(tile.rows.read[0], read.shape[2], self.height)
         return self.lifted(read, rows, centres(tile.columns.read[0], read.shape[3], self.width))
 
+    def grids(self) -> NDArray[np.float32]:
+        """(N, 2, s, s): slope and offset of the logarithm of each picture's gain over that of its value."""
+        given = [np.stack([each.slope, each.offset]) if each.amount else None for each in self.shadows]
+        none = np.zeros_like(next(grid for grid in given if grid is not None))
+        return np.stack([none if grid is None else grid for grid in given])
+
     def thumbnails(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
         """The same for thumbnails (N, 3, s, s)."""
         middles = centres(0, planes.shape[3], planes.shape[3])

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from lowlight_cli.errors import PictureError
 from lowlight_cli.picture import to_float, to_integers
 
+NOT_FINITE = ("The network's output holds NaN or infinite values.", "Try --precision fp32.")
+"""What went wrong, and a remedy."""
 SMALLEST_CORE = 64
 """Pixels on a side of the tiles that are chosen automatically."""
 
@@ -217,7 +219,7 @@ def core(values: NDArray[np.float32], tile: Tile, scale: int = 1) -> NDArray[np.
     (y0, y1), (x0, x1) = (tuple(scale * (end - span.read[0]) for end in span.keep) for span in both)
     kept = values[..., y0:y1, x0:x1]
     if not np.isfinite(kept).all():
-        raise PictureError("The network's output holds NaN or infinite values.", "Try --precision fp32.")
+        raise PictureError(*NOT_FINITE)
     return kept
 
 

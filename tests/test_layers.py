@@ -125,6 +125,8 @@ def test_torch_is_imported_only_where_tensors_may_be() -> None:
         "training",
         "data",
         "runners.pytorch",
+        "runners.cuda",
+        "runners.frames",
         "runners.export",
         "runners.graphs",
         "metrics.perceptual",

@@ -15,6 +15,7 @@ from torch import nn
 from lowlight_cli.data.pairs import Pair
 from lowlight_cli.errors import Diverged, LowlightError
 from lowlight_cli.nn.gan import ImagePool
+from lowlight_cli.nn.schedule import schedules
 from lowlight_cli.nn.state import load_weights
 from lowlight_cli.tasks.train_record import best_scores
 from lowlight_cli.training import checkpoint, loop
@@ -165,6 +166,28 @@ def test_a_run_stops_after_the_step_in_hand_when_asked_and_saves(tmp_path):
 def test_the_time_limit_ends_a_run_with_a_checkpoint(tmp_path):
     assert finished(new(tmp_path, limits=Limits(minutes=0)))[-1].step == 1
     assert state(tmp_path)["position"]["step"] == 1
+
+
+def test_a_recipe_of_minutes_ends_with_them_and_its_rate_has_fallen_by_then(tmp_path):
+    def recipe(settings):
+        made = GainRecipe(settings)
+        made.schedules = schedules(settings, made.optimizers)
+        return made
+
+    settings = Settings(minutes=0.01, steps=10**6, decay="linear", lr=0.01)
+    timed = {"minutes": 0.01, "steps": 10**6, "decay": "linear", "log_every": 1, "validate_every": 10**6}
+    run = new(tmp_path, recipe=recipe(settings), **timed)
+    told = finished(run)
+    assert run.complete
+    assert 1 < told[-1].step < 10**6
+    assert 0.6 <= run.seconds == told[-1].seconds
+    rates = [one.values["lr_network"] for one in told if "lr_network" in one.values]
+    assert rates[0] == 0.01
+    assert sorted(rates, reverse=True) == rates
+    assert rates[-1] < 0.005
+    again = new(tmp_path, recipe=recipe(settings), **timed)
+    prepare(again, resume=True)
+    assert again.complete
 
 
 def test_a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint(tmp_path):

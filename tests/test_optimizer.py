@@ -29,14 +29,14 @@ def descend(net: nn.Module, made: torch.optim.Optimizer, steps: int) -> None:
 @pytest.mark.parametrize("shape", [(20, 70), (70, 20), (40, 40)])
 def test_singular_values_come_near_one_and_vectors_stay(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    turned = orthogonal(1e-4 * matrix)
-    assert turned.shape == shape
+    turned, other = orthogonal(torch.stack([1e-4 * matrix, torch.ones(shape)]))
+    assert turned.shape == other.shape == shape
     values = torch.linalg.svdvals(turned)
     assert 0.3 < float(values.min()) <= float(values.max()) < 1.3
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     aligned = left.T @ turned @ right.T
     assert torch.allclose(aligned, torch.diag(aligned.diag()), atol=1e-3)
-    assert torch.equal(orthogonal(torch.zeros(shape)), torch.zeros(shape))
+    assert torch.equal(orthogonal(torch.zeros(1, *shape)), torch.zeros(1, *shape))
 
 
 def test_hidden_convolutions_are_turned_and_the_rest_moves_as_with_adam() -> None:

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from lowlight_cli import cli, enhancer, manifest, weights
+from lowlight_cli import cli, frames, manifest, weights
 from lowlight_cli.errors import DONE, NO_MODEL, ModelUnavailable
 from lowlight_cli.manifest import ModelSpec, WeightFile
 from lowlight_cli.nn.state import save_weights
@@ -166,8 +166,8 @@ def test_swapped_channels_are_found_on_the_back_end_that_swaps_them(
 
 
 def test_a_thumbnail_that_is_not_the_pictures_is_found(network: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    thumbnail = enhancer.thumbnail
-    monkeypatch.setattr(enhancer, "thumbnail", lambda pixels, side: thumbnail(pixels, side) * np.float32(1.1))
+    thumbnail = frames.thumbnail
+    monkeypatch.setattr(frames, "thumbnail", lambda pixels, side: thumbnail(pixels, side) * np.float32(1.1))
     assert all("its row says" in problem for problem in problems(network).values())
 
 

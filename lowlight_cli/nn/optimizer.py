@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,19 +39,30 @@ class Muon(torch.optim.Adam):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One step. Gradients of hidden convolutions are used up by it: they are None afterwards."""
         for group in self.param_groups:
-            for kernel in group["params"] if group["momentum"] else ():
-                if kernel.grad is None:
-                    continue
+            kernels = [one for one in group["params"] if one.grad is not None] if group["momentum"] else []
+            for kernel in kernels:
                 state = self.state[kernel]
                 if not state:  # `step` is what Adam looks for when it restores a state
                     state |= {"step": torch.zeros(()), "mean": torch.zeros_like(kernel)}
                 state["step"] += 1
-                mean = state["mean"].lerp_(kernel.grad, 1 - group["momentum"])
-                turned = orthogonal(kernel.grad.lerp(mean, group["momentum"]).flatten(1))
-                size = SIZE * max(turned.shape) ** 0.5
-                kernel.sub_(turned.view(kernel.shape), alpha=group["lr"] * size)
-                kernel.grad = None
+            alike: dict[torch.Size, list[nn.Parameter]] = {}
+            for kernel in kernels:
+                alike.setdefault(kernel.shape, []).append(kernel)
+            for same in alike.values():
+                self.turn(same, group)
         return super().step(closure)
+
+    def turn(self, kernels: Sequence[nn.Parameter], group: Mapping[str, Any]) -> None:
+        """Move kernels of one shape, together: an accelerator takes as long for a small matrix as for ten."""
+        means, gradients = [self.state[kernel]["mean"] for kernel in kernels], [kernel.grad for kernel in kernels]
+        torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
+        ahead = torch._foreach_lerp(gradients, means, group["momentum"])
+        turned = orthogonal(torch.stack(ahead).flatten(2))
+        size = SIZE * max(turned.shape[1:]) ** 0.5
+        steps = [one.view(kernel.shape) for one, kernel in zip(turned, kernels, strict=True)]
+        torch._foreach_add_(list(kernels), steps, alpha=-group["lr"] * size)
+        for kernel in kernels:
+            kernel.grad = None
 
 
 def turns(parameter: Tensor) -> bool:
@@ -59,15 +70,17 @@ def turns(parameter: Tensor) -> bool:
     return parameter.ndim == 4 and min(parameter.shape[:2]) >= HIDDEN
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """(m, n) with the same singular vectors, and singular values near 1: by Newton and Schulz, without finding them."""
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    wide = wide / wide.norm().clamp(min=1e-12)
+def orthogonal(matrices: Tensor) -> Tensor:
+    """(k, m, n) with the same singular vectors, and singular values near 1: by Newton and Schulz, without finding
+    them."""
+    upright = matrices.shape[1] > matrices.shape[2]
+    wide = matrices.mT if upright else matrices
+    wide = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=1e-12)
     a, b, c = QUINTIC
     for _ in range(ROUNDS):
-        square = wide @ wide.T
-        wide = a * wide + (b * square + c * square @ square) @ wide
-    return wide if wide.shape == matrix.shape else wide.T
+        square = wide @ wide.mT
+        wide = torch.baddbmm(wide, torch.baddbmm(square, square, square, beta=b, alpha=c), wide, beta=a)
+    return wide.mT if upright else wide
 
 
 def optimizer(settings: Settings, *networks: nn.Module) -> torch.optim.Adam:

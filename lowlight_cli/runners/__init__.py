@@ -12,23 +12,19 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lowlight_cli import manifest, weights_metadata
 from lowlight_cli import weights as weight_files
-from lowlight_cli.errors import (
-    DeviceUnavailable,
-    LowlightError,
-    ModelUnavailable,
-    OptionError,
-    OutOfMemory,
-    PictureError,
-)
+from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec, WeightFile
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from lowlight_cli.shadows import Relit
+    from lowlight_cli.tiles import TilePlan
 
 # ONNX Runtime would tell its makers of runs, and keep a device id in the home folder. Read when it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -73,6 +69,29 @@ class Runner(Protocol):
         ...
 
 
+class Frames(Protocol):
+    """Pictures (N, H, W, 3) of 8 or 16 bits, where a network takes them."""
+
+    def thumbnails(self, side: int) -> list[NDArray[np.float32]]:
+        """See `thumbnail.thumbnail`, of each."""
+        ...
+
+    def enhanced(
+        self, vectors: NDArray[np.float32], plan: TilePlan, *, bits: int, relit: Relit | None, strength: float
+    ) -> NDArray:
+        """(N, H * scale, W * scale, 3) of 8 or 16 bits; see `tiles.run_tiled`. Raises OutOfMemory."""
+        ...
+
+
+@runtime_checkable
+class Landing(Protocol):
+    """A runner whose device takes pictures as they are, and gives back what is to be written."""
+
+    def frames(self, pixels: NDArray) -> Frames:
+        """These pictures (N, H, W, 3) there."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunnerOptions:
     """How to open a runner."""
@@ -99,6 +118,10 @@ def open_runner(spec: ModelSpec, options: RunnerOptions) -> Runner:
         from lowlight_cli.runners.classical import ClassicalRunner
 
         return ClassicalRunner(spec, options)
+    if options.device.startswith("cuda") and options.backend == "torch":
+        from lowlight_cli.runners.cuda import CudaRunner
+
+        return CudaRunner(spec, options)
     if options.backend == "torch":
         from lowlight_cli.runners.pytorch import TorchRunner
 
@@ -224,13 +247,6 @@ def cuda_devices() -> int:
     return count.value if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0
 
 
-def no_device(device: str, reason: str) -> DeviceUnavailable:
-    """The error for a device that cannot be had."""
-    return DeviceUnavailable(
-        f"--device {device} cannot be had: {reason}.", "Run `lowlight doctor`, or use --device cpu or auto."
-    )
-
-
 def with_weights(spec: ModelSpec, path: Path) -> ModelSpec:
     """The row with a user's own file in place of its weights; what the file says of its network goes before the row.
 
@@ -258,22 +274,3 @@ def foreign(spec: ModelSpec, path: Path, arch: str) -> ModelUnavailable:
     names = [name for name, row in manifest.models().items() if row.arch == arch]
     hint = f"Use --model {' or '.join(names)}." if names else "This version does not know that network."
     return ModelUnavailable(f"{path.name} was trained for {arch}, and {spec.name} is {spec.arch}.", hint)
-
-
-def is_memory_error(error: Exception) -> bool:
-    """Whether a back end's exception says that memory ran out; both tell it in words only."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(
-        words in text
-        for words in ("out of memory", "failed to allocate memory", "can't allocate memory", "bad_alloc", "bad alloc")
-    )
-
-
-def unless_memory(error: Exception, spec: ModelSpec) -> LowlightError:
-    """What to raise for an exception of a back end."""
-    if is_memory_error(error):
-        whole = "It needs the whole picture at once: shrink the picture, or use --batch-size 1."
-        hint = whole if spec.tiling == "whole" else "Use a smaller --tile, or --batch-size 1."
-        return OutOfMemory(f"There is not enough memory for {spec.name}.", hint)
-    hint = "Try the other --backend, and report this with `lowlight doctor`."
-    return PictureError(f"{spec.name} failed: {error}", hint)

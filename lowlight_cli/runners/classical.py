@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from lowlight_cli.errors import OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.runners import RunnerOptions, is_memory_error
+from lowlight_cli.runners import RunnerOptions
+from lowlight_cli.runners.failures import is_memory_error
 
 
 class ClassicalRunner:

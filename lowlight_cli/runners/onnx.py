@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from lowlight_cli import weights
 from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.manifest import ModelSpec, WeightFile
-from lowlight_cli.runners import AUTO, RunnerOptions, no_device, unless_memory
+from lowlight_cli.runners import AUTO, RunnerOptions
+from lowlight_cli.runners.failures import no_device, unless_memory
 
 
 def flushing() -> onnxruntime.SessionOptions:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lowlight_cli import weights
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import load, unguided
-from lowlight_cli.runners import AUTO, RunnerOptions, no_device, unless_memory
+from lowlight_cli.runners import AUTO, RunnerOptions
+from lowlight_cli.runners.failures import no_device, unless_memory
 
 TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 

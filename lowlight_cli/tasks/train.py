@@ -108,7 +108,7 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
         accelerator=accelerator,
     )
     prepare(state, resume=options.resume)
-    if state.step >= state.last:
+    if state.complete or state.step >= state.last:
         say("nothing to do: the last step was reached before")
         return
     try:
@@ -121,7 +121,7 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
         told = f"{error.filename or options.out} cannot be written: {error.strerror or error}."
         goes_on = "go on with --resume" if (options.out / LAST).exists() else f"delete {options.out} and start anew"
         raise NotWritten(told, f"Free some space or mend the permissions, then {goes_on}.") from error
-    if state.step < settings.steps:
+    if not state.complete:
         say(f"stopped at step {state.step} of {settings.steps}; go on with the same command and --resume")
 
 

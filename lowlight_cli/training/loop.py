@@ -83,6 +83,11 @@ class Run:
         return int(min(self.settings.steps, self.limits.steps))
 
     @property
+    def complete(self) -> bool:
+        """Whether nothing is left of the recipe."""
+        return self.step >= self.settings.steps or 0 < 60 * self.settings.minutes <= self.seconds
+
+    @property
     def deployed(self) -> nn.Module:
         """The network that is validated and exported."""
         return self.averaged.module if self.averaged is not None else self.recipe.networks[self.recipe.deploy]
@@ -100,12 +105,16 @@ def train(run: Run) -> Iterator[Progress]:
             yield from tell(run, journal, lambda: untrained(run))
         for parts, waited in ahead(lambda step: parts_of(run, step), range(run.step, last)):
             one_step(run, descent, parts, waited)
-            run.seconds = before + time.monotonic() - started
-            stop = wants_to_stop(run, time.monotonic() - started)
+            seconds = agreed(run, time.monotonic() - started)
+            run.seconds = before + seconds
+            if settings.minutes:
+                for schedule in run.recipe.schedules.values():
+                    schedule.part = run.seconds / (60 * settings.minutes)
+            stop = run.complete or run.step == last or wants_to_stop(run, seconds)
             if run.step % settings.log_every == 0:
                 yield from tell(run, journal, lambda: means(run))
                 run.sums, run.counted = {}, 0
-            if run.step % settings.validate_every == 0 or run.step == last or stop:
+            if run.step % settings.validate_every == 0 or stop:
                 check(run)
                 yield from tell(run, journal, lambda: validate(run, journal))
                 save(run)
@@ -132,7 +141,10 @@ def prepare(run: Run, *, resume: bool) -> None:
 def parts_of(run: Run, step: int) -> list[dict[str, Tensor]]:
     """This process' share of the batch of a step, in the parts that are computed one after the other."""
     own = range(run.settings.batch)[run.accelerator.process_index :: run.accelerator.num_processes]
-    return [run.draw(step, own[part :: run.settings.accumulate]) for part in range(run.settings.accumulate)]
+    parts = [run.draw(step, own[part :: run.settings.accumulate]) for part in range(run.settings.accumulate)]
+    if run.accelerator.device.type != "cuda":
+        return parts
+    return [{name: value.pin_memory() for name, value in part.items()} for part in parts]
 
 
 def one_step(run: Run, descent: Descent, parts: Sequence[Mapping[str, Tensor]], waited: float) -> None:
@@ -154,6 +166,13 @@ def one_step(run: Run, descent: Descent, parts: Sequence[Mapping[str, Tensor]], 
     for name, value in zip(TIMES, times, strict=True):
         run.sums[name] = run.sums.get(name, 0.0) + value
     run.step, run.counted = run.step + 1, run.counted + 1
+
+
+def agreed(run: Run, seconds: float) -> float:
+    """The mean of all processes' clocks, where they must do the same."""
+    if run.settings.minutes and run.accelerator.num_processes > 1:
+        seconds = float(run.accelerator.reduce(torch.tensor(seconds, device=run.accelerator.device), reduction="mean"))
+    return seconds
 
 
 def wants_to_stop(run: Run, seconds: float) -> bool:

@@ -20,6 +20,7 @@ LIMITS: Sequence[tuple[Sequence[str], Callable[[Any], bool], str]] = (
     (("steps", "batch", "accumulate", "log_every", "validate_every"), lambda v: v >= 1, "a whole number from 1 on"),
     (("crop",), lambda v: v >= SMALLEST_CROP, f"a whole number of pixels, {SMALLEST_CROP} or more"),
     (("lr", "lr_discriminator", "clip"), lambda v: 0 <= v < math.inf, "a number from 0 on"),
+    (("minutes",), lambda v: 0 <= v < math.inf, "a number from 0 on"),
     (("pool",), lambda v: v >= 0, "a whole number from 0 on"),
     (("ema",), lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     (("synth", "shuffle"), lambda v: 0 <= v <= 1, "a share from 0 to 1"),
@@ -38,6 +39,9 @@ class Settings:
     """Arguments of the discriminators, where there are any."""
     steps: int = 10_000
     """Optimizer steps of the whole recipe; schedules stretch over them."""
+    minutes: float = 0.0
+    """Minutes of training that the recipe lasts instead, if it has not come to `steps` before; schedules stretch over
+    them. For machines that are rented by time: a run is then not repeatable. 0: `steps` alone count."""
     batch: int = 8
     """Pictures in a step, of all processes together."""
     accumulate: int = 1

@@ -1,0 +1,32 @@
+"""What back ends raise, as errors of this program."""
+
+from __future__ import annotations
+
+from lowlight_cli.errors import DeviceUnavailable, LowlightError, OutOfMemory, PictureError
+from lowlight_cli.manifest import ModelSpec
+
+
+def no_device(device: str, reason: str) -> DeviceUnavailable:
+    """The error for a device that cannot be had."""
+    return DeviceUnavailable(
+        f"--device {device} cannot be had: {reason}.", "Run `lowlight doctor`, or use --device cpu or auto."
+    )
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Whether a back end's exception says that memory ran out; both tell it in words only."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        words in text
+        for words in ("out of memory", "failed to allocate memory", "can't allocate memory", "bad_alloc", "bad alloc")
+    )
+
+
+def unless_memory(error: Exception, spec: ModelSpec) -> LowlightError:
+    """What to raise for an exception of a back end."""
+    if is_memory_error(error):
+        whole = "It needs the whole picture at once: shrink the picture, or use --batch-size 1."
+        hint = whole if spec.tiling == "whole" else "Use a smaller --tile, or --batch-size 1."
+        return OutOfMemory(f"There is not enough memory for {spec.name}.", hint)
+    hint = "Try the other --backend, and report this with `lowlight doctor`."
+    return PictureError(f"{spec.name} failed: {error}", hint)

@@ -1,0 +1,109 @@
+"""Pictures on a device give what pictures in memory give. The device is the CPU here; the code for CUDA is the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from lowlight_cli import manifest, tiles
+from lowlight_cli.enhancer import Enhancer
+from lowlight_cli.errors import PictureError
+from lowlight_cli.frames import HostFrames
+from lowlight_cli.runners import Landing, RunnerOptions
+from lowlight_cli.runners.cuda import CudaRunner
+from lowlight_cli.runners.frames import Frames
+from lowlight_cli.runners.pytorch import TorchRunner
+from lowlight_cli.settings import Settings
+from lowlight_cli.shadows import Relit, Shadows
+from lowlight_cli.thumbnail import thumbnail
+
+
+def pictures(height: int, width: int, bits: int, count: int = 2) -> NDArray:
+    """Noise over a slope, dark, with a bright window."""
+    rng = np.random.default_rng(3)
+    slope = np.linspace(0.02, 0.3, width)[None, None, :, None] * np.linspace(1, 0.4, height)[None, :, None, None]
+    values = slope + 0.05 * rng.random((count, height, width, 3))
+    values[:, height // 4 : height // 2, width // 3 : width // 2] = 0.97
+    top = 2**bits - 1
+    return np.rint(values * top).astype(np.uint16 if bits == 16 else np.uint8)
+
+
+def numpy_network(scale: int):
+    def run(batch: NDArray[np.float32], vectors: NDArray) -> NDArray[np.float32]:
+        return np.sqrt(batch).repeat(scale, axis=2).repeat(scale, axis=3)
+
+    return run
+
+
+def torch_network(scale: int):
+    return lambda batch: torch.sqrt(batch).repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize(("tile", "strength", "lit"), [(0, 1.0, 0.0), (32, 0.6, 0.8)])
+def test_tiles_are_as_in_memory(bits: int, scale: int, tile: int, strength: float, lit: float) -> None:
+    pixels = pictures(75, 101, bits)
+    plan = tiles.plan(75, 101, tile=tile, halo=8, multiple=8)
+    relit = None
+    if lit:  # of the second picture alone
+        relit = Relit(
+            [Shadows(thumbnail(one, 24), amount) for one, amount in zip(pixels, (0.0, lit), strict=True)], 75, 101
+        )
+    told = {"bits": bits, "relit": relit, "strength": strength}
+    want = HostFrames(pixels, numpy_network(scale), 8, scale).enhanced(np.zeros((2, 0)), plan, **told)
+    got = Frames(pixels, "cpu").enhanced(torch_network(scale), plan, multiple=8, scale=scale, **told)
+    assert got.dtype == want.dtype
+    assert got.shape == want.shape == (2, 75 * scale, 101 * scale, 3)
+    apart = np.abs(got.astype(int) - want)
+    assert apart.max() <= (1 if bits == 8 else 20)
+    assert (apart > 0).mean() < (0.01 if bits == 8 else 0.5)
+    if lit:
+        plain = Frames(pixels, "cpu").enhanced(
+            torch_network(scale), plan, multiple=8, scale=scale, **{**told, "relit": None}
+        )
+        assert np.array_equal(plain[0], got[0])
+        assert not np.array_equal(plain[1], got[1])
+
+
+@pytest.mark.parametrize("size", [(75, 101), (24, 300), (10, 12), (2500, 9)])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_thumbnails_are_as_in_memory(size: tuple[int, int], bits: int) -> None:
+    pixels = pictures(*size, bits)
+    for got, one in zip(Frames(pixels, "cpu").thumbnails(24), pixels, strict=True):
+        np.testing.assert_allclose(got, thumbnail(one, 24), atol=2e-6)
+    assert Frames(pixels, "cpu").thumbnails(0)[1].shape == (0, 0, 3)
+
+
+def test_what_is_not_finite_is_no_picture() -> None:
+    plan = tiles.plan(16, 16, tile=0, halo=0, multiple=1)
+    with pytest.raises(PictureError, match="NaN"):
+        Frames(pictures(16, 16, 8), "cpu").enhanced(lambda batch: batch / 0, plan, bits=8, multiple=1)
+
+
+@pytest.mark.parametrize("name", ["neid", "drs-cyclegan", "ba-gan"])
+def test_a_runner_whose_device_takes_pictures_gives_what_the_other_gives(name: str) -> None:
+    spec, options = manifest.find(name), RunnerOptions(backend="torch", device="cpu", offline=True)
+    runners = TorchRunner(spec, options), CudaRunner(spec, options)
+    assert [isinstance(one, Landing) for one in runners] == [False, True]
+    settings = Settings(tile=64, shadows=0.5)
+    pixels = pictures(90, 150, 8, 1)[0]
+    want, got = (Enhancer(one, settings)(pixels) for one in runners)
+    apart = np.abs(got.astype(int) - want)
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 0.01
+
+
+def test_half_precision_stays_near_and_the_brightness_is_found_in_full() -> None:
+    spec = manifest.find("neid")
+    options = {"backend": "torch", "device": "cpu", "offline": True}
+    exact, half = (CudaRunner(spec, RunnerOptions(precision=one, **options)) for one in ("fp32", "bf16"))
+    small = thumbnail(pictures(90, 150, 8, 1)[0], spec.thumbnail).transpose(2, 0, 1)[None].copy()
+    assert np.array_equal(exact.context(small, None), half.context(small, None))
+    kinds = {p.dtype for m in half.quick.modules() if isinstance(m, torch.nn.Conv2d) for p in m.parameters()}
+    assert kinds == {torch.bfloat16}
+    pixels = pictures(90, 150, 8, 1)[0]
+    apart = np.abs(Enhancer(half, Settings())(pixels).astype(int) - Enhancer(exact, Settings())(pixels))
+    assert 0 < apart.mean() < 1
