@@ -7,8 +7,9 @@ for want of memory or of a compiler, is told in its place. `--device cpu` shows 
 
 * network: milliseconds of one picture that lies on the device already, and how far the output is from that of the CPU
   in float32, in levels of 255;
-* moves: milliseconds of a picture from an array to an array, by how it is copied, with `eager` bf16 between; `ahead`
+* moves: milliseconds of a picture from an array to an array, by how it is copied, with `cast` fp16 between; `ahead`
   copies the next picture up and the one before down meanwhile;
+* batches: milliseconds of a picture of the library's way where several of one size are enhanced together;
 * whole: milliseconds of the library's `enhance`, from an array to an array, as users run it; `recorded` as CUDA graphs
   where pictures are small, as it does by itself, `launched` without; and how far outputs are from those of the CPU.
 """
@@ -28,13 +29,13 @@ import machine
 import numpy as np
 import torch
 from accelerator_moves import MOVES, ahead, floats
+from accelerator_page import page
 from enhance_worker import dark_picture
 from interleave import say, summary
-from tables import cell, machine_lines
 from torch import Tensor, nn
 
 import lowlight_cli as lowlight
-from lowlight_cli import manifest, models, weights
+from lowlight_cli import manifest, models, picture, weights
 from lowlight_cli.thumbnail import thumbnail
 
 HERE = Path(__file__).resolve().parent
@@ -42,11 +43,13 @@ MODELS, SIZES = ("neid", "aux-retinex"), ("1920x1080", "6000x4000")
 FASTER = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions, and what autocast takes of each."""
 ON_CUDA = (
-    ("bf16", "eager"), ("bf16", "cast"), ("bf16", "graph"), ("fp16", "eager"), ("tf32", "eager"), ("fp32", "eager"),
-    ("fp16", "cast"), ("fp16", "graph"), ("bf16", "compiled"), ("fp16", "compiled"),
+    ("fp16", "eager"), ("fp16", "cast"), ("fp16", "graph"), ("bf16", "eager"), ("tf32", "eager"), ("fp32", "eager"),
+    ("bf16", "cast"), ("bf16", "graph"), ("fp16", "compiled"),
 )  # fmt: skip
 """Precisions and ways, the likeliest first: time may run out."""
-WHOLE = (("auto", "recorded"), ("auto", "launched"), ("fp16", "recorded"), ("fp32", "recorded"))
+WHOLE = (("auto", "recorded"), ("auto", "launched"), ("bf16", "recorded"), ("fp32", "recorded"))
+BATCHES = (("600x400", 1), ("600x400", 4), ("600x400", 8), ("1920x1080", 1), ("1920x1080", 4))
+"""Sizes, and how many pictures together."""
 ON_CPU = (("fp32", "eager"), ("bf16", "eager"), ("bf16", "cast"))
 WARMING, PICTURES = 3, 8
 """Runs that do not count; pictures of one measurement of `ahead`."""
@@ -59,7 +62,7 @@ class Measured:
 
     def __init__(self, path: Path, about: Mapping[str, Any], minutes: float) -> None:
         self.path, self.end = path, time.monotonic() + 60 * minutes
-        self.document: dict[str, Any] = {"about": dict(about), "network": [], "moves": [], "whole": []}
+        self.document: dict[str, Any] = {"about": dict(about), "whole": [], "batches": [], "network": [], "moves": []}
 
     def add(self, kind: str, told: Mapping[str, str], measure: Callable[[], Mapping[str, Any]]) -> None:
         """One measurement; what fails is told, what would begin too late is left out."""
@@ -76,7 +79,7 @@ class Measured:
                 torch.cuda.empty_cache()
         self.document[kind].append({**told, **found})
         self.path.write_text(json.dumps(self.document, indent=1) + "\n", encoding="utf-8")
-        self.path.with_suffix(".md").write_text(page(self.document), encoding="utf-8")
+        self.path.with_suffix(".md").write_text(page(self.document, __doc__), encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:
@@ -107,6 +110,10 @@ def main() -> None:
             for precision, way in WHOLE if options.device.startswith("cuda") else WHOLE[1:2]:
                 told = {"model": model, "size": size, "precision": precision, "way": way}
                 measured.add("whole", told, partial(whole, told, pixels, truth, options))
+    for model in options.model:
+        for size, count in BATCHES if options.device.startswith("cuda") else BATCHES[:1]:
+            told = {"model": model, "size": size, "pictures": str(count)}
+            measured.add("batches", told, partial(together, told, options))
     for size, pixels in pictures.items():
         for model in options.model:
             told = {"model": model, "size": size}
@@ -166,12 +173,13 @@ class Case:
     def moved(self, move: str, seconds: float) -> dict[str, Any]:
         """Milliseconds of a picture, from an array to an array."""
         network, vectors = self.opened().to(self.device), self.vectors.to(self.device)
-        cast(network, torch.bfloat16)
+        half = "fp16" if self.device.startswith("cuda") else "bf16"
+        cast(network, FASTER[half])
 
         def enhance(pixels: Tensor) -> Tensor:
             return network.tile(pixels, vectors).float()
 
-        with running(self.device, "bf16"):
+        with running(self.device, half):
             if move != "ahead":
                 return {"ms": timed(lambda: MOVES[move](self.bytes, self.device, enhance), self.device, seconds)}
             ms = timed(lambda: ahead([self.bytes] * PICTURES, self.device, enhance), self.device, seconds)
@@ -244,8 +252,8 @@ def whole(
     """Milliseconds of the library's own way, what the plan of tiles was, and levels of 255 from the CPU's output."""
     enhancer = opened(told["model"], options.device, told["precision"])
     try:
-        if told["way"] == "launched":
-            enhancer.runner.record = False
+        if told["way"] == "launched" and options.device.startswith("cuda"):
+            enhancer.runner.record(False)
         ms = timed(lambda: enhancer(pixels), options.device, options.seconds)
         apart = np.abs(enhancer(pixels).astype(np.int16) - truth)
         found = {"ms": ms, "precision": enhancer.runner.precision, "tiles": len(enhancer.plan)}
@@ -254,36 +262,15 @@ def whole(
         enhancer.close()
 
 
-COLUMNS = {
-    "whole": ("model", "size", "precision", "way", "tiles", "mean_levels", "largest_levels"),
-    "network": ("model", "size", "precision", "way", "first_ms", "mean_levels", "largest_levels"),
-    "moves": ("model", "size", "move"),
-}
-"""What stands beside the milliseconds in each table."""
-
-
-def page(document: Mapping[str, Any]) -> str:
-    """The figures as tables."""
-    about = document["about"]
-    parts = ["# Accelerator", "* " + __doc__.partition("\n\n* ")[2].strip()]
-    parts.append(f"{machine_lines(about)}\n- Device: {about['device']}")
-    for kind, names in COLUMNS.items():
-        lines = [("ms", *names), ("---",) * (1 + len(names))]
-        lines += [(shown(row), *(told(row.get(name)) for name in names)) for row in document[kind]]
-        parts.append("\n".join([f"## {kind}\n", *(f"| {' | '.join(line)} |" for line in lines)]))
-    return "\n\n".join(parts) + "\n"
-
-
-def shown(row: Mapping[str, Any]) -> str:
-    """Median and range, or why there is none."""
-    return row["failed"] if "failed" in row else cell(row["ms"])
-
-
-def told(value: Any) -> str:
-    """A cell."""
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return "" if value is None else f"`{value}`" if isinstance(value, str) else str(value)
+def together(told: Mapping[str, str], options: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds of a picture among several."""
+    enhancer, count = opened(told["model"], options.device, "auto"), int(told["pictures"])
+    pictures = [picture.from_array(dark_picture(*map(int, told["size"].split("x"))))] * count
+    try:
+        ms = timed(lambda: enhancer.enhance(pictures), options.device, options.seconds)
+        return {"ms": summary(value / count for value in ms["all"])}
+    finally:
+        enhancer.close()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ a picture gets what the whole would.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import cv2
@@ -56,7 +57,9 @@ class Shadows:
         self.amount = 0.0
         if amount == 0 or (amount is None and most == 0):
             return
-        value = small.max(axis=2)
+        value = functools.reduce(
+            np.maximum, small.transpose(2, 0, 1)
+        )  # along an axis of three it takes six times as long
         logarithm = np.log(value + FLOOR)
         slope, offset = coefficients(logarithm, logarithm, max(1, round(RADIUS * len(small))), EDGE)
         light = slope * logarithm + offset

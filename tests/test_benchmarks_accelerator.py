@@ -29,7 +29,7 @@ def test_every_way_is_measured_and_told_on_a_page(accelerator, tmp_path, monkeyp
     assert [(row["precision"], row["way"]) for row in found["network"]] == list(accelerator.ways("cpu"))
     assert [row["move"] for row in found["moves"]] == list(accelerator.MOVES)
     assert [(row["precision"], row["tiles"], row["mean_levels"]) for row in found["whole"]] == [("fp32", 1, 0)]
-    for kind in ("whole", "network", "moves"):
+    for kind in ("whole", "batches", "network", "moves"):
         assert all(row["ms"]["median"] > 0 for row in found[kind])
     exact, *half = found["network"]
     assert exact["largest_levels"] < 0.01

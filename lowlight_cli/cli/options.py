@@ -140,7 +140,7 @@ runner_options = apply(
             type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
             default="auto",
             show_default=True,
-            help="auto: fp32 on the CPU, bf16 on CUDA where the model allows it. int8: quick on newer CPUs.",
+            help="auto: fp32 on the CPU, fp16 on CUDA where the model allows it. int8: quick on newer CPUs.",
         ),
         click.option(
             "--threads",

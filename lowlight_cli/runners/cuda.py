@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import unguided
-from lowlight_cli.runners import RunnerOptions
-from lowlight_cli.runners import frames as device_frames
+from lowlight_cli.runners import RunnerOptions, frames
 from lowlight_cli.runners.pytorch import TYPES, TorchRunner
 from lowlight_cli.shadows import Relit
 from lowlight_cli.tiles import TilePlan
@@ -21,7 +20,7 @@ from lowlight_cli.tiles import TilePlan
 OFTEN = 3
 """Batches of one shape in a row after which it is recorded: recording costs as much as a few of them."""
 RECORDED_PIXELS = 5_000_000
-"""Most of a batch that is recorded: larger ones keep the device busy without, and their memory would not be freed."""
+"""Most of a batch that is recorded: larger ones keep the device busy without, and would hold gigabytes of it."""
 WARMING = 3
 
 
@@ -32,44 +31,34 @@ class CudaRunner(TorchRunner):
     def __init__(self, spec: ModelSpec, options: RunnerOptions) -> None:
         super().__init__(spec, options)
         # Autocast would cast weights that need no gradient anew each time.
-        self.quick = cast(copy.deepcopy(self.network), TYPES.get(self.precision))
-        self.record = self.device.startswith("cuda") and not options.deterministic
-        self.seen: tuple[torch.Size, int] | None = None
-        """Shape of the batch before, and how often it came in a row."""
-        self.recorded: Recording | None = None
+        quick = cast(copy.deepcopy(self.network), TYPES.get(self.precision))
+        self.tile = Recorder(lambda *given: quick.tile(*given, scale=self.scale))
+        self.steer = Recorder(self.network.context) if spec.tiling == "guided" else None
+        self.record(self.device.startswith("cuda") and not options.deterministic)
 
-    def context(self, thumbnails: NDArray[np.float32], exposure: float | None) -> NDArray[np.float32]:
-        """See `Runner`."""
-        precision, self.precision = self.precision, "fp32"
-        try:
-            return super().context(thumbnails, exposure)
-        finally:
-            self.precision = precision
+    def record(self, wanted: bool) -> None:
+        """Whether batches of a shape that comes often are recorded as CUDA graphs."""
+        for recorder in (self.tile, self.steer):
+            if recorder is not None:
+                recorder.wanted = wanted
+
+    def vectors(self, thumbnails: Tensor, target: Tensor) -> Tensor:
+        """See `TorchRunner`."""
+        with torch.autocast(self.device.partition(":")[0], enabled=False):
+            return self.steer(thumbnails, target)
 
     def frames(self, pixels: NDArray) -> CudaFrames:
         """See `Landing`."""
         with self.running():
             return CudaFrames(pixels, self)
 
-    def tile(self, pixels: Tensor, vectors: Tensor | None) -> Tensor:
-        """The network's output for a batch; the next call may overwrite it."""
-        before, count = self.seen or (None, 0)
-        self.seen = (pixels.shape, count + 1 if before == pixels.shape else 1)
-        if self.recorded and self.recorded.shape == pixels.shape:
-            return self.recorded(pixels, vectors)
-        if not self.record or self.seen[1] < OFTEN or pixels[:, 0].numel() > RECORDED_PIXELS:
-            return self.quick.tile(pixels, vectors, scale=self.scale)
-        self.recorded = None  # its memory first
-        self.recorded = Recording(lambda *given: self.quick.tile(*given, scale=self.scale), pixels, vectors)
-        return self.recorded(pixels, vectors)
-
     def close(self) -> None:
         """See `Runner`."""
-        self.quick = self.recorded = None
+        self.tile = self.steer = None
         super().close()
 
 
-class CudaFrames(device_frames.Frames):
+class CudaFrames(frames.Frames):
     """Pictures on the device of a runner."""
 
     def __init__(self, pixels: NDArray, runner: CudaRunner) -> None:
@@ -99,12 +88,35 @@ class CudaFrames(device_frames.Frames):
             )
 
 
-class Recording:
-    """A CUDA graph of a network for one shape of batch: the processor no longer launches each of its kernels."""
+class Recorder:
+    """Runs a function of tensors; a shape that comes several times in a row is recorded. The next call may overwrite
+    what it gives."""
 
-    def __init__(self, run: Callable[..., Tensor], pixels: Tensor, vectors: Tensor | None) -> None:
-        self.shape = pixels.shape
-        self.inputs = [None if given is None else given.clone() for given in (pixels, vectors)]
+    def __init__(self, run: Callable[..., Tensor]) -> None:
+        self.run, self.wanted = run, True
+        self.shape: torch.Size | None = None
+        self.count = 0
+        """How often this shape came in a row."""
+        self.recording: Recording | None = None
+
+    def __call__(self, *given: Tensor | None) -> Tensor:
+        """What the function gives for these, of which the first has the shape that counts."""
+        shape = given[0].shape
+        self.count, self.shape = self.count + 1 if shape == self.shape else 1, shape
+        if not self.wanted or self.count < OFTEN or given[0][:, 0].numel() > RECORDED_PIXELS:
+            return self.run(*given)
+        if self.recording is None or self.recording.shape != shape:
+            self.recording = None  # its memory first
+            self.recording = Recording(self.run, *given)
+        return self.recording(*given)
+
+
+class Recording:
+    """A CUDA graph of a function for one shape: the processor no longer launches each of its kernels."""
+
+    def __init__(self, run: Callable[..., Tensor], *given: Tensor | None) -> None:
+        self.shape = given[0].shape
+        self.inputs = [None if one is None else one.clone() for one in given]
         beside = torch.cuda.Stream()
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):
