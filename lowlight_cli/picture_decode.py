@@ -107,7 +107,7 @@ def _converter(image: Image.Image, target: str) -> tuple[Callable[[Image.Image],
     if target == "I;16":
         return (lambda band: band), ()
     if image.mode != "CMYK":
-        return (lambda band: band.convert(target)), ()
+        return (lambda band: band if band.mode == target else band.convert(target)), ()
     from PIL import ImageCms  # 7 ms, and hardly a picture is CMYK
 
     try:

@@ -1,4 +1,4 @@
-"""Picture -> bytes of a file. Pillow for 8 bits; 16-bit PNG, TIFF and PPM by hand.
+"""Picture -> bytes of a file. Pillow for 8 bits; PNG, TIFF and PPM by hand.
 
 By hand, because neither Pillow nor OpenCV writes 16-bit colour together with EXIF, XMP and a colour profile.
 """
@@ -6,6 +6,7 @@ By hand, because neither Pillow nor OpenCV writes 16-bit colour together with EX
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -126,11 +127,20 @@ def samples(picture: Picture, bits: int, *, alpha: bool) -> NDArray:
 
 def _pillow(picture: Picture, format: str, *, alpha: bool = False, **options: Any) -> bytes:
     """What Pillow writes of the 8-bit samples; options that are None are left out."""
-    file = io.BytesIO()
-    file.name = f"picture.{format}"  # for its suffix Pillow imports one plugin, for a format's name five (10 ms)
     given = {option: value for option, value in options.items() if value is not None}
-    Image.fromarray(samples(picture, 8, alpha=alpha)).save(file, **given)
-    return file.getvalue()
+    with _file() as file:
+        file.name = f"picture.{format}"  # for its suffix Pillow imports one plugin, for a format's name five (10 ms)
+        Image.fromarray(samples(picture, 8, alpha=alpha)).save(file, **given)
+        file.seek(0)
+        return file.read()
+
+
+def _file() -> io.FileIO | io.BytesIO:
+    """A real file in memory where the system has them: for others Pillow holds up all threads while it packs."""
+    try:
+        return io.FileIO(os.memfd_create("picture"), "w+")
+    except (AttributeError, OSError):
+        return io.BytesIO()
 
 
 def _jpeg(picture: Picture, _: int, quality: int) -> bytes:
@@ -160,33 +170,29 @@ def _bmp(picture: Picture, _: int, __: int) -> bytes:
 
 
 def _png(picture: Picture, bits: int, _: int) -> bytes:
-    """The pixels first, then the metadata put in behind the header, the same for 8 and 16 bits."""
-    if bits == 8:
-        bare = _pillow(picture, "png", alpha=True, compress_level=4, compress_type=zlib.Z_RLE)  # see _packed
-    else:
-        bare = _deep_png(picture)
-    after_header = len(PNG_MAGIC) + 12 + 13
-    return b"".join((bare[:after_header], _png_metadata(picture), memoryview(bare)[after_header:]))
+    """Strip by strip. Of 8 bits each byte less the mean of those left of it and above it (filter 3), of 16 less the
+    one to its left (filter 1).
 
-
-def _deep_png(picture: Picture) -> bytes:
-    """A 16-bit PNG, strip by strip, each byte less the same byte of the pixel to its left (PNG filter 1).
-
-    As small and as fast as OpenCV's, without its copy in B, G, R order, and it has grey with alpha too.
+    Pillow tries all filters on each line: 0.95 of the size in 1.6 times the time, in which it holds up all threads.
     """
-    array = samples(picture, 16, alpha=True)
+    array = samples(picture, bits, alpha=True)
     channels = 1 if array.ndim == 2 else array.shape[2]
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    head = struct.pack(">IIBBBBB", picture.width, picture.height, 16, kind, 0, 0, 0)
-    chunks = [PNG_MAGIC, png_chunk(b"IHDR", head)]
-    packer = zlib.compressobj(4, strategy=zlib.Z_RLE)
+    head = struct.pack(">IIBBBBB", picture.width, picture.height, bits, kind, 0, 0, 0)
+    chunks = [PNG_MAGIC, png_chunk(b"IHDR", head), _png_metadata(picture)]
+    packer = zlib.compressobj(4, strategy=zlib.Z_RLE)  # see _packed
+    above = np.zeros((1, array[0].nbytes), np.uint8)
     for rows in bands(picture.height, picture.width):
-        part = array[rows].astype(">u2").view(np.uint8).reshape(rows.stop - rows.start, -1)
-        filtered = np.empty((len(part), 1 + part.shape[1]), np.uint8)
-        filtered[:, 0] = 1
-        left = 2 * channels
-        filtered[:, 1 : 1 + left] = part[:, :left]
-        np.subtract(part[:, left:], part[:, :-left], out=filtered[:, 1 + left :])
+        part = (array[rows] if bits == 8 else array[rows].astype(">u2")).view(np.uint8).reshape(-1, above.size)
+        guess = np.zeros_like(part)
+        guess[:, channels * bits // 8 :] = part[:, : -channels * bits // 8]
+        if bits == 8:
+            up = np.concatenate((above, part[:-1]))
+            guess = (guess & up) + ((guess ^ up) >> 1)  # the mean, rounded down, within a byte
+            above = part[-1:]
+        filtered = np.empty((len(part), 1 + above.size), np.uint8)
+        filtered[:, 0] = 3 if bits == 8 else 1
+        np.subtract(part, guess, out=filtered[:, 1:])
         chunks.append(png_chunk(b"IDAT", packer.compress(filtered)))
     return b"".join((*chunks, png_chunk(b"IDAT", packer.flush()), png_chunk(b"IEND", b"")))
 

@@ -400,7 +400,7 @@ def test_the_bundled_network_brightens_doubles_and_leaves_alone(run: Run, photo:
         (("--scale", 3), "--scale"),
         (("--suffix", "a/b"), "--suffix"),
         (("--qualty", 90), "'--quality'"),
-        (("--precision", "fp16"), "does not run in fp16"),
+        (("--model", "ba-gan", "--precision", "int8"), "does not run in int8"),
         (("--evidence", "-q"), "-q looks like an option. For a path of that name write ./-q"),
         (("--weights", "missing.pt", "--device", "cpu"), "missing.pt"),
     ],

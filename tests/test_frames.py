@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +14,10 @@ from lowlight_cli import manifest, tiles
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import PictureError
 from lowlight_cli.frames import HostFrames
-from lowlight_cli.runners import Landing, RunnerOptions
+from lowlight_cli.runners import Landing, RunnerOptions, cuda
 from lowlight_cli.runners.cuda import CudaRunner
 from lowlight_cli.runners.frames import Frames
-from lowlight_cli.runners.pytorch import TorchRunner
+from lowlight_cli.runners.pytorch import TorchRunner, quickest
 from lowlight_cli.settings import Settings
 from lowlight_cli.shadows import Relit, Shadows
 from lowlight_cli.thumbnail import thumbnail
@@ -105,3 +108,48 @@ def test_half_precision_stays_near_and_the_brightness_is_found_in_full() -> None
     pixels = pictures(90, 150, 8, 1)[0]
     apart = np.abs(Enhancer(half, Settings())(pixels).astype(int) - Enhancer(exact, Settings())(pixels))
     assert 0 < apart.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"device": "cuda:0"}, "fp16"),
+        ({"device": "cuda:0", "weights": Path("mine.safetensors")}, "bf16"),
+        ({"device": "cuda:0", "deterministic": True}, "fp32"),
+        ({"device": "cpu"}, "fp32"),
+    ],
+)
+def test_precision_is_the_finest_of_the_quick_ones(given: dict, wanted: str) -> None:
+    assert quickest(manifest.find("neid"), RunnerOptions(**given)) == wanted
+    full = dataclasses.replace(manifest.find("neid"), precisions=("fp32",))
+    assert quickest(full, RunnerOptions(**given)) == "fp32"
+
+
+def test_a_shape_is_recorded_when_it_comes_often_and_is_not_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[torch.Size] = []
+
+    class Recording:
+        def __init__(self, run, *given) -> None:
+            self.run, self.shape = run, given[0].shape
+            made.append(self.shape)
+
+        def __call__(self, *given: torch.Tensor) -> torch.Tensor:
+            return self.run(*given) + 1  # to be told apart
+
+    monkeypatch.setattr(cuda, "Recording", Recording)
+    recorder = cuda.Recorder(lambda pixels: pixels * 2)
+
+    def given(side: int) -> list[float]:
+        """What comes out for a picture of ones: 2, or 3 if it was recorded."""
+        return recorder(torch.ones(1, 3, side, side)).unique().tolist()
+
+    assert [given(8) for _ in range(4)] == [[2], [2], [3], [3]]
+    assert [given(9), given(8), given(8), given(8)] == [[2], [2], [2], [3]]
+    assert len(made) == 1
+    assert [given(9) for _ in range(3)][-1] == [3]
+    assert [shape[2] for shape in made] == [8, 9]
+    monkeypatch.setattr(cuda, "RECORDED_PIXELS", 99)
+    assert [given(10) for _ in range(4)] == [[2]] * 4
+    monkeypatch.setattr(cuda, "RECORDED_PIXELS", 10**6)
+    recorder.wanted = False
+    assert given(10) == [2]

@@ -281,3 +281,11 @@ def test_a_failed_write_says_why_and_leaves_nothing(tmp_path: Path, monkeypatch:
     assert "Free some space" in caught.value.hint
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png", "old.png"]
     assert (tmp_path / "old.png").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("format", ["jpg", "webp", "bmp"])
+def test_without_files_in_memory_the_bytes_are_the_same(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = picture.from_array(np.random.default_rng(5).integers(0, 256, (40, 60, 3), np.uint8))
+    usual = picture.encode(shown, format)
+    monkeypatch.delattr("os.memfd_create", raising=False)
+    assert picture.encode(shown, format) == usual

@@ -26,6 +26,15 @@ def deterministic() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
+def quickest(spec: ModelSpec, options: RunnerOptions) -> str:
+    """The precision that `auto` stands for."""
+    if not options.device.startswith("cuda") or options.deterministic:
+        return "fp32"
+    # fp16 rounds eight times finer than bf16, and ends at 65504: nobody looked how far a user's own weights go.
+    wanted = ("bf16",) if options.weights else ("fp16", "bf16")
+    return next((name for name in wanted if name in spec.precisions), "fp32")
+
+
 class TorchRunner:
     """The network of a row, in evaluation mode, channels last."""
 
@@ -35,7 +44,7 @@ class TorchRunner:
         """`options` as they are settled: their device is the one to run on."""
         self.spec, self.device, self.scale = spec, options.device, options.scale
         self.check_device()
-        self.precision = self.quickest(options) if options.precision == "auto" else options.precision
+        self.precision = quickest(spec, options) if options.precision == "auto" else options.precision
         # oneDNN shares out the sums of some convolutions among threads: with another number other bits come out.
         if threads := 1 if options.deterministic and self.device == "cpu" else options.threads:
             torch.set_num_threads(threads)
@@ -50,14 +59,6 @@ class TorchRunner:
         self.sha256 = self.weights[0].sha256
         network = load(spec, path).eval().requires_grad_(False)
         self.network = network.to(self.device, memory_format=torch.channels_last)
-
-    def quickest(self, options: RunnerOptions) -> str:
-        """The precision that `auto` stands for."""
-        if not self.device.startswith("cuda") or options.deterministic:
-            return "fp32"
-        # fp16 rounds eight times finer than bf16, and ends at 65504: nobody looked how far a user's own weights go.
-        wanted = ("bf16",) if options.weights else ("fp16", "bf16")
-        return next((name for name in wanted if name in self.spec.precisions), "fp32")
 
     def check_device(self) -> None:
         """Only what is there."""
