@@ -65,6 +65,7 @@ CYCLEGAN = {
     "loss.cycle": "Absolute difference, on the range -1 to 1, of a picture and what comes back after both generators.",
     "loss.identity": "The same of bright pictures and these brightened, and of dark ones and these darkened.",
     "loss.paired": "Ours. The same of made pictures and the truths of the same scenes; a weight asks for pairs.",
+    "loss.ssim": "Ours. 1 - SSIM of these; a weight asks for pairs, too.",
     "loss.exposure": GUESS,
 }
 SENTENCES: dict[str, dict[str, str]] = {

@@ -14,6 +14,7 @@ from lowlight_cli.models.ema_cyclegan import ASPP, EMA, Generator, shares_within
 from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.nn.gan import PatchDiscriminator
 from lowlight_cli.nn.guide import Guide
+from lowlight_cli.nn.losses import ssim_loss
 from lowlight_cli.training.settings import Settings
 
 TINY = {"width": 2, "groups": 4, "blocks": 1}
@@ -275,7 +276,7 @@ def descend_in(made, order=None):
 def test_the_defaults_are_the_papers():
     settings = Settings(**ema_cyclegan.DEFAULTS)
     assert (settings.steps, settings.batch, settings.lr, settings.decay) == (12_125, 8, 1e-4, "linear")
-    assert dict(settings.loss) == {"adversarial": 1, "cycle": 10, "identity": 5, "paired": 0, "exposure": 1}
+    assert dict(settings.loss) == {"adversarial": 1, "cycle": 10, "identity": 5, "paired": 0, "ssim": 0, "exposure": 1}
     made = ema_cyclegan.recipe(
         Settings(**{**ema_cyclegan.DEFAULTS, "params": {**TINY}, "discriminator": {"objective": "lsgan", "width": 1}})
     )
@@ -314,6 +315,16 @@ def test_the_terms_are_those_of_the_equations():
         terms = made.step(shown, lambda loss, name: None)
     for name, value in expected.items():
         assert float(terms[name]) == pytest.approx(2 * float(value), rel=1e-4), name
+
+
+def test_ssim_compares_with_the_truth_and_asks_for_pairs():
+    made, shown = recipe(loss={"cycle": 0.0, "identity": 0.0, "ssim": 3.0}), batch()
+    assert made.data == "paired"
+    with torch.no_grad():
+        light = made.networks["generator"](shown["low"], shown["low"], NOBODY)
+        terms = made.step(shown, lambda loss, name: None)
+    assert float(terms["ssim"]) == pytest.approx(float(ssim_loss(light, shown["high"])), rel=1e-4)
+    assert float(terms["generators"]) == pytest.approx(float(terms["adversarial_high"] + 3 * terms["ssim"]), rel=1e-5)
 
 
 def test_a_term_without_weight_is_not_computed():

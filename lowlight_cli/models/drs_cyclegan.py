@@ -274,7 +274,7 @@ DEFAULTS = {
     "steps": 1000 * 485,
     "betas": (0.5, 0.999),
     "decay": "linear",
-    "loss": {"adversarial": 1.0, "cycle": 10.0, "identity": 5.0, "paired": 0.0, "exposure": 1.0},
+    "loss": {"adversarial": 1.0, "cycle": 10.0, "identity": 5.0, "paired": 0.0, "ssim": 0.0, "exposure": 1.0},
     "discriminator": {"objective": "lsgan"},
 }
 """As in the paper: 1000 epochs of LOL's 485 pictures. Betas, decay and weights of the loss are CycleGAN's."""

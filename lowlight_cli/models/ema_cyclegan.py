@@ -259,7 +259,7 @@ DEFAULTS = {
     "pool": 50,
     "perceptual": "off",
     "discriminator": {"objective": "log"},
-    "loss": {"adversarial": 1.0, "cycle": 10.0, "identity": 5.0, "paired": 0.0, "exposure": 1.0},
+    "loss": {"adversarial": 1.0, "cycle": 10.0, "identity": 5.0, "paired": 0.0, "ssim": 0.0, "exposure": 1.0},
 }
 """200 epochs of 485 pictures in batches of 8 at 1e-4, as the paper says; the rest is CycleGAN's."""
 

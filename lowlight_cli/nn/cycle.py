@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lowlight_cli.nn.gan import ImagePool, discriminator_loss, frozen, generator_loss
-from lowlight_cli.nn.losses import check_weights
+from lowlight_cli.nn.losses import check_weights, ssim_loss
 from lowlight_cli.nn.optimizer import discriminators_optimizer, optimizer
 from lowlight_cli.nn.schedule import schedules
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from lowlight_cli.training.settings import Settings
 
 DOMAINS = ("high", "low")
-TERMS = ("adversarial", "cycle", "identity", "paired", "exposure")
+TERMS = ("adversarial", "cycle", "identity", "paired", "ssim", "exposure")
+PAIRED = ("paired", "ssim")
+"""Those that compare with the truth of the same scene."""
 OTHER = {"high": "low", "low": "high"}
 
 
@@ -47,7 +49,7 @@ class CycleRecipe:
 
     A generator has `tile(pixels, vectors)` and `whole(thumbnail, brightness)`, which gives its output on the thumbnail
     and the vectors. `settings.loss` weighs `adversarial`, `cycle`, `identity`, `paired`: L1 to the truth of the same
-    scene, which asks for pairs, and `exposure`: the error of the head that guesses the brightness, where there is one.
+    scene, `ssim`: 1 - SSIM to it, which both ask for pairs, and `exposure`: the error of the head that guesses the brightness, where there is one.
     A term of weight 0 is not computed; without `cycle` the way back would teach the generator nothing, and there is
     none. `settings.discriminator` are arguments of `make_discriminator`, but for `objective`: `log` or `lsgan`.
 
@@ -64,7 +66,7 @@ class CycleRecipe:
         make_discriminator: Callable[..., nn.Module],
     ) -> None:
         self.weights = settings.loss
-        self.data: Literal["paired", "unpaired"] = "paired" if self.weights.get("paired") else "unpaired"
+        self.data: Literal["paired", "unpaired"] = "paired" if any(map(self.weights.get, PAIRED)) else "unpaired"
         arguments = dict(settings.discriminator)
         self.objective = arguments.pop("objective", "log")
         terms = {*TERMS} if settings.params.get("exposure") else {*TERMS} - {"exposure"}
@@ -104,7 +106,7 @@ class CycleRecipe:
 
     def translated(self, real: dict[str, View], brightness: Tensor) -> dict[str, View]:
         """Made pictures by the domain that they should belong to; none where no term asks for them."""
-        if not any(self.weights.get(name) for name in ("adversarial", "cycle", "paired")):
+        if not any(self.weights.get(name) for name in ("adversarial", "cycle", *PAIRED)):
             return {}
         return {to: real[OTHER[to]].through(generator, brightness) for to, generator in self.ways().items()}
 
@@ -122,6 +124,8 @@ class CycleRecipe:
             terms["identity"] = sum(distance(real[d].through(to[d], brightness).pixels, real[d].pixels) for d in to)
         if self.weights.get("paired"):
             terms["paired"] = sum(distance(made[d].pixels, real[d].pixels) for d in to)
+        if self.weights.get("ssim"):
+            terms["ssim"] = sum(ssim_loss(made[d].pixels, real[d].pixels) for d in to)
         head = to["high"].head
         if head is not None and self.weights.get("exposure"):
             terms["exposure"] = F.mse_loss(head(real["low"].thumbnail).float(), brightness)
