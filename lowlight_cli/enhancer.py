@@ -186,10 +186,8 @@ class Enhancer:
         if self.settings.deterministic:
             return most
         if self.runner.device.startswith("cuda"):
-            import torch
-
             # PyTorch takes half as much again as ONNX Runtime, whose use the rows tell.
-            return 0.5 * torch.cuda.mem_get_info()[0] if self.runner.backend == "torch" else 2 * most
+            return 0.5 * free_on(self.runner.device) if self.runner.backend == "torch" else 2 * most
         return min(most, 0.5 * memory.available())
 
     def batch_limit(self, height: int, width: int) -> int:
@@ -239,6 +237,13 @@ def open_model(
     given = {name: None if value == "auto" else value for name, value in given.items()}
     settings = Settings(strength=strength, depth=depth, deterministic=deterministic, **given)
     return Enhancer(open_runner(manifest.find(name), chosen), settings, chosen.scale)
+
+
+def free_on(device: str) -> int:
+    """Bytes of a CUDA device that PyTorch can have: what is free, and what it keeps for itself and does not use."""
+    from torch import cuda
+
+    return cuda.mem_get_info(device)[0] + cuda.memory_reserved(device) - cuda.memory_allocated(device)
 
 
 def stacked(pictures: Sequence[Picture]) -> NDArray:

@@ -48,10 +48,11 @@ class CycleRecipe:
     """Adam on the generators, then on the discriminators, whose made pictures come out of pools.
 
     A generator has `tile(pixels, vectors)` and `whole(thumbnail, brightness)`, which gives its output on the thumbnail
-    and the vectors. `settings.loss` weighs `adversarial`, `cycle`, `identity`, `paired`: L1 to the truth of the same
-    scene, `ssim`: 1 - SSIM to it, which both ask for pairs, and `exposure`: the error of the head that guesses the brightness, where there is one.
-    A term of weight 0 is not computed; without `cycle` the way back would teach the generator nothing, and there is
-    none. `settings.discriminator` are arguments of `make_discriminator`, but for `objective`: `log` or `lsgan`.
+    and the vectors. `settings.loss` weighs `adversarial`, `cycle`, `identity`, `paired` and `ssim`: L1 and 1 - SSIM to
+    the truth of the same scene, which ask for pairs, and `exposure`: the error of the head that guesses the brightness,
+    where there is one. A term of weight 0 is not computed; without `cycle` the way back would teach the generator
+    nothing, and there is none. `settings.discriminator` are arguments of `make_discriminator`, but for `objective`:
+    `log` or `lsgan`.
 
     Pictures are brightened to the brightness of the batch's bright ones, whether these show the same scenes or not. The
     way back always has plain input: it makes darkness.

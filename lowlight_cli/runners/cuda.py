@@ -44,8 +44,12 @@ class CudaRunner(TorchRunner):
 
     def vectors(self, thumbnails: Tensor, target: Tensor) -> Tensor:
         """See `TorchRunner`."""
-        with torch.autocast(self.device.partition(":")[0], enabled=False):
+        with self.exactly():
             return self.steer(thumbnails, target)
+
+    def exactly(self) -> torch.autocast:
+        """Float32, whatever the precision."""
+        return torch.autocast(self.device.partition(":")[0], enabled=False)
 
     def frames(self, pixels: NDArray) -> CudaFrames:
         """See `Landing`."""
@@ -67,7 +71,7 @@ class CudaFrames(frames.Frames):
 
     def thumbnails(self, side: int) -> list[NDArray[np.float32]]:
         """See `Frames`."""
-        with torch.inference_mode():
+        with self.runner.running(), self.runner.exactly():
             return super().thumbnails(side)
 
     def enhanced(

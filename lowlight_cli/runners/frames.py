@@ -5,6 +5,7 @@ What is computed is what `tiles.run_tiled`, `thumbnail` and `shadows.Relit` comp
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 
@@ -31,8 +32,7 @@ class Frames:
     def __init__(self, pixels: NDArray, device: str) -> None:
         self.shape, self.bits, self.device = pixels.shape, 8 * pixels.dtype.itemsize, device
         there = torch.from_numpy(np.ascontiguousarray(pixels).view(np.uint8 if self.bits == 8 else np.int16))
-        # The system must not move what is copied: the driver would copy it once more.
-        there = there.pin_memory() if device.startswith("cuda") else there
+        there = there if device == "cpu" else pinned(there.shape, there.dtype, device).copy_(there)
         self.pixels = there.to(device, non_blocking=True)
 
     def thumbnails(self, side: int) -> list[NDArray[np.float32]]:
@@ -81,7 +81,7 @@ class Frames:
             if strength < 1:
                 values = torch.lerp(core(enlarged(read, scale), tile, scale), values, strength)
             out[place(tile, scale)] = integers(values, bits)
-        here = torch.empty(out.shape, dtype=out.dtype, pin_memory=self.device.startswith("cuda")).copy_(out)
+        here = pinned(out.shape, out.dtype, self.device).copy_(out)
         if not finite:
             raise PictureError(*NOT_FINITE)
         return here.numpy() if bits == 8 else here.numpy().view(np.uint16)
@@ -92,6 +92,15 @@ class Frames:
         height, width = tile.size
         more = (0, round_up(width, multiple) - width, 0, round_up(height, multiple) - height)
         return F.pad(part, more, mode="replicate").contiguous(memory_format=torch.channels_last) if any(more) else part
+
+
+def pinned(shape: Sequence[int], dtype: torch.dtype, device: str) -> Tensor:
+    """Memory of the host, for copies: for CUDA such that the system may not move, which the driver would copy once more
+    otherwise. Where the system gives none of that, any."""
+    if device.startswith("cuda"):
+        with contextlib.suppress(RuntimeError):
+            return torch.empty(shape, dtype=dtype, pin_memory=True)
+    return torch.empty(shape, dtype=dtype)
 
 
 def core(values: Tensor, tile: Tile, scale: int) -> Tensor:
