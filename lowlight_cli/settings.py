@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from numbers import Integral, Real
 from typing import get_args
 
 from lowlight_cli import manifest, picture
@@ -10,6 +11,11 @@ from lowlight_cli.errors import OptionError
 from lowlight_cli.manifest import ModelSpec
 
 DEPTHS = get_args(picture.Depth)
+NUMBERS = {
+    **dict.fromkeys(("strength", "exposure", "shadows"), (Real, "number")),
+    "tile": (Integral, "whole number"),
+}
+"""What these settings are, where they are given."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,9 @@ class Settings:
     a time, in tiles whose size depends on the picture alone. The runner must be opened with it too."""
 
     def __post_init__(self) -> None:
+        for name, (kind, what) in NUMBERS.items():
+            if not isinstance(value := getattr(self, name), kind) and (value is not None or name == "strength"):
+                raise OptionError(f"--{name} {value!r} is no {what}.", "Give one, or leave it out.")
         if not 0 <= self.strength <= 1:
             raise OptionError(f"--strength {self.strength} is not between 0 and 1.", "1 is the network's output.")
         if self.exposure is not None and not 0 < self.exposure < 1:

@@ -311,6 +311,13 @@ class TestPipe:
         assert done.code == USAGE
         assert "stdout cannot hold both" in done.err
 
+    @pytest.mark.parametrize("words", [("--suffix", "_b"), ("--shard", "2/3"), ("--evidence", "log.jsonl")])
+    def test_what_needs_a_name_is_refused(self, run: Run, photo: Photo, words: tuple[str, str]) -> None:
+        done = run("enhance", "-", "--out", "b.png", *words, stdin=photo(Path("a.png")).read_bytes())
+        assert done.code == USAGE
+        assert words[0] in done.err
+        assert not Path("b.png").exists()
+
     @pytest.mark.parametrize("data", [b"", b"no picture"])
     def test_bad_bytes_are_all_failed(self, run: Run, data: bytes) -> None:
         done = run("enhance", "-", "--out", "b.png", "--json", stdin=data)

@@ -318,3 +318,13 @@ def test_memory_is_that_of_the_container_where_it_has_a_limit(monkeypatch: pytes
 def test_what_is_no_picture_is_told_by_its_kind(spec: ModelSpec, source: object) -> None:
     with pytest.raises(PictureError, match=f"{type(source).__name__} is no picture"):
         enhancer(spec)(source)
+
+
+@pytest.mark.parametrize(
+    "given", [{"shadows": "0.5"}, {"strength": None}, {"exposure": "bright"}, {"tile": float("nan")}, {"tile": 2.5}]
+)
+def test_settings_of_another_kind_are_an_error_that_names_them(given: dict[str, object]) -> None:
+    (name,) = given
+    with pytest.raises(OptionError, match=f"--{name} .* is no (whole )?number"):
+        Settings(**given)
+    assert Settings(strength=np.float32(0.5), tile=np.int64(64)).tile == 64

@@ -299,6 +299,14 @@ def test_a_pipe_has_no_name_for_maps(run: Run) -> None:
     assert "a pipe has no name" in done.err
 
 
+def test_maps_do_not_go_to_stdout_nor_into_a_folder_called_dash(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    done = run("in", maps="-")
+    assert done.code == USAGE
+    assert "several pictures" in done.err
+    assert not Path("-").exists()
+
+
 def test_an_existing_map_stops_the_run_before_any_work(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"))
     photo(Path("in/b.png"))

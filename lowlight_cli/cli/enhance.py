@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from lowlight_cli.enhancer import Enhancer
     from lowlight_cli.tasks.enhance import EnhanceOptions, Run
 
+NAMELESS = {
+    "save_maps": "names maps after files, and a pipe has no name",
+    "suffix": "is added to the name of the input, and a pipe has no name",
+    "shard": "chooses files by name, and a pipe has no name",
+    "evidence": "tells of files, and a pipe leaves none",
+}
+"""What makes no sense without a file, and why."""
 FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 
 
@@ -111,10 +118,11 @@ def command(**flags: Any) -> None:
         raise OptionError("stdout cannot hold both a picture and JSON.", "Leave out --json, or name a file with --out.")
     if (piped and sys.stdin is None) or ((flags["as_json"] or str(flags["out"]) == "-") and sys.stdout is None):
         raise OptionError("stdin or stdout is closed, and a picture or JSON must go through it.", "Do not close it.")
-    if piped and flags["save_maps"]:
-        raise OptionError("--save-maps names maps after files, and a pipe has no name.", "Name a file as INPUT.")
-    if piped and flags["evidence"]:
-        raise OptionError("--evidence tells of files, and a pipe leaves none.", "Name a file as INPUT.")
+    if str(flags["save_maps"]) == "-":
+        raise OptionError("--save-maps takes no -: maps are several pictures.", "Name a folder.")
+    for flag, why in NAMELESS.items() if piped else ():
+        if flags[flag] not in (None, "", (1, 1)):
+            raise OptionError(f"--{flag.replace('_', '-')} {why}.", "Leave it out, or name a file as INPUT.")
     end_as_by_ctrl_c()
     sys.exit((watch if flags["watch"] else pipe if piped else files)(options, flags))
 
