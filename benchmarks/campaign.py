@@ -18,6 +18,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -39,12 +40,12 @@ PIECE_MB = 15
 HELD_OUT = Path(__file__).with_name("held-out.txt")
 """A pair of each of the ten scenes of LOL that are held out for every row that pairs teach; none is in eval15."""
 STOPPED = 130
-"""Exit code of a run that was asked to stop."""
+"""Exit code of a run that was asked to stop. Without a checkpoint by then it begins anew the next time."""
 
 
 def pack(data: Path, photos: Path | None, out: Path, part_mb: float) -> list[Path]:
     """`part-NN.tar` with the training pairs, the scenes and the photos, none larger than asked unless a file is."""
-    out.mkdir(parents=True, exist_ok=True)
+    emptied(out, "part-*.tar")
     groups: list[list[tuple[Path, str]]] = [[]]
     size = 0
     for path, name in members(data, photos):
@@ -60,7 +61,16 @@ def pack(data: Path, photos: Path | None, out: Path, part_mb: float) -> list[Pat
         with tarfile.open(written[-1], "w") as archive:
             for path, name in group:
                 archive.add(path.resolve(), name)
+    if not groups[0]:
+        raise SystemExit(f"There is nothing to pack: {data} holds no our485, or {photos} no photos.")
     return written
+
+
+def emptied(folder: Path, pattern: str) -> None:
+    """Make a folder, and remove what an earlier call left in it: other pieces would be taken for these."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob(pattern):
+        path.unlink()
 
 
 def members(data: Path, photos: Path | None) -> Iterator[tuple[Path, str]]:
@@ -68,7 +78,7 @@ def members(data: Path, photos: Path | None) -> Iterator[tuple[Path, str]]:
     for path in [data / "scenes.json", *sorted((data / "our485").glob("*/*"))]:
         if path.is_file():
             yield path, f"LOL/{path.relative_to(data)}"
-    for path in sorted(photos.iterdir()) if photos else []:
+    for path in sorted(filter(Path.is_file, photos.iterdir())) if photos else []:
         yield path, f"photos/{path.name}"
 
 
@@ -84,6 +94,8 @@ def command(name: str, run: dict[str, Any], data: Path, runs: Path, device: str)
         words += ["--init", str(weights.find(manifest.find(run["init"]), "torch", offline=True))]
     if (folder / "last.pt").exists():
         words.append("--resume")
+    elif folder.exists():  # stopped before its first checkpoint
+        shutil.rmtree(folder)
     return words + [f"--set={setting}={json.dumps(value)}" for setting, value in run.get("set", {}).items()]
 
 
@@ -126,8 +138,8 @@ def bring_home(plan: Mapping[str, Mapping[str, Any]], runs: Path, out: Path) -> 
             files = [runs / f"{name}.log", *(runs / name / file for file in kept), *strips]
             for path in filter(Path.is_file, files):
                 archive.add(path, path.relative_to(runs))
-    out.mkdir(parents=True, exist_ok=True)
-    view, size, written = whole.getbuffer(), PIECE_MB * 2**20, []
+    emptied(out, "home.tar.*")
+    view, size, written = whole.getbuffer(), int(PIECE_MB * 2**20), []
     for number, at in enumerate(range(0, len(view), size)):
         written.append(out / f"home.tar.{number:02d}")
         written[-1].write_bytes(view[at : at + size])
@@ -136,7 +148,10 @@ def bring_home(plan: Mapping[str, Mapping[str, Any]], runs: Path, out: Path) -> 
 
 def join(pieces: Path, to: Path) -> list[str]:
     """Unpack what `run` wrote; gives the names."""
-    whole = io.BytesIO(b"".join(path.read_bytes() for path in sorted(pieces.glob("home.tar.*"))))
+    found = sorted(pieces.glob("home.tar.*"))
+    if not found:
+        raise SystemExit(f"There are no pieces home.tar.* in {pieces}.")
+    whole = io.BytesIO(b"".join(path.read_bytes() for path in found))
     with tarfile.open(fileobj=whole) as archive:
         archive.extractall(to, filter="data")
         return archive.getnames()
@@ -183,12 +198,15 @@ def main() -> None:
         print("\n".join(join(told.pieces, told.to)))
     else:
         plan = yaml.safe_load(told.plan.read_text())
+        if unknown := {*told.only} - {*plan}:
+            raise SystemExit(f"The plan has no {', '.join(unknown)}. It has {', '.join(plan)}.")
         plan = {name: run for name, run in plan.items() if not told.only or name in told.only}
         codes = train(plan, told.data, told.runs, minutes=told.minutes, grace=told.grace, device=told.device)
         for path in bring_home(plan, told.runs, told.out):
             print(f"{path} {path.stat().st_size / 2**20:.1f} MB")
         print(json.dumps(codes))
-        raise SystemExit(any(code not in (0, STOPPED) for code in codes.values()))
+        begun = {name for name in plan if (told.runs / name / "last.pt").exists()}
+        raise SystemExit(any(code and (code != STOPPED or name not in begun) for name, code in codes.items()))
 
 
 if __name__ == "__main__":

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from numbers import Integral, Real
 from typing import get_args
+
+import numpy as np
 
 from lowlight_cli import manifest, picture
 from lowlight_cli.errors import OptionError
 from lowlight_cli.manifest import ModelSpec
 
 DEPTHS = get_args(picture.Depth)
+WHOLE = (int, np.integer)
 NUMBERS = {
-    **dict.fromkeys(("strength", "exposure", "shadows"), (Real, "number")),
-    "tile": (Integral, "whole number"),
+    **dict.fromkeys(("strength", "exposure", "shadows"), ((float, np.floating, *WHOLE), "number")),
+    "tile": (WHOLE, "whole number"),
 }
 """What these settings are, where they are given."""
 
@@ -39,7 +41,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, (kind, what) in NUMBERS.items():
-            if not isinstance(value := getattr(self, name), kind) and (value is not None or name == "strength"):
+            value = getattr(self, name)
+            fits = isinstance(value, kind) and not isinstance(value, bool)
+            if not fits and (value is not None or name == "strength"):
                 raise OptionError(f"--{name} {value!r} is no {what}.", "Give one, or leave it out.")
         if not 0 <= self.strength <= 1:
             raise OptionError(f"--strength {self.strength} is not between 0 and 1.", "1 is the network's output.")

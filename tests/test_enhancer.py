@@ -321,7 +321,15 @@ def test_what_is_no_picture_is_told_by_its_kind(spec: ModelSpec, source: object)
 
 
 @pytest.mark.parametrize(
-    "given", [{"shadows": "0.5"}, {"strength": None}, {"exposure": "bright"}, {"tile": float("nan")}, {"tile": 2.5}]
+    "given",
+    [
+        {"shadows": "0.5"},
+        {"strength": None},
+        {"exposure": "bright"},
+        {"tile": float("nan")},
+        {"tile": 2.5},
+        {"tile": True},
+    ],
 )
 def test_settings_of_another_kind_are_an_error_that_names_them(given: dict[str, object]) -> None:
     (name,) = given

@@ -188,6 +188,12 @@ def test_a_recipe_of_minutes_ends_with_them_and_its_rate_has_fallen_by_then(tmp_
     again = new(tmp_path, recipe=recipe(settings), **timed)
     prepare(again, resume=True)
     assert again.complete
+    assert again.recipe.schedules["network"].get_last_lr()[0] == 0
+    timed["minutes"] = 1.25 * again.seconds / 60
+    longer = new(tmp_path, recipe=recipe(Settings(lr=0.01, **timed)), **timed)
+    prepare(longer, resume=True)
+    assert not longer.complete
+    assert longer.recipe.schedules["network"].get_last_lr()[0] == pytest.approx(0.01 * 2 * 0.2)
 
 
 def test_a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint(tmp_path):

@@ -55,6 +55,23 @@ def test_hidden_convolutions_are_turned_and_the_rest_moves_as_with_adam() -> Non
     assert float(step.square().mean().sqrt()) == pytest.approx(lr * SIZE, rel=0.25)
 
 
+def test_kernels_of_one_shape_each_get_their_own_step() -> None:
+    torch.manual_seed(2)
+    net = nn.ModuleList(nn.Conv2d(16, 20, 3, bias=False) for _ in range(4))
+    before = copy.deepcopy(net)
+    for layer in (net[0], net[1], net[3]):
+        layer.weight.grad = torch.randn_like(layer.weight)
+    wanted = [
+        orthogonal(layer.weight.grad.flatten(1)[None])[0] if layer.weight.grad is not None else None for layer in net
+    ]
+    Muon(net.parameters(), 1e-3, (0.9, 0.999)).step()
+    for number, one in enumerate(wanted):
+        step = (before[number].weight - net[number].weight).detach().flatten(1)
+        expected = torch.zeros_like(step) if one is None else 1e-3 * SIZE * max(one.shape) ** 0.5 * one
+        assert torch.allclose(step, expected, atol=1e-6)
+    assert not torch.allclose(wanted[0], wanted[1], atol=0.1)
+
+
 def test_restored_it_goes_on_to_the_same_numbers() -> None:
     whole, part = network(), network()
     made = Muon(whole.parameters(), 1e-3, (0.9, 0.999))

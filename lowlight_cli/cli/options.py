@@ -140,7 +140,8 @@ runner_options = apply(
             type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
             default="auto",
             show_default=True,
-            help="auto: fp32 on the CPU, fp16 on CUDA where the model allows it. int8: quick on newer CPUs.",
+            help="auto: fp32 on the CPU and with --deterministic, on CUDA fp16 (bf16 with --weights). int8: quick on "
+            "newer CPUs.",
         ),
         click.option(
             "--threads",

@@ -109,7 +109,8 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
     )
     prepare(state, resume=options.resume)
     if state.complete or state.step >= state.last:
-        say("nothing to do: the last step was reached before")
+        over = f"the {settings.minutes:g} minutes were over before; `--set minutes=` gives more"
+        say(f"nothing to do: {over if state.late else 'the last step was reached before'}")
         return
     try:
         # Not before: what is refused, or has nothing to do, leaves a run's folder as it was.
@@ -121,8 +122,11 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
         told = f"{error.filename or options.out} cannot be written: {error.strerror or error}."
         goes_on = "go on with --resume" if (options.out / LAST).exists() else f"delete {options.out} and start anew"
         raise NotWritten(told, f"Free some space or mend the permissions, then {goes_on}.") from error
-    if not state.complete:
-        say(f"stopped at step {state.step} of {settings.steps}; go on with the same command and --resume")
+    if state.late:
+        say(f"the {settings.minutes:g} minutes are over, at step {state.step}")
+    elif not state.complete:
+        share = f", {state.seconds / 60:.1f} of {settings.minutes:g} minutes" if settings.minutes else ""
+        say(f"stopped at step {state.step} of {settings.steps}{share}; go on with the same command and --resume")
 
 
 def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:

@@ -83,9 +83,14 @@ class Run:
         return int(min(self.settings.steps, self.limits.steps))
 
     @property
+    def late(self) -> bool:
+        """Whether the minutes of the recipe are over."""
+        return 0 < 60 * self.settings.minutes <= self.seconds
+
+    @property
     def complete(self) -> bool:
         """Whether nothing is left of the recipe."""
-        return self.step >= self.settings.steps or 0 < 60 * self.settings.minutes <= self.seconds
+        return self.step >= self.settings.steps or self.late
 
     @property
     def deployed(self) -> nn.Module:
@@ -107,9 +112,7 @@ def train(run: Run) -> Iterator[Progress]:
             one_step(run, descent, parts, waited)
             seconds = agreed(run, time.monotonic() - started)
             run.seconds = before + seconds
-            if settings.minutes:
-                for schedule in run.recipe.schedules.values():
-                    schedule.part = run.seconds / (60 * settings.minutes)
+            look_at_the_clock(run)
             stop = run.complete or run.step == last or wants_to_stop(run, seconds)
             if run.step % settings.log_every == 0:
                 yield from tell(run, journal, lambda: means(run))
@@ -136,6 +139,9 @@ def prepare(run: Run, *, resume: bool) -> None:
         if position["best_of"] not in (None, run.settings.best):  # of another score: numbers that do not compare
             run.best = -math.inf
         run.sums, run.counted = position["sums"], position["counted"]
+        look_at_the_clock(run)
+        for schedule in run.recipe.schedules.values():
+            checkpoint.set_rates(schedule, checkpoint.rates(schedule))
 
 
 def parts_of(run: Run, step: int) -> list[dict[str, Tensor]]:
@@ -166,6 +172,13 @@ def one_step(run: Run, descent: Descent, parts: Sequence[Mapping[str, Tensor]], 
     for name, value in zip(TIMES, times, strict=True):
         run.sums[name] = run.sums.get(name, 0.0) + value
     run.step, run.counted = run.step + 1, run.counted + 1
+
+
+def look_at_the_clock(run: Run) -> None:
+    """Tell the schedules of a recipe of minutes how many are behind."""
+    if run.settings.minutes:
+        for schedule in run.recipe.schedules.values():
+            schedule.part = run.seconds / (60 * run.settings.minutes)
 
 
 def agreed(run: Run, seconds: float) -> float:

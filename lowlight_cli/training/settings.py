@@ -40,8 +40,8 @@ class Settings:
     steps: int = 10_000
     """Optimizer steps of the whole recipe; schedules stretch over them."""
     minutes: float = 0.0
-    """Minutes of training that the recipe lasts instead, if it has not come to `steps` before; schedules stretch over
-    them. For machines that are rented by time: a run is then not repeatable. 0: `steps` alone count."""
+    """Minutes that the recipe lasts instead, validations among them, if it has not come to `steps` before; schedules
+    stretch over them. For machines that are rented by time: a run is then not repeatable. 0: `steps` alone count."""
     batch: int = 8
     """Pictures in a step, of all processes together."""
     accumulate: int = 1
@@ -126,7 +126,7 @@ class Settings:
             field, dot, entry = name.partition(".")
             known(field, changed, "training setting")
             value = {entry: value} if dot else value
-            checked(field, value, changed[field])
+            checked(field, value, KINDS[field])
             if isinstance(value, Mapping):
                 if field == "loss":
                     for term, weight in value.items():
@@ -135,6 +135,10 @@ class Settings:
                 value = {**changed[field], **value}
             changed[field] = value
         return dataclasses.replace(self, **changed)
+
+
+KINDS = dict(vars(Settings()))
+"""A value of each setting, of the kind that it takes; what a run's file holds may be a whole number by chance."""
 
 
 def unfit(name: str, value: Any, hint: str) -> OptionError:
