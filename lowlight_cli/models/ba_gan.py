@@ -195,6 +195,8 @@ def wanted_attention(low: Tensor, high: Tensor) -> Tensor:
     return ((lit - dark) / lit.clamp(min=LEAST_LIGHT)).clamp(0.0, 1.0)
 
 
+SMALLEST_CROP = 21
+"""The loss blurs by a kernel of that size."""
 DEFAULTS: Mapping[str, Any] = {
     "lr": 1e-4,
     "lr_discriminator": 1e-4,

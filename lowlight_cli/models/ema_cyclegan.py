@@ -247,6 +247,8 @@ def geometry(
     }
 
 
+SMALLEST_CROP = 24
+"""Below that the discriminator's deepest features are one number, which has no variance."""
 DEFAULTS = {
     "steps": 200 * 485 // 8,
     "batch": 8,

@@ -30,7 +30,7 @@ from lowlight_cli.tasks import train_folder, train_record
 from lowlight_cli.thumbnail import thumbnail
 from lowlight_cli.training.loop import LAST, Limits, Progress, Run, prepare, train
 from lowlight_cli.training.recipe import Batch, Recipe
-from lowlight_cli.training.settings import Settings
+from lowlight_cli.training.settings import SMALLEST_CROP, Settings
 from lowlight_cli.training.validation import Judge, Shown
 from lowlight_cli.weights_metadata import Origin, texts
 
@@ -150,7 +150,10 @@ def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:
         if name is not None and architecture(name) != arch:
             raise OptionError(f"{source} is of {name}, not of {options.model}.", "Name its model with --model.")
         settings = settings.override(values)
-    return arch, module, settings.override(options.overrides)
+    settings = settings.override(options.overrides)
+    if settings.crop < (least := getattr(module, "SMALLEST_CROP", SMALLEST_CROP)):
+        raise OptionError(f"A crop of {settings.crop} pixels is too small for {arch}.", f"--set crop={least} or more.")
+    return arch, module, settings
 
 
 def architecture(name: str) -> str:
