@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 import lowlight_cli as lowlight
 from lowlight_cli import manifest, models, picture, weights
+from lowlight_cli.runners.cuda import cast
 from lowlight_cli.thumbnail import thumbnail
 
 HERE = Path(__file__).resolve().parent
@@ -104,20 +105,19 @@ def main() -> None:
     name = torch.cuda.get_device_name(options.device) if options.device.startswith("cuda") else options.device
     settings = {"seconds": options.seconds, "minutes": options.minutes}
     measured = Measured(options.out, machine.about(settings) | {"device": name}, options.minutes)
-    pictures = {size: dark_picture(*map(int, size.split("x"))) for size in options.size}
-    for size, pixels in pictures.items():
+    for size in options.size:
         for model in options.model:
             for precision, way in WHOLE if options.device.startswith("cuda") else WHOLE[1:2]:
                 told = {"model": model, "size": size, "precision": precision, "way": way}
-                measured.add("whole", told, partial(whole, told, pixels, options))
+                measured.add("whole", told, partial(whole, told, options))
     for model in options.model:
         for size, count in BATCHES if options.device.startswith("cuda") else BATCHES[:1]:
             told = {"model": model, "size": size, "pictures": str(count)}
             measured.add("batches", told, partial(together, told, options))
-    for size, pixels in pictures.items():
+    for size in options.size:
         for model in options.model:
             told = {"model": model, "size": size}
-            case = Case(model, pixels, options.device)
+            case = Case(model, pictured(size), options.device)
             for precision, way in ways(options.device):
                 alone = partial(case.network_alone, precision, way, options.seconds)
                 measured.add("network", {**told, "precision": precision, "way": way}, alone)
@@ -186,13 +186,6 @@ class Case:
             return {"ms": summary(value / PICTURES for value in ms["all"])}
 
 
-def cast(network: nn.Module, dtype: torch.dtype) -> None:
-    """Convolutions in that type for good: autocast casts weights without gradients anew each time."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.to(dtype)
-
-
 @contextlib.contextmanager
 def running(device: str, precision: str) -> Iterator[None]:
     """Inference in a precision."""
@@ -247,14 +240,20 @@ def opened(model: str, device: str, precision: str) -> lowlight.Enhancer:
 
 
 @functools.cache
+def pictured(size: str) -> np.ndarray:
+    """The picture of that size."""
+    return dark_picture(*map(int, size.split("x")))
+
+
+@functools.cache
 def truth(model: str, size: str) -> np.ndarray:
     """What the CPU makes of the picture of that size in float32."""
-    return opened(model, "cpu", "fp32")(dark_picture(*map(int, size.split("x"))))
+    return opened(model, "cpu", "fp32")(pictured(size))
 
 
-def whole(told: Mapping[str, str], pixels: np.ndarray, options: argparse.Namespace) -> dict[str, Any]:
+def whole(told: Mapping[str, str], options: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds of the library's own way, what the plan of tiles was, and levels of 255 from the CPU's output."""
-    enhancer = opened(told["model"], options.device, told["precision"])
+    enhancer, pixels = opened(told["model"], options.device, told["precision"]), pictured(told["size"])
     try:
         if told["way"] == "launched" and options.device.startswith("cuda"):
             enhancer.runner.record(False)
@@ -269,7 +268,7 @@ def whole(told: Mapping[str, str], pixels: np.ndarray, options: argparse.Namespa
 def together(told: Mapping[str, str], options: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds of a picture among several."""
     enhancer, count = opened(told["model"], options.device, "auto"), int(told["pictures"])
-    pictures = [picture.from_array(dark_picture(*map(int, told["size"].split("x"))))] * count
+    pictures = [picture.from_array(pictured(told["size"]))] * count
     try:
         ms = timed(lambda: enhancer.enhance(pictures), options.device, options.seconds)
         return {"ms": summary(value / count for value in ms["all"])}

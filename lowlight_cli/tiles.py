@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -215,9 +216,7 @@ def read_tile(pictures: NDArray, tile: Tile, multiple: int) -> NDArray[np.float3
 
 def core(values: NDArray[np.float32], tile: Tile, scale: int = 1) -> NDArray[np.float32]:
     """(N, C, h, w) of a tile as read -> that of its core. NaN or infinite ones are a PictureError."""
-    both = (tile.rows, tile.columns)
-    (y0, y1), (x0, x1) = (tuple(scale * (end - span.read[0]) for end in span.keep) for span in both)
-    kept = values[..., y0:y1, x0:x1]
+    kept = values[within(tile, scale)]
     if not np.isfinite(kept).all():
         raise PictureError(*NOT_FINITE)
     return kept
@@ -227,6 +226,12 @@ def write(values: NDArray[np.float32], out: NDArray) -> None:
     """Round (N, C, h, w) in [0, 1] into (N, h, w, C), 8 or 16 bits; plane by plane, as that stays in a cache."""
     for planes, pixels in zip(values, out, strict=True):
         pixels[...] = cv2.merge([to_integers(plane, 8 * out.dtype.itemsize) for plane in planes]).reshape(pixels.shape)
+
+
+def within(tile: Tile, scale: int = 1) -> tuple[Any, ...]:
+    """Where the core of a tile lies in (..., h * scale, w * scale) as read."""
+    sides = (tuple(scale * (end - span.read[0]) for end in span.keep) for span in (tile.rows, tile.columns))
+    return (..., *(slice(*ends) for ends in sides))
 
 
 def place(tile: Tile, scale: int = 1) -> tuple[slice, ...]:

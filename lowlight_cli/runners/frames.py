@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lowlight_cli.errors import PictureError
 from lowlight_cli.shadows import FLOOR, Relit, centres
-from lowlight_cli.tiles import NOT_FINITE, Tile, TilePlan, place, round_up
+from lowlight_cli.tiles import NOT_FINITE, Tile, TilePlan, place, round_up, within
 
 ROWS = 2048
 """Rows turned into float32 at a time for a thumbnail."""
@@ -76,10 +76,11 @@ class Frames:
         for tile in plan:
             read = self.tile(tile, multiple)
             seen = read if grids is None else relight(read, grids, tile, self.shape)
-            values = core(network(seen).float(), tile, scale)
+            core = within(tile, scale)
+            values = network(seen).float()[core]
             finite &= values.isfinite().all()
             if strength < 1:
-                values = torch.lerp(core(enlarged(read, scale), tile, scale), values, strength)
+                values = torch.lerp(enlarged(read, scale)[core], values, strength)
             out[place(tile, scale)] = integers(values, bits)
         here = pinned(out.shape, out.dtype, self.device).copy_(out)
         if not finite:
@@ -101,14 +102,6 @@ def pinned(shape: Sequence[int], dtype: torch.dtype, device: str) -> Tensor:
         with contextlib.suppress(RuntimeError):
             return torch.empty(shape, dtype=dtype, pin_memory=True)
     return torch.empty(shape, dtype=dtype)
-
-
-def core(values: Tensor, tile: Tile, scale: int) -> Tensor:
-    """(N, C, h, w) of a tile as read -> that of its core."""
-    (y0, y1), (x0, x1) = (
-        tuple(scale * (end - span.read[0]) for end in span.keep) for span in (tile.rows, tile.columns)
-    )
-    return values[..., y0:y1, x0:x1]
 
 
 def integers(values: Tensor, bits: int) -> Tensor:

@@ -19,8 +19,7 @@ SMALLEST_CROP = 16
 LIMITS: Sequence[tuple[Sequence[str], Callable[[Any], bool], str]] = (
     (("steps", "batch", "accumulate", "log_every", "validate_every"), lambda v: v >= 1, "a whole number from 1 on"),
     (("crop",), lambda v: v >= SMALLEST_CROP, f"a whole number of pixels, {SMALLEST_CROP} or more"),
-    (("lr", "lr_discriminator", "clip"), lambda v: 0 <= v < math.inf, "a number from 0 on"),
-    (("minutes",), lambda v: 0 <= v < math.inf, "a number from 0 on"),
+    (("lr", "lr_discriminator", "clip", "minutes"), lambda v: 0 <= v < math.inf, "a number from 0 on"),
     (("pool",), lambda v: v >= 0, "a whole number from 0 on"),
     (("ema",), lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     (("synth", "shuffle"), lambda v: 0 <= v <= 1, "a share from 0 to 1"),
