@@ -50,7 +50,7 @@ class Model(enhance_worker.Worker):
 
     def coded(self, results: Sequence[tuple[Path, picture.Picture]]) -> None:
         """Decode and encode on the threads that the pipeline has."""
-        threads = max(2, min(8, os.cpu_count() or 2))
+        threads = max(2, min(8, cores()))
         with ThreadPoolExecutor(threads) as decoders, ThreadPoolExecutor(threads) as encoders:
             work = [decoders.submit(decoded, path) for path, _ in results]
             work += [encoders.submit(picture.save, result, self.out / path.name) for path, result in results]

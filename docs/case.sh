@@ -11,7 +11,7 @@ set -eu
 [ $# -eq 4 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 source=$1 case=$2 id=$3 examiner=$4
 command -v lowlight > /dev/null || { echo "There is no lowlight on the PATH: activate its environment." >&2; exit 127; }
-[ -n "$(find "$source" -type f | head -n 1)" ] || { echo "There are no files in $source." >&2; exit 3; }
+[ -n "$(find -L "$source" -type f | head -n 1)" ] || { echo "There are no files in $source." >&2; exit 3; }
 
 step() { printf '\n== %s\n' "$1"; }
 
@@ -19,15 +19,17 @@ step "Intake: a working copy, its hashes, compared with the source"
 mkdir -p "$case"
 if [ ! -e "$case/originals.sha256" ]; then
     rm -rf "$case/originals"
-    cp -Rp "$source" "$case/originals"
+    cp -RpL "$source" "$case/originals" # what links lead to is copied, too: the case has all of it
     (cd "$case/originals" && find . -type f -exec sha256sum {} + | LC_ALL=C sort -k 2) > "$case/originals.part"
     mv "$case/originals.part" "$case/originals.sha256"
     chmod -R a-w "$case/originals"
 fi
 (cd "$source" && sha256sum --quiet --strict --check) < "$case/originals.sha256"
-[ "$(find "$source" -type f | wc -l)" -eq "$(find "$case/originals" -type f | wc -l)" ] ||
+[ "$(find -L "$source" -type f | wc -l)" -eq "$(find "$case/originals" -type f | wc -l)" ] ||
     { echo "$source has other files than at intake: begin a new case for them." >&2; exit 1; }
 echo "$(wc -l < "$case/originals.sha256") files, the same here and there"
+hidden=$(cd "$case/originals" && find . -path '*/.*' -type f | wc -l)
+[ "$hidden" -eq 0 ] || echo "$hidden hidden files among them: kept and hashed, not enhanced"
 
 step "Enhancement: logged, lossless, without network; a classical method beside each result"
 code=0 model=${MODEL:-neid} baseline=clahe

@@ -55,23 +55,23 @@ def asset_from_row(name: str, row: Mapping[str, Any]) -> Asset:
     return Asset(name=name, what=what, licence=licence, file=manifest.weight_file(name, {**fields, "role": ROLE}))
 
 
-def find(name: str, *, offline: bool = False, progress: bool = False) -> Path:
+def find(name: str, *, offline: bool = False) -> Path:
     """The checked path of an asset, downloaded if it must be; `offline` opens no socket."""
     asset = assets()[name]
-    return obtain(asset.file, asset.what, asset.remedy(), offline=offline, progress=progress)
+    return obtain(asset.file, asset.what, asset.remedy(), offline=offline)
 
 
-def obtain(file: WeightFile, what: str, hint: str, *, offline: bool = False, progress: bool = False) -> Path:
+def obtain(file: WeightFile, what: str, hint: str, *, offline: bool = False) -> Path:
     """The checked path of any pinned file; `what` and `hint` are for the ModelUnavailable."""
     offline = offline or hub.is_offline()
-    found = next((path for path in _places(file) if _is_file(path)), None)
+    found = next((path for path in _places(file) if weights.is_file(path)), None)
     absent = f"There is no {what} on this disk{', and offline nothing is fetched' if offline else ''}."
     fault = _fault(found, file) if found else absent
     if not fault:
         return found
     if offline or (found and found != hub.cached_path(file)) or not hub.source(file)[1]:
         raise ModelUnavailable(fault, f"Delete it. {hint}" if found else hint)
-    return _fetched(file, what, hint, again=found is not None, progress=progress)
+    return _fetched(file, what, hint, again=found is not None)
 
 
 def _places(file: WeightFile) -> Iterator[Path]:
@@ -83,14 +83,6 @@ def _places(file: WeightFile) -> Iterator[Path]:
         yield cached
 
 
-def _is_file(path: Path) -> bool:
-    """`path.is_file()` for which a folder that may not be read is no file."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
 def _fault(path: Path, file: WeightFile) -> str:
     """What is wrong with the bytes at that path; empty for nothing."""
     try:
@@ -100,15 +92,14 @@ def _fault(path: Path, file: WeightFile) -> str:
     return ""
 
 
-def _fetched(file: WeightFile, what: str, hint: str, *, again: bool, progress: bool) -> Path:
+def _fetched(file: WeightFile, what: str, hint: str, *, again: bool) -> Path:
     """The file from the Hub, over one that is there if `again`; wrong bytes are fetched once more, then deleted."""
-    path = hub.fetch(file, what, hint, force=again, progress=progress)
+    path = hub.fetch(file, what, hint, force=again)
     if not again and _fault(path, file):
-        path = hub.fetch(file, what, hint, force=True, progress=progress)
+        path = hub.fetch(file, what, hint, force=True)
     fault = _fault(path, file)
     if not fault:
         return path
-    for place in (path.resolve(), path):
-        place.unlink(missing_ok=True)
+    weights.forget(path)
     repo, revision = hub.source(file)
     raise ModelUnavailable(fault, f"{repo} at revision {revision} serves wrong bytes; they are deleted. {hint}")

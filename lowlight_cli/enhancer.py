@@ -185,9 +185,10 @@ class Enhancer:
         """Bytes for the network's working memory; `most` on the CPU."""
         if self.settings.deterministic:
             return most
+        if isinstance(self.runner, Landing):
+            return 0.5 * self.runner.room()  # PyTorch takes half as much again as ONNX Runtime, whose use the rows tell
         if self.runner.device.startswith("cuda"):
-            # PyTorch takes half as much again as ONNX Runtime, whose use the rows tell.
-            return 0.5 * free_on(self.runner.device) if self.runner.backend == "torch" else 2 * most
+            return 2 * most
         return min(most, 0.5 * memory.available())
 
     def batch_limit(self, height: int, width: int) -> int:
@@ -237,13 +238,6 @@ def open_model(
     given = {name: None if value == "auto" else value for name, value in given.items()}
     settings = Settings(strength=strength, depth=depth, deterministic=deterministic, **given)
     return Enhancer(open_runner(manifest.find(name), chosen), settings, chosen.scale)
-
-
-def free_on(device: str) -> int:
-    """Bytes of a CUDA device that PyTorch can have: what is free, and what it keeps for itself and does not use."""
-    from torch import cuda
-
-    return cuda.mem_get_info(device)[0] + cuda.memory_reserved(device) - cuda.memory_allocated(device)
 
 
 def stacked(pictures: Sequence[Picture]) -> NDArray:

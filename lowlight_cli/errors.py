@@ -11,15 +11,20 @@ LowlightError
 │   └── pairs.Unpaired  3   pictures that should be pairs are not, before any work
 ├── OutOfMemory         1   a tile does not fit into memory (the caller may try a smaller one)
 ├── NotWritten          1   what was made cannot be written
-└── Diverged            1   a training went astray; its last good checkpoint is kept
+├── Diverged            1   a training went astray; its last good checkpoint is kept
+└── pdf.PrintFailed     1   the browser did not print a report
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 NAMED = 5
 """How many files a message names."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the system's errors for a disk that is full."""
 
 DONE, SOME_FAILED, USAGE, NO_INPUT, NO_MODEL, NO_DEVICE, ALL_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 

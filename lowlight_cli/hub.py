@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lowlight_cli import manifest
-from lowlight_cli.errors import ModelUnavailable
+from lowlight_cli.errors import FULL, ModelUnavailable
 from lowlight_cli.manifest import ModelSpec, WeightFile
 
 SETTINGS = {
@@ -63,7 +63,7 @@ STATUSES = {
 }
 
 ERRNOS = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), ("the disk is full", "Free some space.")),
+    **dict.fromkeys(FULL, ("the disk is full", "Free some space.")),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), ("no permission to write there", "")),
 }
 

@@ -1,29 +1,25 @@
-"""What to read and where to write: every source gets its target, and every conflict is found, before any work."""
+"""What to do: every source gets its target, and every conflict is found, before any work."""
 
 # ruff: noqa: PTH110, PTH112, PTH113 - `os.path` says False where a folder may not be looked into, `Path` raises.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
-import re
 import sys
 import unicodedata
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from lowlight_cli.errors import NoInput, OptionError, OutputExists, some
+from lowlight_cli.inputs import UNWRITTEN, Found, gather, nobody, passed_over, unique
 from lowlight_cli.picture import SUFFIXES
 from lowlight_cli.picture_extras import HEIF, RAW, readable, to_install
 
 LOSSLESS = ("png", "tiff", "bmp", "ppm")
 """Formats that give back every pixel."""
-UNWRITTEN = {".gif", ".jp2", ".jxl", ".pdf", ".svg", ".exr", *RAW, *HEIF}
-"""Suffixes that a user takes for those of pictures: --out night.gif means a file, --out v1.2 a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,31 +52,21 @@ class Job:
     remedy: str = "Check the permissions."
 
 
-@dataclass(frozen=True)
-class Found:
-    """A source, its path below its root, and what is wrong with it, if anything."""
-
-    source: Path
-    relative: Path
-    problem: str = ""
-
-
-def natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key that puts photo9 before photo10, and photo01 beside photo1, the same on every machine."""
-    parts = re.split(r"(\d+)", path.as_posix())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], path.as_posix()
-
-
-def plan(inputs: Sequence[str], layout: Layout) -> list[Job]:
-    """All jobs in natural order. Conflicts and missing inputs are errors."""
+def plan(inputs: Sequence[str], layout: Layout, empty: Callable[[str], None] = nobody) -> list[Job]:
+    """All jobs in natural order. Conflicts and missing inputs are errors; `empty` is told of each input among others
+    that gave nothing."""
     if {"/", os.sep, "\0"} & {*layout.suffix}:
         raise OptionError(f"--suffix {layout.suffix!r} cannot be a part of a name.", "Use one such as _bright.")
     single = single_target(inputs, layout)
-    found = unique(gather(inputs, layout.out, readable()))
+    found = unique(gather(inputs, layout.out, readable(), empty))
     if not found:
         hint = f"Known kinds: {', '.join(sorted(readable()))}. {to_install(passed_over(inputs))}".rstrip()
         raise NoInput(f"There are no pictures in {', '.join(inputs)}.", hint)
     jobs = [Job(f.source, single or target(f, layout), f.relative, f.problem) for f in found]
+    if layout.suffix and layout.existing == "skip":
+        # What an earlier run has left beside its inputs is no input, unless somebody names it.
+        made = {same_name(job.target) for job in jobs}
+        jobs = [job for job in jobs if same_name(job.source) not in made or str(job.source) in inputs]
     refuse_collisions(jobs)
     refuse_writing_over_inputs(jobs)
     refuse_leading_out(jobs, layout.out.parent if single else layout.out)
@@ -118,94 +104,6 @@ def format_to_write(layout: Layout) -> str:
     if layout.format not in ("keep", "lossless", SUFFIXES[suffix]):
         raise OptionError(f"--out {layout.out} and --format {layout.format} do not agree.", "Leave out one of them.")
     return SUFFIXES[suffix]
-
-
-def gather(inputs: Sequence[str], out: Path, kinds: Collection[str] = SUFFIXES) -> Iterator[Found]:
-    """Sources of all inputs: files, folders (with all below them), and patterns; of the two latter those of `kinds`."""
-    for name in inputs:
-        path = Path(name)
-        if os.path.isdir(path):
-            # Beside other inputs a folder keeps its name, as when a shell makes many words of `photos/*`.
-            prefix = Path(path.resolve().name) if len(inputs) > 1 else Path()
-            yield from walk(path, prefix, out, kinds)
-        elif os.path.lexists(path):
-            yield Found(path, Path(path.name))
-        elif glob.has_magic(name):
-            yield from matching(name, out, kinds)
-        else:
-            raise NoInput(f"There is no file or folder {name}{reason(name)}.", "Check the name; quote patterns.")
-
-
-def reason(name: str) -> str:
-    """Why a path cannot be reached, unless it just is not there."""
-    try:
-        os.lstat(name)
-    except (FileNotFoundError, ValueError):
-        return ""
-    except OSError as error:
-        return f" that can be read: {error.strerror}"
-    return ""
-
-
-def walk(folder: Path, prefix: Path, out: Path, kinds: Collection[str]) -> Iterator[Found]:
-    """Pictures below a folder, links followed but no folder visited twice; `out` and hidden files left aside.
-
-    Our temporary files are hidden ones, see `atomic`.
-    """
-    visited: set[tuple[int, int]] = set()
-    unreadable: list[OSError] = []
-    skipped = out.resolve()
-    found = []
-    for base, folders, files in os.walk(folder, onerror=unreadable.append, followlinks=True):
-        here = Path(base).stat()
-        if (here.st_dev, here.st_ino) in visited or Path(base).resolve() == skipped != folder.resolve():
-            folders.clear()
-            continue
-        visited.add((here.st_dev, here.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [Path(base) / name for name in files if not name.startswith(".")]
-        found += [path for path in paths if path.suffix.lower() in kinds]
-    for path in sorted(found, key=natural):
-        yield Found(path, prefix / path.relative_to(folder))
-    for error in unreadable:
-        path = Path(error.filename)
-        yield Found(path, prefix / path.relative_to(folder), f"The folder cannot be read: {error.strerror}.")
-
-
-def passed_over(inputs: Sequence[str], taken: Collection[str] = ()) -> Counter[str]:
-    """Pictures of kinds that are not `taken`, below the folders among the inputs, by suffix: nobody named them, but a
-    user may think that they were done."""
-    counts: Counter[str] = Counter()
-    for folder in filter(os.path.isdir, inputs):
-        for _, folders, files in os.walk(folder):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            suffixes = (Path(name).suffix.lower() for name in files if not name.startswith("."))
-            counts.update(suffix for suffix in suffixes if suffix in UNWRITTEN and suffix not in taken)
-    return counts
-
-
-def matching(pattern: str, out: Path, kinds: Collection[str]) -> Iterator[Found]:
-    """Pictures that a pattern names, relative to its part without wildcards."""
-    fixed = Path(*Path(re.split(r"[*?\[]", pattern)[0] + "x").parts[:-1])
-    skipped, root = out.resolve(), fixed.resolve()
-    # `**` runs through a loop of links many times: of all names of a file the shortest path is kept.
-    names = sorted(glob.glob(pattern, recursive=True), key=lambda name: (name.count(os.sep), name))
-    real: dict[Path, Path] = {}
-    for path in map(Path, names):
-        folder = path.parent.resolve()
-        inside = root in skipped.parents and skipped in (folder, *folder.parents)
-        if path.suffix.lower() in kinds and not inside and not path.is_dir():
-            real.setdefault(folder / path.name, path)
-    for path in sorted(real.values(), key=natural):
-        yield Found(path, path.relative_to(fixed))
-
-
-def unique(found: Iterable[Found]) -> list[Found]:
-    """Each source once, whatever number of inputs name it; a link to a file is a source of its own."""
-    seen: dict[Path, Found] = {}
-    for item in found:
-        seen.setdefault(item.source.parent.resolve() / item.source.name, item)
-    return list(seen.values())
 
 
 def target(found: Found, layout: Layout) -> Path:
@@ -254,7 +152,7 @@ def refuse_writing_over_inputs(jobs: Sequence[Job]) -> None:
         if identity(job.target) in sources:
             raise OutputExists(
                 f"{job.target} is an input; lowlight never writes over its inputs.",
-                "Choose another --out, or a --suffix such as _bright.",
+                "Choose another --out, or a --suffix such as _bright; with that and --skip-existing a run goes on.",
             )
 
 
@@ -284,7 +182,7 @@ def in_shard(relative: Path, shard: tuple[int, int]) -> bool:
 
 def existing(jobs: Sequence[Job], rule: str) -> list[Job]:
     """Mark jobs whose target is there as skipped, or refuse them all."""
-    there = [job.target for job in jobs if os.path.lexists(job.target)]
+    there = [job.target for job in jobs if not job.problem and os.path.lexists(job.target)]
     for path in there:
         if path.is_dir():
             raise OutputExists(f"{path} is a folder, and a picture would be written there.", "Remove or rename it.")
@@ -293,5 +191,5 @@ def existing(jobs: Sequence[Job], rule: str) -> list[Job]:
         raise OutputExists(
             f"{some([*map(str, there)])} exist already.", f"Nothing was done. Use --skip-existing{other}."
         )
-    present = set(there)
-    return [replace(job, skip=job.target in present) for job in jobs] if rule == "skip" else list(jobs)
+    present = {*there} if rule == "skip" else ()
+    return [replace(job, skip=not job.problem and job.target in present) for job in jobs]

@@ -9,7 +9,7 @@ picture_checks    is the file whole?            picture_deep      16-bit PNG and
 picture_metadata  EXIF, XMP, ICC, resolution    picture_ppm       PPM and PGM
 picture_tiff      TIFF directories, EXIF too    picture_encode    Picture -> bytes
 picture_raw       camera raw, by LibRaw         picture_heif      HEIC, by libheif
-picture_extras    what these two need installed
+picture_avif      AVIF, a check of its own      picture_extras    what these need installed
 picture_file      a file -> its bytes, or why not
 """
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import atomic, picture_decode, picture_file, picture_metadata
-from .errors import OptionError, OutputExists, PictureError
+from .errors import FULL, OptionError, OutputExists, PictureError
 from .picture_encode import DEEP, QUALITY, encode, losses, samples
 from .picture_model import MAX_PIXELS, SUFFIXES, Depth, Picture, to_float, to_integers
 
@@ -55,8 +55,7 @@ _REMEDIES = {
     errno.EACCES: "Check the permissions of the file and of its folder.",
     errno.EPERM: "Check the permissions of the file and of its folder.",
     errno.EROFS: "Choose a folder that is not read-only.",
-    errno.ENOSPC: "Free some space, or choose a folder on another disk.",
-    errno.EDQUOT: "Free some space, or choose a folder on another disk.",
+    **dict.fromkeys(FULL, "Free some space, or choose a folder on another disk."),
     errno.EFBIG: "Choose a folder on a disk that takes larger files.",
     errno.EIO: "Check the disk or the network share, and run again with --skip-existing.",
     errno.ESTALE: "Check the disk or the network share, and run again with --skip-existing.",

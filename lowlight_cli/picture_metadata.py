@@ -174,13 +174,14 @@ def profile(found: Given, gray: bool, *notices: str, converted: bool = False) ->
 
 
 def _resolution(value: Any) -> tuple[float, float] | None:
-    """A resolution in dots per inch as two sane floats, or None: files say 0, NaN and 1/0 too."""
+    """A resolution in dots per inch as two sane floats, or None: files say 0, NaN and 1/0 too, and Pillow 1 for TIFFs
+    that say nothing."""
     try:
         across, down = (float(number) for number in value)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     sane = all(math.isfinite(number) and 0 < number <= 65535 for number in (across, down))
-    return (across, down) if sane else None
+    return (across, down) if sane and (across, down) != (1, 1) else None
 
 
 def _raw_exif(info: Mapping[Any, Any]) -> bytes | None:

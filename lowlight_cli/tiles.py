@@ -60,8 +60,6 @@ def as_read(read: NDArray[np.float32], tile: Tile) -> NDArray[np.float32]:  # no
 class TilePlan:
     """Where the tiles of a picture lie. Iterates over them, row by row."""
 
-    height: int
-    width: int
     rows: tuple[Span, ...]
     columns: tuple[Span, ...]
 
@@ -101,9 +99,9 @@ def round_up(value: int, multiple: int) -> int:
 def plan(height: int, width: int, *, tile: int, halo: int, multiple: int) -> TilePlan:
     """Tiles whose cores have sides of at most `tile` (rounded down to the multiple); 0: the whole picture at once."""
     if not tile:
-        return TilePlan(height, width, (Span((0, height), (0, height)),), (Span((0, width), (0, width)),))
+        return TilePlan((Span((0, height), (0, height)),), (Span((0, width), (0, width)),))
     core = max(multiple, tile // multiple * multiple)
-    return TilePlan(height, width, spans(height, core, halo, multiple), spans(width, core, halo, multiple))
+    return TilePlan(spans(height, core, halo, multiple), spans(width, core, halo, multiple))
 
 
 def fitting(height: int, width: int, *, pixels: float, halo: int, multiple: int) -> TilePlan | None:
@@ -120,7 +118,7 @@ def fitting(height: int, width: int, *, pixels: float, halo: int, multiple: int)
     if not found:
         return None
     _, rows, columns = min(found)
-    return TilePlan(height, width, equal(height, rows, halo, multiple), equal(width, columns, halo, multiple))
+    return TilePlan(equal(height, rows, halo, multiple), equal(width, columns, halo, multiple))
 
 
 def part(size: int, count: int, halo: int, multiple: int) -> int:

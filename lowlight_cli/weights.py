@@ -96,7 +96,7 @@ def present(spec: ModelSpec, role: str) -> Path | None:
 
 def copies(spec: ModelSpec, role: str) -> Iterator[Copy]:
     """Every copy of that file on this disk in the order of search, unchecked."""
-    return (Copy(place, path) for place, path in _places(spec, role) if _is_file(path))
+    return (Copy(place, path) for place, path in _places(spec, role) if is_file(path))
 
 
 def _places(spec: ModelSpec, role: str) -> Iterator[tuple[str, Path]]:
@@ -113,7 +113,7 @@ def _places(spec: ModelSpec, role: str) -> Iterator[tuple[str, Path]]:
         yield "cached", cached
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
     """`path.is_file()` for which a folder that may not be read is no file."""
     try:
         return path.is_file()
@@ -197,7 +197,7 @@ def remove(spec: ModelSpec) -> list[Path]:
     try:
         for role in [file.role for file in spec.files]:
             for _, path in [copy for copy in copies(spec, role) if copy.place != "bundled"]:
-                _forget(path)
+                forget(path)
                 removed.append(path)
         folder = _export_folder(spec)
         if folder is not None and folder.is_dir():
@@ -230,7 +230,7 @@ def _raise_no_file(spec: ModelSpec, role: str) -> NoReturn:
     raise ModelUnavailable(f"Model {spec.name!r} has no {role!r} file; it has: {roles}.", hint)
 
 
-def _forget(path: Path) -> None:
+def forget(path: Path) -> None:
     """Delete a file and, for one in the Hub cache, the blob it links to unless another snapshot needs it."""
     blob = _linked(path)
     path.unlink(missing_ok=True)
@@ -249,7 +249,7 @@ def _fetch_again(spec: ModelSpec, file: WeightFile, path: Path, progress: bool) 
     try:
         return check(path, file)
     except ModelUnavailable as error:
-        _forget(path)
+        forget(path)
         repo, revision = hub.source(file)
         hint = f"{repo} at revision {revision} serves wrong bytes; they are deleted. {hub.remedy(spec, file)}"
         raise ModelUnavailable(error.message, hint) from None

@@ -54,6 +54,21 @@ def test_from_intake_to_report_and_on_after_a_stop(tmp_path: Path, photo: Photo)
     assert "other files than at intake" in late.stderr
 
 
+def test_links_are_followed_at_intake_and_hidden_files_are_told(tmp_path: Path, photo: Photo) -> None:
+    source = tmp_path / "in"
+    photo(source / "a.png", 30, 40)
+    photo(source / ".secret" / "b.png", 30, 40)
+    photo(tmp_path / "elsewhere" / "c.png", 30, 40)
+    (source / "far").symlink_to("../elsewhere")
+    done = run(source, tmp_path / "case", "1", "R")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 files, the same here and there\n1 hidden files among them" in done.stdout
+    kept = tmp_path / "case" / "originals" / "far" / "c.png"
+    assert kept.is_file()
+    assert not kept.parent.is_symlink()
+    assert (tmp_path / "case" / "enhanced" / "far" / "c.png").is_file()
+
+
 def test_the_method_that_stands_beside_results_may_be_the_model(tmp_path: Path, photo: Photo) -> None:
     photo(tmp_path / "in" / "a.png", 30, 40)
     done = run(tmp_path / "in", tmp_path / "case", "1", "R", model="clahe")

@@ -151,9 +151,10 @@ def test_json_is_one_line_per_file_with_all_fields_and_a_summary(run: Run, photo
     assert by_status["failed"]["width"] is None
     assert by_status["skipped"]["error"] is None
     counts = {"done": 1, "failed": 1, "skipped": 1, "planned": 0, "not_tried": 0, "exit_code": SOME_FAILED}
-    counts |= {"passed_over": {}}
+    counts |= {"passed_over": {}, "empty_inputs": []}
     assert last == {"summary": counts | {"seconds": last["summary"]["seconds"]}}
-    names = ["done", "failed", "skipped", "planned", "not_tried", "passed_over", "seconds", "exit_code"]
+    names = ["done", "failed", "skipped", "planned", "not_tried", "passed_over"]
+    names += ["empty_inputs", "seconds", "exit_code"]
     assert [*last["summary"]] == names
     assert done.code == SOME_FAILED
     assert "neid: fake on cpu" in done.err
@@ -180,6 +181,17 @@ def test_pictures_of_kinds_that_are_not_read_are_counted(run: Run, photo: Photo)
     assert done.code == DONE
     assert done.lines[-1]["summary"]["passed_over"] == {".gif": 2, ".jxl": 1}
     assert "passed over, as these kinds are not read: 2 .gif, 1 .jxl\n" in done.err
+
+
+def test_inputs_that_give_nothing_are_told_and_none_is_a_forgotten_variable(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    done = run("enhance", "in", "nope/*.png", "--out", "out", "--json")
+    assert (done.code, done.lines[-1]["summary"]["empty_inputs"]) == (DONE, ["nope/*.png"])
+    assert "note: nothing was taken from: nope/*.png" in done.err
+    done = run("enhance", "", "--out", "out2")
+    assert done.code == USAGE
+    assert "the path is empty" in done.err
+    assert not Path("out2").exists()
 
 
 def test_the_shell_completes_names_of_models() -> None:
@@ -248,6 +260,7 @@ def test_dry_run_writes_nothing_and_opens_no_model(run: Run, photo: Photo, fakes
         ("--model", "neid", "--precision", "int8", "--backend", "torch"),
         ("--model", "neid", "--precision", "bf16", "--device", "cpu"),
         ("--model", "he", "--exposure", "0.3"),
+        ("--model", "clahe", "--shadows", "0.3", "--exposure", "0.4"),
         ("--model", "he", "--tile", "64"),
     ],
 )

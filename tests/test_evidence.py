@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lowlight_cli import evidence
+from lowlight_cli import evidence, evidence_chain
 from lowlight_cli.errors import LogError, NoInput, OptionError
-from lowlight_cli.evidence import Line, Log, read
+from lowlight_cli.evidence import Log, read
+from lowlight_cli.evidence_chain import Line
 
 LOG = Path("log.jsonl")
 
@@ -284,7 +285,7 @@ def test_a_clock_that_is_set_back_is_noted(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_line_without_end_takes_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     made(1)
-    monkeypatch.setattr(evidence, "LONGEST", 1000)
+    monkeypatch.setattr(evidence_chain, "LONGEST", 1000)
     with LOG.open("ab") as stream:
         stream.write(b"x" * 5000)
     lines: list[Line] = list(read(LOG))

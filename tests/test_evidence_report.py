@@ -361,6 +361,14 @@ def test_fields_of_any_other_kind_are_no_reason_to_fail(log: Log, weird: Any):
     assert "sound.png, Original" in Page(made.html).pictures()
 
 
+def test_a_name_that_no_file_can_have_is_no_reason_to_fail(log: Log, tmp_path: Path):
+    log.picture("a.png")["input"]["path"] = "/a\ud800.png"
+    log.write()
+    done = run(log.path, "--out", tmp_path / "r.html")
+    assert done.code == SOME_FAILED, done.err
+    assert "\\ud800" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
 def test_a_run_that_did_nothing_has_a_page(log: Log, report):
     made = report(log.write(ended=False))
     assert (made.done.listed, made.done.shown) == (0, 0)

@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 
 from lowlight_cli import atomic, jobs
 from lowlight_cli.errors import NO_INPUT, NoInput, OptionError, OutputExists
+from lowlight_cli.inputs import gather, passed_over
 from lowlight_cli.jobs import Job, Layout
 
 
@@ -290,6 +291,49 @@ def test_an_input_that_is_not_there_is_no_input(name: str) -> None:
     assert caught.value.exit_code == NO_INPUT
 
 
+def test_inputs_among_others_that_give_nothing_are_told() -> None:
+    touch("in/a.jpg", "in/notes.txt", "empty/b.txt", "out/c.jpg")
+    told: list[str] = []
+    inputs = ("in", "empty", "nope/*.png", "in/*.xyz", "out")
+    assert [str(job.source) for job in jobs.plan(inputs, Layout(out=Path("out")), told.append)] == ["in/a.jpg"]
+    assert told == ["empty", "nope/*.png", "in/*.xyz", "out"]
+
+
+def test_pictures_that_are_passed_over_are_counted_once_behind_links_too() -> None:
+    touch("in/a.jpg", "in/b.gif", "real/c.gif", "in/.d.gif")
+    Path("in/link").symlink_to("../real")
+    Path("real/loop").symlink_to("../in")
+    assert passed_over(["in", "in", "real"]) == {".gif": 2}
+
+
+def test_a_run_with_a_suffix_goes_on_beside_its_inputs() -> None:
+    touch("in/a.jpg", "in/b.jpg", "in/a_bright.jpg")
+    options = {"out": "in", "suffix": "_bright", "existing": "skip"}
+    assert [(str(job.source), job.skip) for job in plan("in", **options)] == [("in/a.jpg", True), ("in/b.jpg", False)]
+    for rule in ("refuse", "overwrite"):
+        with pytest.raises(OutputExists, match="is an input"):
+            plan("in", **{**options, "existing": rule})
+    with pytest.raises(OutputExists, match="is an input"):
+        plan("in/a.jpg", "in/a_bright.jpg", **options)
+
+
+def test_a_folder_that_cannot_be_read_is_not_done_because_a_picture_has_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    touch("in/sub.png", "in/sub/lost.jpg", "out/sub.png")
+    scandir = os.scandir
+
+    def closed(path: str) -> object:
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert [(job.skip, bool(job.problem)) for job in plan("in", existing="skip")] == [(True, False), (False, True)]
+    with pytest.raises(OutputExists, match=r"^out/sub.png exist already"):
+        plan("in")
+
+
 def test_an_empty_folder_is_no_input() -> None:
     touch("in/notes.txt")
     with pytest.raises(NoInput, match="no pictures in in"):
@@ -306,7 +350,7 @@ def test_a_folder_that_may_not_be_looked_into_is_told_apart_from_one_that_is_not
         patch.setattr(os, "stat", refuse)
         patch.setattr(os, "lstat", refuse)
         with pytest.raises(NoInput, match="Permission denied"):
-            list(jobs.gather(["closed/a.jpg"], Path("out")))
+            list(gather(["closed/a.jpg"], Path("out")))
 
 
 @pytest.mark.parametrize("out", ["day.gif", "day.HEIC", "day.pdf"])

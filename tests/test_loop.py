@@ -321,6 +321,35 @@ def test_without_truth_the_least_loss_is_the_best(tmp_path):
     assert run.best == -min(told[1:])
 
 
+@pytest.mark.parametrize("truths", [True, False])
+def test_the_least_loss_chooses_where_it_is_asked_to_or_alone_and_is_found_in_the_log(tmp_path, truths):
+    name = "loss" if truths else "psnr"
+    pictures = PICTURES if truths else [Pair(p.name, p.low, None) for p in PICTURES]
+    run = new(tmp_path, pictures=pictures, validate_every=1, steps=3, best=name)
+    losses = iter([9.0, 2.0, 3.0, 4.0])
+    run.judge.losses = lambda *_: {"loss_total": next(losses), "loss_critic": 0.1}
+    finished(run)
+    assert run.best == -3 + 1  # the second, of the first step: that of before it does not count
+    found = best_scores(rows(tmp_path / "log.csv"), name)
+    assert found["step"] == 1
+    assert ("psnr" in found) == truths
+    assert ("loss_total" in found) != truths
+
+
+def test_a_name_with_folders_in_it_makes_no_folder_of_strips(tmp_path):
+    finished(new(tmp_path, pictures=[Pair(f"a/b/{p.name}", p.low, p.high) for p in PICTURES]))
+    assert "0000003-real-a_b_0.png" in {path.name for path in (tmp_path / "samples").iterdir()}
+
+
+def test_who_hears_of_a_validation_finds_its_checkpoint(tmp_path):
+    run = new(tmp_path)
+    prepare(run, resume=False)
+    heard = next(progress for progress in train(run) if "psnr" in progress.values and progress.step)
+    assert state(tmp_path)["position"]["step"] == heard.step == 3
+    assert not heard.complete
+    assert finished(new(tmp_path), resume=True)[-1].complete
+
+
 def test_validation_changes_nothing(tmp_path):
     finished(new(tmp_path / "a", validate_every=6))
     finished(new(tmp_path / "b", validate_every=1))

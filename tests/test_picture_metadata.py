@@ -86,6 +86,12 @@ def test_metadata_survive_load_and_save(source: str, target: str) -> None:
         assert b'tiff:Orientation="1"' in found.info["xmp"]
 
 
+@pytest.mark.parametrize("source", ["JPEG", "PNG", "TIFF"])
+def test_no_resolution_is_made_up(source: str) -> None:
+    encoded = picture.encode(picture.load(pillow(PHOTO, source)), "tiff")
+    assert not {282, 283, 296} & {*reopened(encoded).tag_v2}
+
+
 def test_the_thumbnail_of_the_dark_picture_is_dropped_and_sizes_follow_the_turn() -> None:
     thumbnail = pillow(PHOTO, "JPEG")
     block = exif(6).tobytes()

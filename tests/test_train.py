@@ -40,6 +40,7 @@ from lowlight_cli.tasks import train as train_task
 from lowlight_cli.tasks.export import ExportOptions
 from lowlight_cli.tasks.export import run as export
 from lowlight_cli.tasks.train import TrainOptions, run
+from lowlight_cli.training import loop
 from lowlight_cli.training.loop import LAST, Limits
 
 TINY = {"params": {"widths": [16, 16]}, "crop": 64, "batch": 2, "ema": 0.9, "lr": 1e-3, "steps": 6}
@@ -164,6 +165,30 @@ def test_sigterm_stops_after_the_step_in_hand_with_a_checkpoint(lol, tmp_path):
     assert process.returncode == 130
     assert re.search(r"stopped at step \d+ of 100000; go on with the same command and --resume", said)
     assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["position"]["step"] >= 2
+
+
+def test_a_stop_that_comes_with_the_last_step_ends_a_training_that_is_done(lol, tmp_path, monkeypatch):
+    whole = loop.validate
+
+    def validate(*words):
+        signal.raise_signal(signal.SIGINT)
+        return whole(*words)
+
+    monkeypatch.setattr(loop, "validate", validate)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        result = CliRunner().invoke(group, command(lol, tmp_path / "run", steps=2))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.exit_code == 0, result.output
+    assert "stopping after this step" in result.stderr
+
+
+@pytest.mark.parametrize("device", ["cpu:x", "auto:0", "gpu"])
+def test_a_device_that_cannot_be_is_refused(lol, tmp_path, device):
+    result = CliRunner().invoke(group, [*command(lol, tmp_path / "run"), "--device", device])
+    assert result.exit_code == USAGE
+    assert f"'{device}' is none of auto, cpu, cuda, cuda:N, mps." in result.output
 
 
 def test_a_run_that_is_over_says_so_and_leaves_everything_as_it_is(lol, tmp_path):

@@ -19,9 +19,10 @@ import pytest
 import torch
 
 from lowlight_cli import picture
+from lowlight_cli.color import luma
 from lowlight_cli.data import cache, copies, intake, scenes, sensor, sources
 from lowlight_cli.data.cache import Decoded, Entry
-from lowlight_cli.data.crops import Window, mean_luma
+from lowlight_cli.data.crops import Window
 from lowlight_cli.data.darken import PRESETS, Paper
 from lowlight_cli.data.pairs import eight_bit, matched
 from lowlight_cli.data.sources import Request
@@ -310,6 +311,18 @@ def test_a_damaged_entry_is_built_anew(tmp_path: Path, decoded: list[bytes], dam
         (folder / cache.INDEX).write_text(json.dumps({**index, "key": "another"}))
     assert levels(opened(tmp_path, data=root)) <= {10, 20, 30, 40, 50, 60}
     assert len(decoded) == 12 + 6
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", "shape"])
+def test_damaged_thumbnails_are_made_anew(tmp_path: Path, content: bytes | str) -> None:
+    kept = opened(tmp_path, data=flat_pairs(tmp_path / "d")).crops.real.low.pictures
+    before, path = kept.thumbnails(8).copy(), kept.folder / "thumbnails-8.npy"
+    if content == "shape":
+        np.save(path, before[:-1])
+    else:
+        path.write_bytes(content)
+    assert np.array_equal(kept.thumbnails(8), before)
+    assert np.array_equal(np.load(path), before)
 
 
 KILLED = """
@@ -624,7 +637,7 @@ def test_the_share_of_darkened_photos_is_as_asked(tmp_path: Path) -> None:
 
 def test_a_wish_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     folder = photos(tmp_path / "p")
-    for changes, message in (({"preset": "fog"}, "no preset 'fog'"), ({"copies": 0}, "0 copies")):
+    for changes, message in (({"preset": "fog"}, "no preset 'fog'"),):
         with pytest.raises(OptionError, match=message):
             opened(tmp_path, photos=folder, **changes)
     (tmp_path / "names").write_text("0\n1\n2\n")
@@ -677,9 +690,9 @@ def test_thumbnails_and_brightness_are_those_of_the_whole_picture_that_was_drawn
     numbers = textured_data.crops.real.high.numbers
     wholes = [textured_data.crops.real.high.pictures[number] for number in numbers]
     orders = [(a, b, 3 - a - b) for a in range(3) for b in range(3) if a != b]
-    known = {
-        round(mean_luma(whole[..., order]), 5): thumbnail(whole[..., order], 8) for whole in wholes for order in orders
-    }
+    brightness_of = lambda whole: round(float(luma(whole.mean(axis=(0, 1)) / 255)), 5)  # noqa: E731
+    turned = [whole[..., order] for whole in wholes for order in orders]
+    known = {brightness_of(whole): thumbnail(whole, 8) for whole in turned}
     shuffled = 0
     for step in range(8):
         batch = textured_data.draw(step, range(8))
@@ -687,7 +700,7 @@ def test_thumbnails_and_brightness_are_those_of_the_whole_picture_that_was_drawn
             value = min(known, key=lambda one: abs(one - float(brightness)))
             assert value == pytest.approx(float(brightness), abs=2e-5)
             assert np.allclose(small.permute(1, 2, 0).numpy(), known[value], atol=1e-3)
-            shuffled += value not in {round(mean_luma(whole), 5) for whole in wholes}
+            shuffled += value not in {brightness_of(whole) for whole in wholes}
     assert 15 < shuffled < 40  # five of six orders change something
 
 

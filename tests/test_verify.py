@@ -372,7 +372,7 @@ def test_a_record_with_nonsense_in_it_stops_no_other(run: Run) -> None:
     documents = [json.loads(line) for line in lines()]
     documents[1]["input"] = 5
     documents[2]["output"] = "x"
-    documents[3]["method"]["settings"] = []
+    documents[3]["method"]["settings"] = {}
     documents.insert(4, {**documents[3], "maps": True})
     documents[5]["counts"] = "many"
     rechained(documents)

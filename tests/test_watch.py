@@ -351,6 +351,69 @@ def test_folders_that_do_not_answer_are_left_to_themselves(
     assert seen.said == ["in: no answer; waiting for it", "in is there again"]
 
 
+def test_a_look_that_lasts_for_long_is_waited_for_while_entries_come(
+    watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(photo, *(f"{name}.png" for name in "abcdefgh"))()
+    stamp_of = watch_folders.stamp_of
+
+    def slow(path: str) -> int | None:
+        time.sleep(0.03)
+        return stamp_of(path)
+
+    monkeypatch.setattr(task, "STALL", 0.1)
+    monkeypatch.setattr(watch_folders, "stamp_of", slow)
+    seen = watched(until=30)
+    assert len(seen.done) == 8
+    assert seen.said == []
+
+
+def test_a_stop_ends_a_look_that_lasts_for_long(photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrive(photo, *(f"{name}.png" for name in "abcdefgh"))()
+    watch, looked = made([]), []
+
+    def slow(path: str) -> int:
+        looked.append(path)
+        watch.stop()
+        return 1
+
+    monkeypatch.setattr(watch_folders, "stamp_of", slow)
+    watch.look()
+    assert len(looked) == 1
+
+
+def test_a_lack_of_memory_says_nothing_of_a_file(photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = photo(Path("a.png"))
+
+    def undecodable() -> bool:
+        return watch_folders.undecodable(path, 10**6)
+
+    assert not undecodable()
+    for place in (picture, picture.picture_decode):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, "read" if place is picture else "_plain", full)
+            patch.setattr(picture.picture_decode, "_DECODERS", {})
+            assert not undecodable()
+    path.write_bytes(path.read_bytes()[:-30])
+    assert undecodable()
+
+
+def full(*_: object) -> None:
+    raise MemoryError
+
+
+def test_what_is_named_as_a_picture_and_is_no_file_is_told_once_and_taken_when_it_is_one(
+    watched: Callable[..., Seen], photo: Photo
+) -> None:
+    arrive(photo, "a.png")()
+    Path("in/b.png").symlink_to("later.png")
+    os.mkfifo("in/c.png")
+    seen = watched({30: lambda: photo(Path("in/later.png"))}, 200)
+    told = "{} is no file, or a link to nothing; it is passed over as long as it is"
+    assert seen.said == [f"note: {told.format(name)}" for name in ("in/b.png", "in/c.png")]
+    assert sorted(seen.done) == ["a.png", "b.png", "later.png"]
+
+
 def test_outputs_inside_the_watched_folder_are_no_inputs(watched: Callable[..., Seen], photo: Photo) -> None:
     arrive(photo, "a.png")()
     seen = watched(until=200, out="in/bright")
@@ -494,6 +557,22 @@ def test_the_memory_outlives_a_torn_line_and_grows_only_with_what_is_there(monke
     other = watch_memory.Memory(path, {"version": "2"})
     other.close()
     assert "bad.png" not in other.known
+
+
+def test_a_memory_with_nonsense_in_it_is_read_and_one_that_cannot_be_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, settings = Path("memory.jsonl"), {"version": "1"}
+    lines = ["[" * 100_000, '{"file":5,"size":1,"mtime_ns":1}', '{"file":"a.png","size":1,"mtime_ns":1}']
+    path.write_text("".join(f"{line}\n" for line in lines))
+    memory = watch_memory.Memory(path, settings)
+    memory.close()
+    assert memory.known == {"a.png": watch_folders.stamp(1, 1)}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", full)
+        with pytest.raises(MemoryError):
+            watch_memory.Memory(path, settings)
+    watch_memory.Memory(path, settings).close()
 
 
 def test_a_round_has_all_that_a_run_has(fakes: list[FakeRunner], photo: Photo) -> None:

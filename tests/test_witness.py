@@ -38,6 +38,13 @@ def records(kind: str = "picture") -> list[dict]:
     return [dict(line.record) for line in lines if line.record and line.record["kind"] == kind]
 
 
+def killed_after(count: int) -> None:
+    """The log and its head as they are when the first run is killed after so many records."""
+    lines = LOG.read_bytes().splitlines(keepends=True)
+    LOG.write_bytes(b"".join(lines[:count]))
+    evidence.head_path(LOG).write_text(f"{hashlib.sha256(lines[0].rstrip()).hexdigest()}  1\n")
+
+
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -66,8 +73,8 @@ def test_a_record_tells_all_of_a_picture(run: Run, photo: Photo) -> None:
     assert start["argv"][0] == "lowlight"
     assert (end["status"], end["counts"]) == ("finished", {"done": 1})
     assert {start["run"], record["run"]} == {end["run"]}
-    summary = done.lines[-1]["summary"]["evidence"]
-    assert summary == {"log": "log.jsonl", "records": 3, "head": evidence.head_path(LOG).read_text().split()[0]}
+    summary, head = done.lines[-1]["summary"]["evidence"], evidence.head_path(LOG).read_text().split()[0]
+    assert summary == {"log": "log.jsonl", "records": 3, "head": head, "error": None}
     assert summary["head"] in done.err
 
 
@@ -233,6 +240,24 @@ def test_maps_are_recorded_too(run: Run, photo: Photo) -> None:
     assert record["maps"]
 
 
+@pytest.mark.parametrize("stranger", [False, True])
+def test_maps_without_record_are_made_again_compared_and_recorded(run: Run, photo: Photo, stranger: bool) -> None:
+    photo(Path("in/a.png"), 32, 32)
+    words = ("--model", "aux-retinex", "--save-maps", "maps")
+    assert run("enhance", "in", "--out", "out", "--evidence", LOG, *words).code == DONE
+    killed_after(1)
+    [path] = Path("maps").iterdir()
+    if stranger:
+        photo(path, value=9)
+    before = sha256(path)
+    done = run("enhance", "in", "--out", "out", "--evidence", LOG, *words, "--skip-existing")
+    assert done.code == (ALL_FAILED if stranger else DONE)
+    [record] = records()
+    assert [Path(file["path"]).name for file in record["maps"]] == ([] if stranger else [path.name])
+    assert ("is another picture" in (record["error"] or "")) == stranger
+    assert sha256(path) == before
+
+
 def test_an_input_that_changes_during_the_work_fails_and_leaves_no_output(
     run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +315,108 @@ def test_a_log_that_cannot_be_written_stops_the_run_and_leaves_no_output_without
     assert done.lines[-1]["summary"]["not_tried"] > 0
     assert {record["output"]["path"] for record in records()} == {str(p.absolute()) for p in Path("out").iterdir()}
     assert len(records()) == 3
+
+
+def test_an_output_that_cannot_be_taken_away_again_is_told_and_ends_no_run(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        photo(Path(f"in/{name}.png"))
+    whole, unlink = Witness.hash_again, Path.unlink
+
+    def changed(self: Witness, item: object) -> None:
+        if item.job.source.name == "b.png":
+            item.job.source.write_bytes(b"another")
+        whole(self, item)
+
+    def refused(path: Path, **options: object) -> None:
+        if path == Path("out/b.png"):
+            raise OSError(30, "Read-only file system")
+        unlink(path, **options)
+
+    monkeypatch.setattr(Witness, "hash_again", changed)
+    monkeypatch.setattr(Path, "unlink", refused)
+    done = run(*GAMMA, "--json")
+    assert done.code == SOME_FAILED
+    found = {Path(record["input"]["path"]).name: record for record in records()}
+    assert {name: record["status"] for name, record in found.items()} == {
+        **{"a.png": "done", "b.png": "failed", "c.png": "done"},
+    }
+    assert found["b.png"]["notices"] == ["b.png could not be taken away again: Read-only file system."]
+    assert len(records("end")) == 1
+
+
+def test_an_empty_part_of_a_shard_makes_no_folder_of_the_one_output(run: Run, photo: Photo) -> None:
+    photo(Path("a.png"))
+    for out, parts in (("b.png", "12"), ("c.png", "21")):
+        for part in parts:
+            assert run("enhance", "a.png", "--out", out, *GAMMA[4:], "--shard", f"{part}/2").code == DONE
+        assert Path(out).is_file()
+
+
+@pytest.mark.parametrize("change", ["cut", "emptied", "replaced"])
+def test_a_log_that_was_cut_or_replaced_is_not_gone_on_with(run: Run, photo: Photo, change: str) -> None:
+    photo(Path("in/a.png"))
+    photo(Path("in/b.png"))
+    assert run("enhance", "in/a.png", "--out", "out", *GAMMA[4:]).code == DONE
+    first = LOG.read_bytes()
+    assert run("enhance", "in/b.png", "--out", "out", *GAMMA[4:]).code == DONE
+    if change == "replaced":
+        Path("other").mkdir()
+        assert run("enhance", "in/b.png", "--out", "other", *GAMMA[4:6], "--evidence", "other/log.jsonl").code == DONE
+    LOG.write_bytes({"cut": first, "emptied": b""}.get(change) or b"" if change != "replaced" else
+                    Path("other/log.jsonl").read_bytes())  # fmt: skip
+    before = {path: path.read_bytes() for path in (LOG, evidence.head_path(LOG))}
+    done = run(*GAMMA, "--skip-existing")
+    assert done.code == USAGE
+    assert "was cut or replaced" in done.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("lost", ["record", "head"])
+def test_an_end_that_cannot_be_recorded_is_told_and_fails_the_run(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    photo(Path("in/a.png"))
+    append, seal = evidence.Log.append, evidence.Log.seal
+
+    def full(log: evidence.Log, fields: dict) -> dict:
+        if lost == "record" and fields["kind"] == "end":
+            raise evidence.LogError("log.jsonl cannot be written: No space left on device.", "Free some space.")
+        return dict(append(log, fields))
+
+    def sealed(log: evidence.Log) -> None:
+        if lost == "head" and log.number > 2:
+            raise evidence.LogError("log.jsonl.head cannot be written: No space left on device.", "Free some space.")
+        seal(log)
+
+    monkeypatch.setattr(evidence.Log, "append", full)
+    monkeypatch.setattr(evidence.Log, "seal", sealed)
+    done = run(*GAMMA, "--json")
+    assert done.code == SOME_FAILED == done.lines[-1]["summary"]["exit_code"]
+    assert "cannot be written: No space left on device. Free some space." in done.err
+    assert "No space left" in done.lines[-1]["summary"]["evidence"]["error"]
+    assert done.lines[-1]["summary"]["done"] == len(records()) == 1
+
+
+def test_a_head_that_cannot_be_written_stops_a_run_before_its_start_is_told(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(Path("in/a.png"))
+    photo(Path("in/b.png"))
+    assert run(*GAMMA, "--limit", "1").code == DONE
+    before, whole = LOG.read_bytes(), evidence.atomic.write
+
+    def write(path: Path, *words: object, **options: object) -> None:
+        if path == evidence.head_path(LOG):
+            raise OSError(30, "Read-only file system")
+        whole(path, *words, **options)
+
+    monkeypatch.setattr(evidence.atomic, "write", write)
+    done = run(*GAMMA, "--skip-existing")
+    assert done.code == USAGE
+    assert "log.jsonl.head cannot be written: Read-only file system" in done.err
+    assert LOG.read_bytes() == before
 
 
 def test_a_log_that_cannot_be_begun_stops_the_run_before_any_work(run: Run, photo: Photo) -> None:
@@ -372,8 +499,7 @@ def test_a_second_run_goes_on_where_the_first_was_cut(run: Run, photo: Photo) ->
         photo(Path(f"in/{name}.png"), 8, 8 + ord(name))
     assert run(*GAMMA).code == DONE
     whole = {path.name: path.read_bytes() for path in Path("out").iterdir()}
-    lines = LOG.read_bytes().splitlines(keepends=True)
-    LOG.write_bytes(b"".join(lines[:3]))  # start and two pictures: killed before the third one's record
+    killed_after(3)  # start and two pictures: before the third one's record
     Path("out/c.png").unlink()
     lost = {Path(record["output"]["path"]).name for record in records()} ^ {*"abc"}
     assert lost
@@ -387,7 +513,7 @@ def test_a_second_run_goes_on_where_the_first_was_cut(run: Run, photo: Photo) ->
 def test_an_output_without_record_is_made_again_compared_and_recorded(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"))
     assert run(*GAMMA).code == DONE
-    LOG.write_bytes(LOG.read_bytes().splitlines(keepends=True)[0])  # killed between the output and its record
+    killed_after(1)  # between the output and its record
     stamp = Path("out/a.png").stat().st_mtime_ns
     assert run(*GAMMA, "--skip-existing").code == DONE
     [record] = records()
@@ -412,6 +538,25 @@ def test_a_run_does_not_go_on_over_files_that_are_not_as_logged(run: Run, photo:
     done = run(*GAMMA, "--skip-existing")
     assert done.code == ALL_FAILED
     assert "was changed after record 2" in done.err
+
+
+@pytest.mark.parametrize("method", [{}, {"settings": 1}, {"weights": [5]}])
+def test_a_record_of_another_making_does_not_count_as_done(run: Run, photo: Photo, method: dict) -> None:
+    photo(Path("in/a.png"))
+    assert run(*GAMMA).code == DONE
+    told = [dict(line.record) for line in read(LOG)]
+    LOG.unlink()
+    evidence.head_path(LOG).unlink()
+    log = evidence.Log(LOG)
+    for record in told:
+        fields = {name: value for name, value in record.items() if name not in ("record", "previous", "time")}
+        if record["kind"] == "picture":
+            fields["method"] = record["method"] | method if method else {}
+        log.append(fields)
+    log.seal()
+    done = run(*GAMMA, "--skip-existing")
+    assert done.code == DONE
+    assert "was there already" in records()[-1]["notices"][0]
 
 
 def test_other_settings_do_not_count_as_done(run: Run, photo: Photo) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, end_as_by_ctrl_c
+from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
 from lowlight_cli.cli.evidence import asked, evidence_options, offline
 from lowlight_cli.cli.options import (
     AutoOr,
+    Given,
     Number,
     PathOf,
     Shard,
@@ -27,7 +28,7 @@ from lowlight_cli.cli.options import (
 )
 from lowlight_cli.cli.results import Report, running
 from lowlight_cli.cli.watch import watch, watch_options
-from lowlight_cli.errors import OptionError
+from lowlight_cli.errors import OptionError, some
 from lowlight_cli.stopwatch import OFF, Stopwatch
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=click.Path())
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=Given())
 @click.option("-o", "--out", required=True, type=PathOf(path_type=Path), help="Folder, file, or - for stdout.")
 @model_option
 @runner_options
@@ -95,8 +96,8 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 def command(**flags: Any) -> None:
     """Brighten and clean pictures.
 
-    INPUT is a file, a folder (with all below it), a quoted pattern, or - for stdin. Inputs are never changed, and
-    existing outputs stop the run before any work.
+    INPUT is a file, a folder (with all below it but hidden files), a quoted pattern, or - for stdin. Inputs are never
+    changed, and existing outputs stop the run before any work.
 
     \b
     Example:
@@ -172,11 +173,14 @@ def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     talk = Console(len(run.jobs), quiet=flags["quiet"], verbose=flags["verbose"])
     with talk as console, offline(options):
         console.say_passed_over(run.passed_over, to_install(run.passed_over))
+        if run.empty:
+            console.say(f"note: nothing was taken from: {some([*map(shown, run.empty)])}")
         idle = flags["dry_run"] or run.idle
         enhancer = None if idle else announce(run, console)
         report = Report(len(run.jobs), console, flags["as_json"], lambda result: as_json(result, enhancer, options))
         report.stopwatch, report.log = options.stopwatch, run.witness.log
-        report.passed_over, report.maps_in = dict(sorted(run.passed_over.items())), options.maps
+        report.passed_over, report.empty = dict(sorted(run.passed_over.items())), run.empty
+        report.maps_in = options.maps
         interrupted = False
         with contextlib.closing(run.planned() if enhancer is None else run.results(enhancer)) as results:
             try:
@@ -186,7 +190,7 @@ def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
                 interrupted = True
         for result in run.late:
             report.add(result)
-        return report.end(interrupted)
+        return report.end(interrupted, unended=run.witness.unended)
 
 
 def announce(run: Run, console: Console) -> Enhancer:

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from lowlight_cli.cli.options import PathOf
+from lowlight_cli.cli.options import Given, PathOf
 
 
 @click.command()
-@click.argument("source", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("source", metavar="RUN", type=Given(path_type=Path))
 @click.option("-m", "--model", help="Row of the manifest whose network it is.  [default: that of the run]")
 @click.option("--out", required=True, type=PathOf(path_type=Path), help="Folder to write to.")
 @click.option("--name", help="Name of the files and the row.  [default: that of the model]")

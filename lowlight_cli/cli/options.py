@@ -57,13 +57,21 @@ class Words(click.types.StringParamType):
         return super().convert(value, param, ctx)
 
 
-class PathOf(click.Path):
-    """A path as an option's value. What looks like the next option is none, nor is nothing: its own was forgotten."""
+class Given(click.Path):
+    """A path; nothing is none."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """As Click's."""
         if value == "":
             self.fail("the path is empty; is a variable of your script unset?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class PathOf(Given):
+    """A path as an option's value. What looks like the next option is none: its own value was forgotten."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As Click's."""
         if isinstance(value, str) and value.startswith("-") and value != "-":
             self.fail(f"{value} looks like an option. For a path of that name write ./{value}", param, ctx)
         return super().convert(value, param, ctx)

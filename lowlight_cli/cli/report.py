@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.cli.console import end_as_by_ctrl_c, shown
-from lowlight_cli.cli.options import PathOf, json_option, log_options
+from lowlight_cli.cli.options import Given, PathOf, json_option, log_options
 from lowlight_cli.errors import DONE, SOME_FAILED, OptionError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ NAMED = 5
 
 
 @click.command()
-@click.argument("log", metavar="LOG", type=click.Path(path_type=Path))
+@click.argument("log", metavar="LOG", type=Given(path_type=Path))
 @click.option("--out", required=True, type=PathOf(path_type=Path), help="The report: an .html or a .pdf file.")
 @click.option("--pictures", multiple=True, metavar="NAME", help="Only these: names or patterns; repeat for several.")
 @log_options

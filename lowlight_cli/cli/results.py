@@ -12,7 +12,7 @@ import click
 
 from lowlight_cli.cli.console import Console, shown
 from lowlight_cli.cli.profile import lines, profiled
-from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED
+from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED, LowlightError
 from lowlight_cli.stopwatch import OFF, Stopwatch
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Report:
         self.total, self.console, self.as_json, self.line = total, console, as_json, line
         self.counts: Counter[str] = Counter()
         self.passed_over: dict[str, int] = {}
+        self.empty: list[str] = []
         self.maps, self.maps_in = 0, None
         self.stopwatch, self.log = OFF, None
         self.started = time.monotonic()
@@ -40,22 +41,28 @@ class Report:
         show(result, self.console)
         self.console.advance()
 
-    def end(self, interrupted: bool = False, *, drained: bool = False) -> int:
-        """Say how it went; gives the exit code, 0 for a watch that ended as it was told to."""
+    def end(self, interrupted: bool = False, *, drained: bool = False, unended: LowlightError | None = None) -> int:
+        """Say how it went; gives the exit code, 0 for a watch that ended as it was told to. `unended`: why a log could
+        not be closed."""
         counts, seconds, left = self.counts, time.monotonic() - self.started, self.total - self.counts.total()
         code = DONE if drained and not interrupted else exit_code(counts, self.total, interrupted)
+        if unended is not None:
+            self.console.say(f"FAILED {unended.message} {unended.hint}", error=True)
+            code = code or SOME_FAILED
         profile = profiled(self.stopwatch) if isinstance(self.stopwatch, Stopwatch) else None
         if self.as_json:
             total = {name: counts[name] for name in ("done", "failed", "skipped", "planned")}
             total |= {
                 "not_tried": left,
                 "passed_over": self.passed_over,
+                "empty_inputs": self.empty,
                 "seconds": round(seconds, 3),
                 "exit_code": code,
             }
             total |= {"profile": profile} if profile else {}
             if (log := self.log) is not None:
                 total["evidence"] = {"log": str(log.path), "records": log.number, "head": log.head}
+                total["evidence"]["error"] = unended.message if unended is not None else None
             print_json({"summary": total})
         parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not tried"] if left else [])
         text = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"

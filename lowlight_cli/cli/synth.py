@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
-from lowlight_cli.cli.options import PathOf, json_option, max_pixels_option, talk_options
+from lowlight_cli.cli.options import Given, PathOf, json_option, max_pixels_option, talk_options
 from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Range(click.ParamType):
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...", type=click.Path())
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...", type=Given())
 @click.option("-o", "--out", required=True, type=PathOf(path_type=Path), help="Folder for low/ and high/.")
 @click.option(
     "--preset", type=click.Choice(["paper", "camera", "night"]), default="camera", show_default=True, help="See above."
@@ -78,13 +78,14 @@ def command(**flags: Any) -> None:
 
     Exit codes: 0 done, 1 some photos failed, 2 usage, 3 no input, 6 all failed, 130 interrupted: go on with --resume.
     """
-    from lowlight_cli.tasks.synth import Synth, SynthOptions, default_workers
+    from lowlight_cli.machine import cores
+    from lowlight_cli.tasks.synth import Synth, SynthOptions
 
     end_as_by_ctrl_c()
     options = SynthOptions(
         inputs=flags["photos"],
         depth=int(flags["depth"]),
-        workers=flags["workers"] or default_workers(),
+        workers=flags["workers"] or cores(),
         ranges={name: flags[name] for name in NAMES if flags[name] is not None},
         **{name: flags[name] for name in ("out", "preset", "count", "test", "crop", "seed", "resume", "max_pixels")},
     )

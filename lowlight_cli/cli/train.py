@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lowlight_cli.cli.console import end_as_by_ctrl_c, listen
-from lowlight_cli.cli.options import Number, PathOf, json_option
+from lowlight_cli.cli.options import Device, Number, PathOf, json_option
 from lowlight_cli.errors import INTERRUPTED, OptionError
 
 FOLDER = PathOf(path_type=Path)
@@ -37,7 +37,7 @@ FOLDER = PathOf(path_type=Path)
               help="Of the network's arithmetic; losses and weights are fp32.")  # fmt: skip
 @click.option("--perceptual", type=click.Choice(["required", "auto", "off"]),
               help="VGG16 for the perceptual loss; auto: a stated substitute where it cannot be had.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--device", type=Device(), default="auto", show_default=True, help="Where to train.")
 @click.option("--seed", type=int, help="Of the weights at the start and of everything drawn.  [default: 0]")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0: PyTorch's choice.")
 @click.option("--cache", type=FOLDER, help="Where decoded pictures are kept.  [default: in lowlight's own folder]")
@@ -80,10 +80,11 @@ def command(**flags: Any) -> None:
             )
         },
     )
-    show = as_json if flags["as_json"] else as_text
+    show, complete = as_json if flags["as_json"] else as_text, False
     for progress in run(options, announce=lambda text: click.echo(text, err=True)):
         show(progress)
-    if asked.received:
+        complete = progress.complete
+    if asked.received and not complete:
         raise SystemExit(INTERRUPTED)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.cli.console import end_as_by_ctrl_c, shown
-from lowlight_cli.cli.options import Number, json_option, log_options, talk_options
+from lowlight_cli.cli.options import Given, Number, json_option, log_options, talk_options
 from lowlight_cli.errors import DONE, SOME_FAILED
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ WORDS = {"ok": "ok", "note": "note", "failed": "FAILED"}
 
 
 @click.command()
-@click.argument("log", type=click.Path(path_type=Path))
+@click.argument("log", type=Given(path_type=Path))
 @click.option("--rerun", is_flag=True, help="Make every picture again, and compare the pixels.")
 @click.option(
     "--tolerance",

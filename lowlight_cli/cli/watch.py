@@ -93,12 +93,13 @@ def watch(options: EnhanceOptions, flags: dict[str, Any]) -> int:
         if left:
             console.say(f"not tried, left to the next watch: {some([shown(Path(name)) for name in left])}")
         report.total = report.counts.total() + len(left)
-        return report.end(stop.number == signal.SIGINT, drained=stop.number is not None and not task.witness.stopped)
+        drained = stop.number is not None and not task.witness.stopped
+        return report.end(stop.number == signal.SIGINT, drained=drained, unended=task.witness.unended)
 
 
 def waiting(task: Watch) -> list[str]:
     """Files that the last look saw, and that were not tried yet."""
-    from lowlight_cli.jobs import natural
+    from lowlight_cli.inputs import natural
 
     seen = [pending for pending in task.pending.values() if pending.look == task.looks and not pending.tries]
     return [pending.seen.path for pending in sorted(seen, key=lambda pending: natural(Path(pending.seen.relative)))]

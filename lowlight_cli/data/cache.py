@@ -7,7 +7,6 @@ where each begins, and thumbnails. It is built in a folder of another name and r
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import hashlib
 import json
@@ -26,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import atomic
-from lowlight_cli.errors import LowlightError, OptionError
+from lowlight_cli.errors import FULL, LowlightError, OptionError
+from lowlight_cli.machine import cores
 from lowlight_cli.thumbnail import thumbnail
 
 VERSION = 1
@@ -134,13 +134,15 @@ class Pictures:
 
     def thumbnails(self, side: int) -> NDArray[np.float16]:
         """(N, side, side, 3) in [0, 1], computed once. Half precision keeps four more bits than 8-bit pictures."""
-        path = self.folder / f"thumbnails-{side}.npy"
-        with writing(self.folder.parent):
-            if not path.is_file():
-                small = [*ordered(lambda number: thumbnail(self[number], side).astype(np.float16), range(len(self)))]
-                with atomic.replacing(path) as temporary, temporary.open("wb") as out:
-                    np.save(out, np.stack(small))
-            return np.asarray(np.load(path, mmap_mode="r"))
+        path, shape = self.folder / f"thumbnails-{side}.npy", (len(self), side, side, 3)
+        with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or not whole
+            found = np.load(path, mmap_mode="r")
+            if (found.shape, found.dtype) == (shape, np.float16):
+                return np.asarray(found)
+        made = np.stack([*ordered(lambda n: thumbnail(self[n], side).astype(np.float16), range(len(self)))])
+        with writing(self.folder.parent), atomic.replacing(path) as temporary, temporary.open("wb") as out:
+            np.save(out, made)
+        return made
 
 
 def channel_means(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -150,7 +152,7 @@ def channel_means(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def ordered(work: Callable[[Job], Made], jobs: Iterable[Job], threads: int = 0) -> Iterator[Made]:
     """`work` of every job, in order, from several threads that do not run far ahead. 0: one a core, at least two."""
-    threads = threads or max(2, os.cpu_count() or 2)
+    threads = threads or max(2, cores())
     waiting: deque[Any] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for job in jobs:
@@ -198,7 +200,7 @@ def writing(cache: Path) -> Iterator[None]:
         cache.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in FULL
         reason = "the disk is full" if full else error.strerror or str(error)
         remedy = f"{'Free some space, or choose' if full else 'Choose'} another folder with --cache."
         raise OptionError(f"The cache {cache} cannot be written: {reason}.", remedy) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from lowlight_cli.data.cache import Decoded, Entry, Pictures, obtain, writing
 from lowlight_cli.data.darken import PRESETS, Paper
 from lowlight_cli.data.pairs import made_pair
 from lowlight_cli.errors import OptionError
+from lowlight_cli.machine import cores
 
 VERSION = 1
 """Of the code that darkens; copies of other versions are made anew."""
@@ -58,7 +58,7 @@ def darkened(
     pixels = photos.sizes.prod(axis=1)
     if not (cache / entry.name).is_dir():
         _refuse_full_disk(cache, int(pixels[numbers].sum()) * 3 * (2 if preset == MIXED else 1))
-    threads = min(os.cpu_count() or 1, memory.available() // (int(pixels.max()) * BYTES_A_PIXEL))
+    threads = min(cores(), memory.available() // (int(pixels.max()) * BYTES_A_PIXEL))
     return obtain(cache, entry, jobs, work, announce, threads=max(1, threads))
 
 

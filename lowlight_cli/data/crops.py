@@ -17,16 +17,12 @@ from lowlight_cli.data.cache import Pictures, channel_means
 from lowlight_cli.data.copies import darkened_crop, darkened_thumbnail
 from lowlight_cli.data.darken import PAPER_RANGES, draw_paper
 from lowlight_cli.data.sources import Request
+from lowlight_cli.thumbnail import thumbnail
 
 
 def tensor(pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
     """(N, 3, H, W) float32 in [0, 1], channels last, from N (H, W, 3) uint8."""
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).div(255)
-
-
-def mean_luma(pixels: NDArray[np.uint8]) -> float:
-    """Mean luma in [0, 1] of (H, W, 3) uint8."""
-    return float(luma(channel_means(pixels)))
 
 
 TURNS = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
@@ -117,13 +113,7 @@ class Crops:
     def batch(self, step: int, samples: Sequence[int]) -> dict[str, Tensor]:
         """These samples of a step; see `training.recipe.Batch`."""
         lows, highs = zip(*(self.sample(step, index) for index in samples), strict=True)
-        batch = {"low": tensor([low.crop for low in lows]), "low_thumbnail": _thumbnails(lows)}
-        if self.request.kind == "low":
-            return batch
-        # One by one: how a product of matrices is rounded depends on their size.
-        brightness = torch.tensor([float(luma(high.means)) for high in highs], dtype=torch.float32)
-        batch |= {"high": tensor([high.crop for high in highs]), "high_thumbnail": _thumbnails(highs)}
-        return batch | {"brightness": brightness}
+        return _batch(lows, None if self.request.kind == "low" else highs)
 
     def sample(self, step: int, index: int) -> tuple[Drawn, Drawn | None]:
         """(low, high); with `kind` low there is no high."""
@@ -161,6 +151,32 @@ class Crops:
 def _shuffled(drawn: Drawn, order: NDArray[np.intp]) -> Drawn:
     """With its channels in another order."""
     return Drawn(drawn.crop[..., order], drawn.thumbnail[..., order], drawn.means[order])
+
+
+def middles(
+    lows: Sequence[NDArray[np.uint8]], highs: Sequence[NDArray[np.uint8]] | None, crop: int, side: int
+) -> dict[str, Tensor]:
+    """A batch of the middles of pictures (H, W, 3), with thumbnails of that side; see `training.recipe.Batch`."""
+    sides = [[_middle(pixels, crop, side) for pixels in pictures] for pictures in (lows, highs or ())]
+    return _batch(sides[0], sides[1] or None)
+
+
+def _middle(pixels: NDArray[np.uint8], crop: int, side: int) -> Drawn:
+    """The middle of (H, W, 3)."""
+    top, left = ((length - crop) // 2 for length in pixels.shape[:2])
+    cut = pixels[top : top + crop, left : left + crop]
+    return Drawn(cut, thumbnail(pixels, side), channel_means(pixels))
+
+
+def _batch(lows: Sequence[Drawn], highs: Sequence[Drawn] | None) -> dict[str, Tensor]:
+    """Of crops; see `training.recipe.Batch`."""
+    batch = {"low": tensor([low.crop for low in lows]), "low_thumbnail": _thumbnails(lows)}
+    if highs is None:
+        return batch
+    # One by one: how a product of matrices is rounded depends on their size.
+    brightness = torch.tensor([float(luma(high.means)) for high in highs], dtype=torch.float32)
+    batch |= {"high": tensor([high.crop for high in highs]), "high_thumbnail": _thumbnails(highs)}
+    return batch | {"brightness": brightness}
 
 
 def _thumbnails(drawn: Sequence[Drawn]) -> Tensor:

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import jobs, picture, weights
+from lowlight_cli import picture, weights
 from lowlight_cli.data import pairs
 from lowlight_cli.data.catalog import SETS, DataSet, Layout, Split
 from lowlight_cli.errors import NoInput, OptionError
+from lowlight_cli.inputs import natural
 
 VARIABLE = "LOWLIGHT_DATA"
 """Names the folder of the data sets, in place of --root."""
@@ -177,7 +178,7 @@ def _items(data: DataSet, layout: Layout, low: Path, high: Path | None) -> tuple
         items = [item for item in items if int((re.findall(r"\d+", item.name) or "0")[0]) in layout.numbers]
         if not items:
             raise NoInput(f"{low} has no numbers from {layout.numbers[0]} to {layout.numbers[-1]}.", data.note)
-    return tuple(sorted(items, key=lambda item: jobs.natural(Path(item.name))))
+    return tuple(sorted(items, key=lambda item: natural(Path(item.name))))
 
 
 def _count(what: str, split: Split, found: int) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn
 
-from lowlight_cli import jobs, picture
+from lowlight_cli import picture
 from lowlight_cli.data import pairs, sets
 from lowlight_cli.data.catalog import SETS
 from lowlight_cli.errors import NoInput, OptionError, PictureError
+from lowlight_cli.inputs import gather, natural, unique
 
 Kind = Literal["paired", "unpaired", "low"]
 """What a recipe trains on: pairs; dark and well-lit pictures of whatever scenes; dark pictures alone."""
@@ -87,12 +88,12 @@ def validation_data(folder: Path, kind: Kind) -> Source:
 
 def photos(folder: Path) -> tuple[File, ...]:
     """All photos in a folder and below; one that may not be looked into is an error."""
-    found = list(jobs.gather([str(folder)], folder / ".lowlight-out"))
+    found = list(gather([str(folder)], folder / ".lowlight-out"))
     if problems := [f"{item.source}: {item.problem}" for item in found if item.problem]:
         raise NoInput(problems[0], "Check its permissions.")
     if not found:
         raise NoInput(f"There are no photos in {folder}.", f"Known kinds: {', '.join(sorted(picture.SUFFIXES))}.")
-    return tuple(File(item.relative.with_suffix("").as_posix(), item.source) for item in jobs.unique(found))
+    return tuple(File(item.relative.with_suffix("").as_posix(), item.source) for item in unique(found))
 
 
 @contextlib.contextmanager
@@ -190,7 +191,7 @@ def _pictures(folder: Path) -> tuple[File, ...]:
         return ()
     paths = [path for path in folder.iterdir() if path.suffix.lower() in picture.SUFFIXES and path.is_file()]
     paths = [path for path in paths if not path.name.startswith(".")]
-    return tuple(File(path.stem, path) for path in sorted(paths, key=lambda path: jobs.natural(Path(path.name))))
+    return tuple(File(path.stem, path) for path in sorted(paths, key=lambda path: natural(Path(path.name))))
 
 
 def _raise_nothing(folder: Path, kind: Kind) -> NoReturn:

@@ -73,8 +73,6 @@ def _refuse_nonsense(request: Request) -> None:
         raise NoInput("There is nothing to train on.", "Name a folder with --data, or normal photos with --synth.")
     if request.preset not in (*PRESETS, MIXED):
         raise OptionError(f"There is no preset {request.preset!r}.", f"There are {', '.join((*PRESETS, MIXED))}.")
-    if request.photos and request.copies < 1:
-        raise OptionError(f"{request.copies} copies of a photo are none.", "Make 1 or more.")
     if isinstance(request.validation, Path) and not request.validation.exists():
         raise NoInput(f"There is no {request.validation}.", "--val takes a number of scenes, a file, or a folder.")
 

@@ -59,12 +59,12 @@ def find(name: str) -> Metric:
     raise OptionError(f"No metric is called {name!r}.", hint)
 
 
-def open_metric(name: str, *, offline: bool = False, progress: bool = False) -> OpenMetric:
+def open_metric(name: str, *, offline: bool = False) -> OpenMetric:
     """The metric with what it loads, once for many pictures; a ModelUnavailable says what cannot be had, and why."""
     metric = find(name)
     module, _, function = metric.target.partition(":")
     target = getattr(importlib.import_module(f"{__name__}.{module}"), function)
     if not metric.opens:
         return OpenMetric(metric, target)
-    opened = target(offline=offline, progress=progress)
+    opened = target(offline=offline)
     return OpenMetric(metric, opened.score, opened.files)

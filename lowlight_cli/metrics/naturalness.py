@@ -142,19 +142,19 @@ def _gamma_ratio(above: Floats, below: Floats) -> Floats:
     return np.array([math.gamma(a) / math.gamma(b) for a, b in zip(above, below, strict=True)])
 
 
-def open_niqe(path: Path | None = None, *, offline: bool = False, progress: bool = False) -> Niqe:
+def open_niqe(path: Path | None = None, *, offline: bool = False) -> Niqe:
     """NIQE with the pristine model of a file: this one, else `LOWLIGHT_NIQE_MODEL`, else the manifest's."""
     if path is None and (chosen := os.environ.get(VARIABLE)):
         path = Path(chosen).expanduser()
     if path is None:
-        path = _pinned(offline, progress)
+        path = _pinned(offline)
     return Niqe(*read_model(path), files={path.name: weights.sha256_of(path)})
 
 
-def _pinned(offline: bool, progress: bool) -> Path:
+def _pinned(offline: bool) -> Path:
     """The file that the manifest pins; where it cannot be had, a user may name another."""
     try:
-        return assets.find(ASSET, offline=offline, progress=progress)
+        return assets.find(ASSET, offline=offline)
     except ModelUnavailable as error:
         others = (
             f"{VARIABLE} may name a copy, or basicsr/metrics/niqe_pris_params.npz of the package basicsr; --metric can "

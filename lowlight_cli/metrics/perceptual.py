@@ -64,10 +64,10 @@ class Lpips(nn.Module):
             return float(self(first, second))
 
 
-def open_lpips(*, offline: bool = False, progress: bool = False) -> Lpips:
+def open_lpips(*, offline: bool = False) -> Lpips:
     """LPIPS with its trained weights; a ModelUnavailable says what is missing, and nothing unpinned is fetched."""
     heads = read_heads()
-    path = find_weights(offline=offline, progress=progress)
+    path = find_weights(offline=offline)
     files = {"vgg16.tv_in1k": weights.sha256_of(path), "lpips v0.1 vgg": HEADS_SHA256}
     net = Lpips(files)
     net.vgg.load_weights(path)

@@ -25,7 +25,7 @@ class Metric:
     needs_either: bool = False
     """The truth, or where there is none the source."""
     opens: bool = False
-    """The function takes `offline` and `progress` and loads files: its result has them as `files`, and a `score`."""
+    """The function takes `offline` and loads files: its result has them as `files`, and a `score`."""
 
     def missing(self, *, truth: bool, source: bool) -> str:
         """What it needs and is not there, in words; empty where it can be measured."""

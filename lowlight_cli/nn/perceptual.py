@@ -82,7 +82,7 @@ class Substitute(nn.Module):
 
 
 def open_perceptual(
-    choice: str, *, announce: Callable[[str], None], offline: bool = False, progress: bool = False
+    choice: str, *, announce: Callable[[str], None], offline: bool = False
 ) -> Callable[[Tensor, Tensor], Tensor] | None:
     """The perceptual distance that a recipe trains with: VGG16's, the substitute, or None, which drops the term.
 
@@ -92,7 +92,7 @@ def open_perceptual(
     if choice == "off":
         return None
     try:
-        path = find_weights(offline=offline, progress=progress)
+        path = find_weights(offline=offline)
         perceptual = VGGPerceptual()
         perceptual.vgg.load_weights(path)
     except ModelUnavailable as error:

@@ -62,6 +62,6 @@ class VGG16(nn.Module):
             raise ModelUnavailable(f"{path} does not hold the weights of VGG16: {reason}", "Delete it.") from error
 
 
-def find_weights(*, offline: bool = False, progress: bool = False) -> Path:
+def find_weights(*, offline: bool = False) -> Path:
     """The pinned file, fetched if it must be; a ModelUnavailable says why it cannot be had, and the way out."""
-    return assets.find(ASSET, offline=offline, progress=progress)
+    return assets.find(ASSET, offline=offline)

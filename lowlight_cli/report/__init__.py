@@ -1,9 +1,11 @@
-"""What a benchmark leaves behind: summary.json, per_image.csv, and report.html, a page that needs no network.
+"""What a benchmark leaves behind: summary.json, summary.md, per_image.csv, and report.html, a page that needs no
+network. `evidence` and what begins with it: the pages and summaries of evidence logs.
 
 document      the JSON document and the rows behind it     figures   numbers as they are printed
 per_image     rows -> CSV                                  plots     where dots, boxes and ticks stand
 published     what the papers state                        embed     picture files -> data: URIs
-page          everything -> HTML, through *.html.j2, *.css and *.js beside it
+markdown      rows -> summary.md                           view      what the templates show
+page          everything -> HTML, through *.html.j2, *.css and *.js beside it     pdf   HTML -> PDF, by a browser
 
 Importing this imports nothing heavy; `write_page` does.
 """

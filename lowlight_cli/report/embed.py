@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import cv2
 
 from lowlight_cli import picture
 from lowlight_cli.errors import PictureError
+from lowlight_cli.machine import cores
 from lowlight_cli.picture import Picture
 from lowlight_cli.report.document import INPUT, TRUTH, Pictures
 
@@ -85,7 +85,7 @@ def embed(
     wanted = {name: {source: find((source, name)) for source in (INPUT, TRUTH, *models)} for name in names}
     wanted = {name: {source: path for source, path in paths.items() if path} for name, paths in wanted.items()}
     wanted = {name: paths for name, paths in wanted.items() if paths}
-    with ThreadPoolExecutor(os.cpu_count() or 1, "embed") as pool:
+    with ThreadPoolExecutor(cores(), "embed") as pool:
         work = Recoding(pool)
         images, rung = work.fitted(wanted, budget, rungs)
     problems = tuple(f"{path.name}: {error}" for path, error in work.problems.items())

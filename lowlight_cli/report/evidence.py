@@ -18,7 +18,7 @@ from typing import Any
 
 from lowlight_cli import __version__
 from lowlight_cli.errors import OptionError
-from lowlight_cli.evidence import Line
+from lowlight_cli.evidence_chain import Line
 from lowlight_cli.report import evidence_words as words
 from lowlight_cli.report import page
 from lowlight_cli.report.embed import BUDGET, Form

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from lowlight_cli.evidence import Line
+from lowlight_cli.evidence_chain import Line
 
 
 class Check(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 
 from lowlight_cli import evidence, weights
 from lowlight_cli.errors import LogError
-from lowlight_cli.evidence import Line, Record
+from lowlight_cli.evidence_chain import Line, Record
 
 LONGEST = 2000
 """Characters of a field that are shown."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from lowlight_cli import picture
 from lowlight_cli.errors import PictureError
+from lowlight_cli.machine import cores
 from lowlight_cli.picture import Picture
 from lowlight_cli.picture_model import bands, luma
 from lowlight_cli.report.embed import BUDGET, RUNGS, Form, Image, Recoding
@@ -106,7 +106,7 @@ def embed(wanted: Mapping[str, Mapping[str, Recorded]], form: Form = "webp", *, 
     recorded: dict[Path, set[str]] = {}
     for file in (file for own in wanted.values() for file in own.values()):
         recorded.setdefault(file.path, set()).add(file.sha256)
-    with ThreadPoolExecutor(os.cpu_count() or 1, "embed") as pool:
+    with ThreadPoolExecutor(cores(), "embed") as pool:
         work = Checking(pool, form, recorded=recorded)
         list(pool.map(lambda path: work.look(path) is None, recorded))  # keeps none of the bytes
         sound = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lowlight_cli.evidence import Line, Record
+from lowlight_cli.evidence_chain import Line, Record
 from lowlight_cli.report import evidence_words as words
 from lowlight_cli.report.embed import Image
 from lowlight_cli.report.evidence_log import ReadLog, items, number, table, text, texts, whole

@@ -6,7 +6,7 @@ may be used anywhere: that is for others to decide.
 
 from __future__ import annotations
 
-from lowlight_cli.evidence import Record
+from lowlight_cli.evidence_chain import Record
 from lowlight_cli.report.evidence_log import items, number, table, text, value, whole
 from lowlight_cli.report.figures import count
 

@@ -91,6 +91,10 @@ class Landing(Protocol):
         """These pictures (N, H, W, 3) there."""
         ...
 
+    def room(self) -> int:
+        """Bytes of the device that can be had."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunnerOptions:

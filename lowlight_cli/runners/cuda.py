@@ -56,6 +56,11 @@ class CudaRunner(TorchRunner):
         with self.running():
             return CudaFrames(pixels, self)
 
+    def room(self) -> int:
+        """See `Landing`: what is free, and what PyTorch keeps for itself and does not use."""
+        free, kept = torch.cuda.mem_get_info(self.device)[0], torch.cuda.memory_reserved(self.device)
+        return free + kept - torch.cuda.memory_allocated(self.device)
+
     def close(self) -> None:
         """See `Runner`."""
         self.tile = self.steer = None
@@ -121,15 +126,17 @@ class Recording:
     def __init__(self, run: Callable[..., Tensor], *given: Tensor | None) -> None:
         self.shape = given[0].shape
         self.inputs = [None if one is None else one.clone() for one in given]
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for _ in range(WARMING):
-                run(*self.inputs)
-        torch.cuda.current_stream().wait_stream(beside)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.output = run(*self.inputs)
+        # Streams are of the current device, which need not be the one that pictures are on.
+        with torch.cuda.device(self.inputs[0].device):
+            beside = torch.cuda.Stream()
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):
+                for _ in range(WARMING):
+                    run(*self.inputs)
+            torch.cuda.current_stream().wait_stream(beside)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph, stream=beside):
+                self.output = run(*self.inputs)
 
     def __call__(self, *given: Tensor | None) -> Tensor:
         """The output for other values; the next call overwrites it."""

@@ -10,7 +10,6 @@ import dataclasses
 import datetime
 import hashlib
 import json
-import os
 import platform
 import time
 from collections import deque
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from lowlight_cli import __version__, packages, picture
 from lowlight_cli.data import sets
 from lowlight_cli.errors import LowlightError, OptionError, PictureError
+from lowlight_cli.machine import cores
 from lowlight_cli.report import Row
 from lowlight_cli.report.document import INPUT, TRUTH, conditions
 from lowlight_cli.runners import RunnerOptions
@@ -112,7 +112,7 @@ class Benchmark:
 
     def results(self) -> Iterator[Row]:
         """Do it: a row for every picture of every contestant."""
-        with ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 2) - 1)), "score") as pool:
+        with ThreadPoolExecutor(max(1, min(4, cores() - 1)), "score") as pool:
             for contestant in self.contestants:
                 try:
                     contestant.open()
@@ -271,5 +271,5 @@ def machine() -> dict[str, str]:
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": packages.processor(),
-        "cores": str(os.cpu_count() or "unknown"),
+        "cores": str(cores()),
     }

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import jobs, picture, tiles
+from lowlight_cli import picture, tiles
 from lowlight_cli.errors import LowlightError, NoInput, PictureError
+from lowlight_cli.inputs import gather
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.thumbnail import thumbnail
@@ -19,7 +20,7 @@ from lowlight_cli.thumbnail import thumbnail
 PICTURES = 32
 """At most so many are read."""
 SIDE = 320
-"""Of the part of a picture that is taken, in pixels; a multiple of what every network asks for."""
+"""Of the part of a picture that is taken, in pixels; filled up for a network that asks for a larger multiple."""
 
 
 class Sample(NamedTuple):
@@ -39,7 +40,7 @@ def samples(folder: Path, side: int) -> list[Sample]:
 def pictures(folder: Path) -> Iterator[NDArray]:
     """Pixels of pictures evenly spread over a folder; one that cannot be read is an error that names it."""
     # Nothing is written there: no folder is left aside as the output.
-    sources = [found.source for found in jobs.gather([str(folder)], Path(os.devnull))]
+    sources = [found.source for found in gather([str(folder)], Path(os.devnull))]
     if not sources:
         raise NoInput(f"There are no pictures in {folder}.", "Name a folder of dark pictures with --int8.")
     chosen = [sources[i * len(sources) // PICTURES] for i in range(PICTURES)] if len(sources) > PICTURES else sources
@@ -70,6 +71,6 @@ def inputs(spec: ModelSpec, chosen: Sequence[Sample]) -> list[dict[str, NDArray[
     for sample in chosen:
         vectors = runner.context(sample.small.transpose(2, 0, 1)[None], None)
         steering = {"vectors": vectors} if vectors.size else {}
-        found.append({"pixels": tiles.read_tile(sample.middle[None], whole, 1), **steering})
+        found.append({"pixels": tiles.read_tile(sample.middle[None], whole, spec.multiple), **steering})
     runner.close()
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 from lowlight_cli import jobs as planning
 from lowlight_cli import manifest, picture
 from lowlight_cli.enhancer import Enhancer
+from lowlight_cli.inputs import passed_over
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.picture_extras import readable
@@ -55,8 +56,10 @@ class Run:
         self.spec = checked(options)
         self.maps: map_files.Files = {}
         """Maps to write, of the jobs that have any."""
+        self.empty: list[str] = []
+        """Inputs among others in which there is no picture."""
         self.jobs = self.plan()
-        self.passed_over = planning.passed_over(options.inputs, readable())
+        self.passed_over = passed_over(options.inputs, readable())
         """How many pictures of kinds that are not read lie in the folders, by suffix."""
         self.late: list[Result] = []
         """Of files that were finished while a run was stopped; complete once the iterator is closed."""
@@ -65,12 +68,12 @@ class Run:
         """The jobs as the witness sees them; maps are found on the way."""
         options = self.options
         if options.maps is None:
-            return self.witness.plan(planning.plan(options.inputs, options.layout))
-        everything = map_files.sources(options.inputs, options.layout, options.maps)
+            return self.witness.plan(planning.plan(options.inputs, options.layout, self.empty.append))
+        everything = map_files.sources(options.inputs, options.layout, options.maps, self.empty.append)
         names = map_names(self.spec, asked(options))
         jobs, maps = map_files.plan(everything, options.layout, options.maps, names)
         planned = self.witness.plan(jobs)
-        self.maps = {new: maps[old] for old, new in zip(jobs, planned, strict=True) if old in maps}
+        self.maps = map_files.to_write(maps, jobs, planned, options)
         return planned
 
     def open(self) -> Enhancer:

@@ -12,7 +12,10 @@ from lowlight_cli.jobs import Job, identity
 
 
 def make_folder(out: Path, jobs: Sequence[Job]) -> Path:
-    """Make the folder of the output, so that one that cannot be made is told once. `out` may name the one file."""
+    """Make the folder of the output, so that one that cannot be made is told once. `out` may name the one file; with
+    nothing to write none is made."""
+    if not jobs:
+        return out
     folder = jobs[0].target.parent if len(jobs) == 1 else out
     make(folder, "--out")
     return folder

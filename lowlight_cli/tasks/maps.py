@@ -13,25 +13,31 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lowlight_cli import jobs as planning
-from lowlight_cli import picture
 from lowlight_cli.errors import NoInput, OptionError
+from lowlight_cli.inputs import nobody
 from lowlight_cli.jobs import Job, Layout
+from lowlight_cli.picture import Picture
 from lowlight_cli.tasks.results import Item
+
+if TYPE_CHECKING:
+    from lowlight_cli.tasks.enhance import EnhanceOptions
 
 Files = dict[Job, dict[str, Path]]
 """Paths of maps by job and name."""
 
 
-def sources(inputs: Sequence[str], layout: Layout, folder: Path) -> list[Job]:
+def sources(inputs: Sequence[str], layout: Layout, folder: Path, empty: Callable[[str], None] = nobody) -> list[Job]:
     """All jobs of `jobs.plan`, of all parts and unlimited, without maps of an earlier run below an input folder."""
     if os.path.lexists(folder) and not folder.is_dir():
         raise OptionError(f"--save-maps {folder} is not a folder.", "Choose another one.")
-    free = dataclasses.replace(layout, existing="overwrite", shard=(1, 1), limit=None)
-    jobs, there = planning.plan(inputs, free), folder.resolve()
+    rule = "skip" if layout.existing == "skip" else "overwrite"
+    free = dataclasses.replace(layout, existing=rule, shard=(1, 1), limit=None)
+    jobs, there = planning.plan(inputs, free, empty), folder.resolve()
     if any(inside(Path(name), there) for name in inputs):
         return jobs  # asked for by name
     if left := [job for job in jobs if not inside(job.source.parent, there)]:
@@ -46,7 +52,7 @@ def inside(path: Path, folder: Path) -> bool:
 
 
 def plan(everything: Sequence[Job], layout: Layout, folder: Path, names: Sequence[str]) -> tuple[list[Job], Files]:
-    """The jobs of this part, and the maps that are to be written. Conflicts are errors."""
+    """The jobs of this part, and all their maps. Conflicts are errors."""
     every = [file for _, _, file in files(everything, layout, folder, names)]
     planning.refuse_collisions([*everything, *every])
     planning.refuse_writing_over_inputs(every)
@@ -54,11 +60,28 @@ def plan(everything: Sequence[Job], layout: Layout, folder: Path, names: Sequenc
     jobs = [job for job in everything if planning.in_shard(job.relative, layout.shard)][: layout.limit]
     jobs = planning.existing(jobs, layout.existing)
     mine = files(jobs, layout, folder, names)
-    wanted: Files = defaultdict(dict)
-    for (job, name, _), file in zip(mine, planning.existing([f for *_, f in mine], layout.existing), strict=True):
-        if not file.skip:
-            wanted[job][name] = file.target
-    return jobs, dict(wanted)
+    planning.existing([file for *_, file in mine], layout.existing)
+    return jobs, table(mine)
+
+
+def table(found: Sequence[tuple[Job, str, Job]]) -> Files:
+    """The same maps by job and name."""
+    paths: Files = defaultdict(dict)
+    for job, name, file in found:
+        paths[job][name] = file.target
+    return dict(paths)
+
+
+def to_write(every: Files, jobs: Sequence[Job], planned: Sequence[Job], options: EnhanceOptions) -> Files:
+    """Of all maps of `jobs` those to write, by the jobs as a witness has `planned` them: where what exists stays, those
+    that are missing; with a log, of pictures that are made again all, to be compared."""
+    found: Files = {}
+    for old, new in zip(jobs, planned, strict=True):
+        again = options.layout.existing != "skip" or (options.evidence is not None and not new.skip)
+        wanted = {name: path for name, path in every.get(old, {}).items() if again or not os.path.lexists(path)}
+        if wanted:
+            found[new] = wanted
+    return found
 
 
 def files(jobs: Sequence[Job], layout: Layout, folder: Path, names: Sequence[str]) -> list[tuple[Job, str, Job]]:
@@ -72,11 +95,10 @@ def files(jobs: Sequence[Job], layout: Layout, folder: Path, names: Sequence[str
     return found
 
 
-def save(item: Item, *, overwrite: bool) -> None:
-    """Write the maps that are wanted of a picture; its `written` lists what is whole, if one fails."""
+def save(item: Item, put: Callable[[Item, Picture, Path], None]) -> None:
+    """Write the maps that are wanted of a picture by `put`; its `written` lists what is whole, if one fails."""
     if item.unmapped is not None:
         raise item.unmapped
     for name, path in item.wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(item.maps[name], path, overwrite=overwrite)
-        item.written += (path,)
+        put(item, item.maps[name], path)

@@ -8,20 +8,19 @@ import time
 from pathlib import Path
 
 from lowlight_cli import jobs as planning
-from lowlight_cli import manifest, picture
+from lowlight_cli import picture
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import OptionError, OutputExists
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.picture import Picture
-from lowlight_cli.runners import settled
-from lowlight_cli.tasks.enhance import EnhanceOptions, asked, opened
+from lowlight_cli.tasks.enhance import EnhanceOptions, checked, opened
 from lowlight_cli.tasks.folders import make_folder
 from lowlight_cli.tasks.results import Item, Result, told
 
 
 def planned(options: EnhanceOptions) -> Result:
     """What would be done: `planned` or `skipped`. A target or an option that cannot be is an error."""
-    settled(manifest.find(options.model), asked(options))
+    checked(options)
     layout = options.layout
     result = Result(source=Path("-"), target=layout.out, status="planned")
     if str(layout.out) == "-":

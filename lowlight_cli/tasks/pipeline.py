@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections import deque
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from lowlight_cli import picture
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import PictureError
+from lowlight_cli.machine import cores
 from lowlight_cli.picture import Picture
 from lowlight_cli.tasks import maps as map_files
 from lowlight_cli.tasks.folders import Held
@@ -34,7 +34,7 @@ class Pipeline:
 
     def __init__(self, run: Run, enhancer: Enhancer, out: Held) -> None:
         self.run, self.options, self.enhancer, self.out = run, run.options, enhancer, out
-        threads = max(2, min(8, os.cpu_count() or 2))
+        threads = max(2, min(8, cores()))
         self.decoders = ThreadPoolExecutor(threads, "decode")
         self.encoders = ThreadPoolExecutor(threads, "encode")
         self.stopping = threading.Event()
@@ -223,7 +223,7 @@ class Pipeline:
                 if not item.job.skip:
                     self.save(item)
                 saved = True
-                map_files.save(item, overwrite=self.options.layout.existing == "overwrite")
+                map_files.save(item, self.run.witness.put_map)
             self.options.stopwatch.count("encode", item.pixels)
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             item.error = told(error)

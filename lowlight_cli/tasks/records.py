@@ -28,7 +28,9 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
     "end": {"status": str, "counts": dict},
 }
 """What records hold that is read again, by kind."""
+METHOD = {"model": str, "backend": str, "settings": dict, "weights": list}
 FILE = {"path": str, "bytes": int, "sha256": str}
+WEIGHTS = {"role": str, **FILE}
 SETTINGS = ("strength", "exposure", "shadows", "depth", "tile")
 """Of `settings.Settings`, those that a user chose."""
 INPUT = ("path", "relative", "bytes", "modified", "sha256", "sha256_after", *PICTURE)
@@ -134,8 +136,10 @@ def flaw(record: Mapping[str, Any]) -> str:
     if record["kind"] == "picture":
         shapes["input."] = (record.get("input"), {"path": str, "sha256": TEXT, "sha256_after": TEXT})
         files = [record.get("output"), record.get("baseline")]
-        files += record["maps"] if isinstance(record.get("maps"), list) else []
+        files += listed(record, "maps")
         shapes |= {f"file {i}.": (file, FILE) for i, file in enumerate(files) if file is not None}
+        shapes["method."] = (method := record.get("method"), METHOD)
+        shapes |= {f"weights {i}.": (file, WEIGHTS) for i, file in enumerate(listed(method, "weights"))}
     for prefix, (values, shape) in shapes.items():
         if shape is None:
             return f"this version of lowlight writes no {record['kind']} records."
@@ -145,6 +149,11 @@ def flaw(record: Mapping[str, Any]) -> str:
             if not isinstance(values.get(name), kind):
                 return f"its {prefix}{name} is not what lowlight writes."
     return ""
+
+
+def listed(values: object, name: str) -> list[Any]:
+    """What a table that may be anything holds under that name, if it is a list."""
+    return values[name] if isinstance(values, Mapping) and isinstance(values.get(name), list) else []
 
 
 def outputs(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -95,8 +96,10 @@ def refuse_files_of_log(out: Path, log: ReadLog) -> None:
         named += [text(line.record, part, "path") for part in ("input", "output", "baseline")]
         named += [text(told, "path") for told in items(line.record, "maps") if isinstance(told, dict)]
     own = os.path.realpath(out)
-    if any(path and "\0" not in path and os.path.realpath(path) == own for path in named):
-        raise OptionError(f"--out {out} is the log, or a file that the log names.", "Choose another --out.")
+    for path in filter(None, named):
+        with contextlib.suppress(ValueError):  # no name that a file can have
+            if os.path.realpath(path) == own:
+                raise OptionError(f"--out {out} is the log, or a file that the log names.", "Choose another --out.")
 
 
 def write(options: ReportOptions, data: bytes) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from lowlight_cli import machine, manifest, picture
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import DeviceUnavailable
-from lowlight_cli.evidence import Line, Record
+from lowlight_cli.evidence_chain import Line, Record
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.settings import Settings
@@ -93,6 +93,8 @@ class Rerun:
             deterministic=True,
         )
         spec = manifest.find(method["model"])
+        if self.enhancer is not None:
+            self.enhancer.close()
         try:
             runner = open_runner(spec, options)
         except DeviceUnavailable:

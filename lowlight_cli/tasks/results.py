@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lowlight_cli import atomic, picture
-from lowlight_cli.errors import LowlightError, PictureError
+from lowlight_cli.errors import FULL, LowlightError, PictureError
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
 
@@ -113,7 +112,7 @@ def told(
     if isinstance(error, MemoryError):
         return PictureError("There is not enough memory.", memory)
     if isinstance(error, OSError):
-        remedy = disk if error.errno == errno.ENOSPC else path
+        remedy = disk if error.errno in FULL else path
         return PictureError(f"{error.strerror or error}: {error.filename or ''}", remedy)
     return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
 

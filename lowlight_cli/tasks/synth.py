@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import jobs, picture
+from lowlight_cli import picture
 from lowlight_cli.data.darken import PRESETS, Preset, Range, from_record
 from lowlight_cli.errors import NoInput, OptionError, OutputExists, PictureError
+from lowlight_cli.inputs import Found, gather, passed_over, unique
 from lowlight_cli.tasks import synth_records, synth_workers
 from lowlight_cli.tasks.results import told
 from lowlight_cli.tasks.synth_records import Record
@@ -80,7 +80,7 @@ class Synth:
         self.options = options
         self.preset = checked_preset(options)
         synth_records.refuse_unreachable(options.out)
-        found = jobs.unique(jobs.gather(options.inputs, options.out))
+        found = unique(gather(options.inputs, options.out))
         if not found:
             raise NoInput(f"There are no pictures in {', '.join(options.inputs)}.", "Name folders of normal photos.")
         refuse_equal_names(found)
@@ -89,7 +89,7 @@ class Synth:
         synth_records.refuse_other_content(kept, {f.relative.as_posix(): f.source for f in found if not f.problem})
         self.records = [record for record in kept if self.agrees(record)]
         """Of all pairs that are there."""
-        self.passed_over = jobs.passed_over(options.inputs)
+        self.passed_over = passed_over(options.inputs)
         """Kinds of pictures that are not read, and how many of each lie among the photos."""
 
     @functools.cached_property
@@ -134,7 +134,7 @@ def checked_preset(options: SynthOptions) -> Preset:
     return PRESETS[options.preset].with_ranges(options.ranges)
 
 
-def settings(options: SynthOptions, found: Sequence[jobs.Found]) -> dict[str, Any]:
+def settings(options: SynthOptions, found: Sequence[Found]) -> dict[str, Any]:
     """What must be equal for a run to be resumed."""
     names = ("preset", "count", "test", "crop", "seed", "depth")
     ranges = {name: list(span) for name, span in options.ranges.items()}
@@ -142,7 +142,7 @@ def settings(options: SynthOptions, found: Sequence[jobs.Found]) -> dict[str, An
     return {**{name: getattr(options, name) for name in names}, "ranges": ranges, "photos": photos}
 
 
-def refuse_equal_names(found: Sequence[jobs.Found]) -> None:
+def refuse_equal_names(found: Sequence[Found]) -> None:
     """Two photos whose pairs would have one name are an error that names them."""
     names: dict[str, Path] = {}
     for item in found:
@@ -150,12 +150,12 @@ def refuse_equal_names(found: Sequence[jobs.Found]) -> None:
             raise OutputExists(f"{other} and {item.source} would give pairs of one name.", "Rename one of them.")
 
 
-def pair_name(photo: jobs.Found) -> str:
+def pair_name(photo: Found) -> str:
     """What the names of a photo's pairs begin with; no dot, or nobody would see them."""
     return photo.relative.with_suffix("").as_posix().replace("/", "_").lstrip(".") or "photo"
 
 
-def planned(found: Sequence[jobs.Found], options: SynthOptions) -> list[Task]:
+def planned(found: Sequence[Found], options: SynthOptions) -> list[Task]:
     """Which pairs each photo gives."""
     if not options.test:
         return tasks_of(found, options.count or len(found), "")
@@ -171,7 +171,7 @@ def planned(found: Sequence[jobs.Found], options: SynthOptions) -> list[Task]:
     return [*tasks_of(training, count, "train"), *tasks_of(test, options.test, "test")]
 
 
-def tasks_of(found: Sequence[jobs.Found], count: int, folder: str) -> list[Task]:
+def tasks_of(found: Sequence[Found], count: int, folder: str) -> list[Task]:
     """`count` pairs from these photos in turn."""
     digits = len(str(-(-count // len(found)) - 1))
     tasks = []
@@ -244,8 +244,3 @@ def write(record: Mapping[str, Any], pixels: NDArray, options: SynthOptions) -> 
     for path, image in ((high_path, high), (low_path, low)):
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(picture.from_array(image), path)
-
-
-def default_workers() -> int:
-    """One a core."""
-    return os.cpu_count() or 1

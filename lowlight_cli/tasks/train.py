@@ -6,32 +6,27 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
-from torch import Tensor
 
 from lowlight_cli import manifest, models, weights, weights_metadata
-from lowlight_cli.data.crops import tensor
+from lowlight_cli.data.crops import middles
 from lowlight_cli.data.sources import Kind, Request
 from lowlight_cli.data.training_data import TrainingData, open_data
 from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, NotWritten, OptionError
-from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.nn.perceptual import open_perceptual
 from lowlight_cli.runners import foreign
 from lowlight_cli.tasks import train_folder, train_record
-from lowlight_cli.thumbnail import thumbnail
 from lowlight_cli.training.loop import LAST, Limits, Progress, Run, prepare, train
 from lowlight_cli.training.recipe import Batch, Recipe
 from lowlight_cli.training.settings import SMALLEST_CROP, Settings
-from lowlight_cli.training.validation import Judge, Shown
+from lowlight_cli.training.validation import Judge
 from lowlight_cli.weights_metadata import Origin, texts
 
 MOST_VALIDATED = 30
@@ -265,25 +260,7 @@ def held_out_batches(data: TrainingData, settings: Settings, side: int) -> list[
     """The middles of held-out pictures, real ones if there are any."""
     pictures = [shown.for_losses() for shown in (data.validation or data.made_validation)[:LOSS_PICTURES]]
     size = max(1, min(settings.batch, len(pictures)))
-    return [middles(pictures[at : at + size], settings.crop, side) for at in range(0, len(pictures) - size + 1, size)]
-
-
-def middles(pictures: Sequence[Shown], crop: int, side: int) -> Batch:
-    """A batch of the middles of pictures, see `training.recipe.Batch`."""
-    batch = middle(("low", [shown.low for shown in pictures]), crop, side)
-    highs = [shown.high for shown in pictures if shown.high is not None]
-    if len(highs) == len(pictures):
-        batch |= middle(("high", highs), crop, side)
-        batch["brightness"] = torch.stack([luma_mean(tensor([high]))[0] for high in highs])
-    return batch
-
-
-def middle(named: tuple[str, Sequence[NDArray[np.uint8]]], crop: int, side: int) -> dict[str, Tensor]:
-    """The middles of pictures (H, W, 3) and thumbnails of the whole, by name."""
-    name, pictures = named
-    cuts = []
-    for pixels in pictures:
-        top, left = ((length - crop) // 2 for length in pixels.shape[:2])
-        cuts.append(pixels[top : top + crop, left : left + crop])
-    small = np.stack([thumbnail(pixels, side) for pixels in pictures]).transpose(0, 3, 1, 2).copy()
-    return {name: tensor(cuts), f"{name}_thumbnail": torch.from_numpy(small)}
+    lows, highs = [shown.low for shown in pictures], [shown.high for shown in pictures if shown.high is not None]
+    parts = [slice(at, at + size) for at in range(0, len(pictures) - size + 1, size)]
+    known = len(highs) == len(pictures)
+    return [middles(lows[part], highs[part] if known else None, settings.crop, side) for part in parts]

@@ -169,12 +169,16 @@ def training(folder: Path) -> dict[str, Any]:
 
 
 def best_scores(logged: list[tuple[str, ...]], name: str) -> dict[str, float]:
-    """The step and scores of the validation with the best score of that name; of darkened photos, if that is all."""
+    """The step and scores of the validation with the best score of that name; of darkened photos, or the losses, if
+    that is all."""
     steps: dict[int, dict[str, float]] = {}
     for step, _, key, value in logged:
-        steps.setdefault(int(step), {})[key] = float(value)
+        if int(step):  # before the first one nothing is validated
+            steps.setdefault(int(step), {})[key] = float(value)
     merits = {step: found for step, scores in steps.items() if (found := merit(scores, name)) is not None}
     if not merits:
         return {}
-    best, wanted = max(merits, key=merits.__getitem__), ("psnr", "ssim", "mae", "made_psnr")
-    return {"step": best} | {key: value for key, value in steps[best].items() if key.startswith(wanted)}
+    best = max(merits, key=merits.__getitem__)
+    found = {key: value for key, value in steps[best].items() if key.startswith(("psnr", "ssim", "mae", "made_psnr"))}
+    losses = {key: value for key, value in steps[best].items() if key.startswith("loss_")}
+    return {"step": best} | (found or losses)

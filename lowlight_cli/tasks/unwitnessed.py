@@ -13,7 +13,11 @@ from lowlight_cli.jobs import Job
 from lowlight_cli.tasks.results import Item
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lowlight_cli.errors import LogError
     from lowlight_cli.evidence import Log
+    from lowlight_cli.picture import Picture
     from lowlight_cli.tasks.enhance import EnhanceOptions
 
 
@@ -23,6 +27,9 @@ class Unwitnessed:
     stopped = False
     """Whether the run must end, as nothing can be recorded any more."""
 
+    unended: LogError | None = None
+    """Why the end could not be recorded; all else is."""
+
     log: Log | None = None
     """What is appended to."""
 
@@ -30,7 +37,7 @@ class Unwitnessed:
         self.options = options
 
     def plan(self, jobs: Sequence[Job]) -> list[Job]:
-        """The jobs; what is there already counts as done only where the log says so."""
+        """The jobs; a witness counts what is there already as done only where its log says so."""
         return list(jobs)
 
     def begin(self, enhancer: Enhancer, jobs: Sequence[Job] | None) -> None:
@@ -44,6 +51,11 @@ class Unwitnessed:
 
     def enhanced(self, item: Item, enhancer: Enhancer) -> None:
         """The network has worked on `item.picture`, which is the source still."""
+
+    def put_map(self, item: Item, made: Picture, path: Path) -> None:
+        """Write one of its maps."""
+        picture.save(made, path, overwrite=self.options.layout.existing == "overwrite")
+        item.written += (path,)
 
     def put(self, item: Item, data: bytes) -> None:
         """Write the encoded output."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from lowlight_cli import evidence, weights
 from lowlight_cli.errors import OptionError
-from lowlight_cli.evidence import Line, Record
+from lowlight_cli.evidence_chain import Line, Record
 from lowlight_cli.tasks import records
 from lowlight_cli.tasks.rerun import LEVELS, Rerun
 from lowlight_cli.tasks.results import told

@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lowlight_cli import __version__, picture
+from lowlight_cli import __version__
 from lowlight_cli import jobs as planning
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import PictureError
+from lowlight_cli.inputs import natural
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture_extras import readable, to_install
 from lowlight_cli.picture_file import STALL, patiently
@@ -27,7 +28,7 @@ from lowlight_cli.tasks.folders import make
 from lowlight_cli.tasks.preset import preset
 from lowlight_cli.tasks.results import Result
 from lowlight_cli.tasks.unwitnessed import witness as watching
-from lowlight_cli.tasks.watch_folders import Folders, Seen, stamp_of, written_elsewhere
+from lowlight_cli.tasks.watch_folders import Folders, Seen, stamp_of, undecodable, written_elsewhere
 from lowlight_cli.tasks.watch_memory import ELSEWHERE, Memory, file_for
 from lowlight_cli.tasks.watch_plan import Plan, named, refuse_around, with_age
 
@@ -68,6 +69,10 @@ class Pending:
     """Whether it was done, and is another one now."""
 
 
+class Stopped(Exception):
+    """The watch ends while it looks."""
+
+
 class Watch:
     """Folders that are watched. `results` gives what becomes of each file; `stop` lets it end."""
 
@@ -94,7 +99,7 @@ class Watch:
         self.plan = Plan(self.options, self.witness)
         self.looks, self.next_look, self.next_thorough, self.count = 0, 0.0, 0.0, 0
         self.gone: dict[str, str] = {}
-        self.kinds: set[str] = set()
+        self.kinds, self.odd = set(), set()
         self.looking = self.stopping = False
         self.late: list[Result] = []
         """Of files that were finished while an exception ended `results`."""
@@ -168,15 +173,22 @@ class Watch:
         if self.looking:
             return None
 
-        def look(_: Callable[[], None]) -> list[Seen]:
+        def look(alive: Callable[[], None]) -> list[Seen]:
+            def goes_on() -> None:
+                alive()
+                if self.stopping:
+                    raise Stopped
+
             self.looking = True
             try:
-                return self.folders.look(self.memory.known, thorough=thorough)
+                return self.folders.look(self.memory.known, goes_on, thorough=thorough)
             finally:
                 self.looking = False
 
         try:
             return patiently(look, STALL)
+        except Stopped:
+            return None
         except PictureError:
             self.folders.problems = {", ".join(self.folders.roots): "no answer"}
             return None
@@ -195,6 +207,9 @@ class Watch:
             hint = to_install([suffix])
             self.say(f"note: {suffix} pictures are passed over, as this kind is not read. {hint}".rstrip())
         self.kinds |= self.folders.kinds
+        for path in sorted(self.folders.odd - self.odd):
+            self.say(f"note: {path} is no file, or a link to nothing; it is passed over as long as it is")
+        self.odd |= self.folders.odd
 
     def note(self, seen: Seen, now: float) -> None:
         """A file was seen that is not known, or may have changed."""
@@ -229,7 +244,7 @@ class Watch:
         ready = [p for p in self.pending.values() if p.due <= now and p.look == self.looks and p.looks > 1]
         if not ready or str(self.options.layout.out) in self.gone:
             return None
-        ready.sort(key=lambda pending: planning.natural(Path(pending.seen.relative)))
+        ready.sort(key=lambda pending: natural(Path(pending.seen.relative)))
         left = ROUND if self.limit is None else min(ROUND, self.limit - self.count)
         jobs: dict[Job, int] = {}
         for pending in ready:
@@ -265,7 +280,7 @@ class Watch:
             pending.due = pending.since + patience
             return None
         known = self.memory.told.get(name) == (number, result.error)
-        if self.undecodable(result.source):
+        if undecodable(result.source, self.options.max_pixels):
             self.settled(pending, result.error)
         else:
             pending.tries += 1
@@ -284,17 +299,3 @@ class Watch:
         self.count += result.status != "skipped"
         self.stopping |= self.count == self.limit or (self.fail_fast and result.status == "failed")
         return result
-
-    def undecodable(self, source: Path) -> bool:
-        """Whether a file that failed did so for its content, and would again: not the disk, memory or permissions."""
-        try:
-            data = picture.read(source)
-        except PictureError:
-            return False
-        try:
-            picture.load(data, max_pixels=self.options.max_pixels)
-        except PictureError:
-            return True
-        except MemoryError:
-            return False
-        return False

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from lowlight_cli.jobs import UNWRITTEN, identity
+from lowlight_cli import picture
+from lowlight_cli.errors import PictureError
+from lowlight_cli.inputs import UNWRITTEN
+from lowlight_cli.jobs import identity
 from lowlight_cli.picture_extras import readable
 
 try:
@@ -64,10 +67,13 @@ class Folders:
         """How the relative paths begin of all that the last look may not have seen, though it be there."""
         self.kinds: set[str] = set()
         """Suffixes of pictures that lie there and are not read."""
+        self.odd: set[str] = set()
+        """Links to nothing, pipes and the like, named as pictures are."""
 
-    def look(self, known: Mapping[str, int], *, thorough: bool) -> list[Seen]:
+    def look(self, known: Mapping[str, int], alive: Callable[[], None], *, thorough: bool) -> list[Seen]:
         """Picture files that are not `known`; a thorough look finds those too whose stamp is another one now, a quick
-        one asks nothing of them. Hidden files and `aside` are left out, links followed, no folder read twice."""
+        one asks nothing of them. Hidden files and `aside` are left out, links followed, no folder read twice. `alive`
+        is called for each file."""
         visited: set[tuple[int, int] | None] = {identity(path) for path in self.aside}
         found: list[Seen] = []
         present: set[str] = set()
@@ -82,7 +88,7 @@ class Folders:
                         continue
                     visited.add(key)
                     with os.scandir(folder) as entries:
-                        inner, seen = self.sort(entries, below, {} if thorough else known)
+                        inner, seen = self.sort(entries, below, {} if thorough else known, alive)
                 except OSError as error:
                     problems[folder] = error.strerror or str(error)
                     unseen.append(below)
@@ -96,11 +102,12 @@ class Folders:
         return found
 
     def sort(
-        self, entries: Iterator[os.DirEntry[str]], below: str, passing: Container[str]
+        self, entries: Iterator[os.DirEntry[str]], below: str, passing: Container[str], alive: Callable[[], None]
     ) -> tuple[list[tuple[str, str]], list[Seen]]:
         """The folders in a folder, and the pictures but for `passing`."""
         inner, found = [], []
         for entry in entries:
+            alive()
             name = entry.name
             if (relative := below + name) in passing or name.startswith("."):
                 continue
@@ -112,9 +119,24 @@ class Folders:
                     # What the entry itself tells is old on Windows while the file is written.
                     if (number := stamp_of(entry.path)) is not None:
                         found.append(Seen(relative, entry.path, number))
+                    elif os.path.lexists(entry.path):
+                        self.odd.add(entry.path)
                 elif suffix in UNWRITTEN:
                     self.kinds.add(suffix)
         return inner, found
+
+
+def undecodable(source: Path, max_pixels: int) -> bool:
+    """Whether a file that failed did so for its content, and would again: not the disk, memory or permissions."""
+    try:
+        data = picture.read(source)
+    except (PictureError, MemoryError):
+        return False
+    try:
+        picture.load(data, max_pixels=max_pixels)
+    except PictureError as error:
+        return not isinstance(error.__cause__, MemoryError)
+    return False
 
 
 def written_elsewhere(path: str) -> bool:

@@ -42,7 +42,11 @@ class Memory:
         """Stamps and errors of inputs that are still tried, and were told to have failed."""
         self.lines, self.torn = 0, False
         self.descriptor = self.opened()
-        self.load()
+        try:
+            self.load()
+        except BaseException:
+            self.close()
+            raise
 
     def opened(self) -> int:
         """The file, open to append to it, and locked."""
@@ -71,9 +75,9 @@ class Memory:
             try:
                 entry = json.loads(line)
                 header = entry if "lowlight_watch" in entry else header
-                if "file" in entry:
+                if "file" in entry and isinstance(entry["file"], str):
                     self.take(entry["file"], stamp(entry["size"], entry["mtime_ns"]), entry)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
         self.torn = not data.endswith(b"\n") and bool(data)
         if header != self.settings:
@@ -129,7 +133,7 @@ class Memory:
             atomic.write(self.path, text.encode())
             descriptor = self.opened()
         except (OSError, OptionError):
-            return  # no space: the long one stays
+            return  # no space: the long one stays; or somebody has the new one: this process goes on without
         os.close(self.descriptor)
         self.descriptor, self.lines, self.torn = descriptor, len(entries), False
 

@@ -15,7 +15,8 @@ from lowlight_cli import atomic, manifest
 from lowlight_cli import jobs as planning
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import LowlightError, OptionError, PictureError
-from lowlight_cli.jobs import Found, Job
+from lowlight_cli.inputs import Found
+from lowlight_cli.jobs import Job
 from lowlight_cli.runners import map_names
 from lowlight_cli.tasks import maps as map_files
 from lowlight_cli.tasks.enhance import EnhanceOptions, Run, asked
@@ -64,8 +65,8 @@ class Round(Run):
         self.options, self.spec = options, manifest.find(options.model)
         self.witness = Checked(witness, {job.source: number for job, number in jobs.items()})
         self.jobs = planned(witness, [*jobs])
-        self.maps = {new: maps[old] for old, new in zip(jobs, self.jobs, strict=True) if old in maps}
-        self.passed_over = Counter()
+        self.maps = map_files.to_write(maps, [*jobs], self.jobs, options)
+        self.passed_over, self.empty = Counter(), []
         self.late = []
 
 
@@ -117,15 +118,9 @@ class Plan:
         return self.claims.setdefault(hash(name), relative)
 
     def maps(self, jobs: Sequence[Job]) -> map_files.Files:
-        """Maps to write, by job."""
-        folder, layout = self.options.maps, self.options.layout
-        if folder is None:
-            return {}
-        wanted: map_files.Files = {}
-        for job, name, file in map_files.files(jobs, layout, folder, self.names):
-            if not os.path.lexists(file.target):
-                wanted.setdefault(job, {})[name] = file.target
-        return wanted
+        """All maps, by job."""
+        folder = self.options.maps
+        return {} if folder is None else map_files.table(map_files.files(jobs, self.options.layout, folder, self.names))
 
 
 def planned(witness: Unwitnessed, jobs: Sequence[Job]) -> list[Job]:
@@ -141,7 +136,7 @@ def planned(witness: Unwitnessed, jobs: Sequence[Job]) -> list[Job]:
 
 
 def named(options: EnhanceOptions) -> dict[str, str]:
-    """The folders to watch, and what their names are before the paths below them, as in `jobs.gather`."""
+    """The folders to watch, and what their names are before the paths below them, as in `inputs.gather`."""
     roots: dict[str, str] = {}
     for name in options.inputs:
         if (os.path.lexists(name) and not Path(name).is_dir()) or (not os.path.lexists(name) and glob.has_magic(name)):

@@ -23,7 +23,7 @@ from lowlight_cli import atomic, evidence, machine, manifest, picture, weights
 from lowlight_cli import jobs as planning
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import LogError, OptionError, OutputExists, PictureError
-from lowlight_cli.evidence import Record
+from lowlight_cli.evidence_chain import Record
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
 from lowlight_cli.tasks import records
@@ -121,6 +121,8 @@ class Witness(Unwitnessed):
             counts = {"pictures": len(jobs) - skipped, "already_done": skipped}
         self.planned = counts["pictures"]
         try:
+            if self.log.number:
+                self.log.seal()  # what can be refused is refused before a start is told
             self.append("start", argv=list(self.asked.argv), **counts, method=self.method, system=machine.system())
             self.log.seal()
         except LogError as error:  # nothing was done yet
@@ -154,6 +156,11 @@ class Witness(Unwitnessed):
             written = self.placed(item, target, item.baseline, encoded)
             item.facts["baseline"] = {"model": spec.name, "params": dict(spec.params), **written}
 
+    def put_map(self, item: Item, made: Picture, path: Path) -> None:
+        """See `Unwitnessed`."""
+        self.placed(item, path, made, picture.encode(made, picture.SUFFIXES[path.suffix.lower()]))
+        item.written += (path,)
+
     def placed(self, item: Item, target: Path, made: Picture, data: bytes) -> Record:
         """Write one file, unless an earlier run left the very same, and read it back."""
         try:
@@ -171,7 +178,8 @@ class Witness(Unwitnessed):
             return read_back(target, made)
         except PictureError:
             if target in item.made:
-                target.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    target.unlink(missing_ok=True)
             raise
 
     def finish(self, item: Item) -> None:
@@ -204,8 +212,11 @@ class Witness(Unwitnessed):
 
     def undo(self, item: Item) -> None:
         """Take away what this run made of a picture."""
-        for path in (*item.made, *item.written):
-            path.unlink(missing_ok=True)
+        for path in item.made:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                item.notices += (f"{path.name} could not be taken away again: {error.strerror or error}.",)
         item.made = item.written = ()
         item.facts.pop("output", None)
         item.facts.pop("baseline", None)
@@ -233,9 +244,11 @@ class Witness(Unwitnessed):
     def end(self) -> None:
         """See `Unwitnessed`."""
         whole = self.planned is None or self.counts.total() == self.planned
-        with contextlib.suppress(LogError):  # the pictures' own errors have told it
+        try:
             self.append("end", status="finished" if whole else "interrupted", counts=dict(self.counts))
             self.log.seal()
+        except LogError as error:
+            self.unended = error
 
 
 def other_weights(method: Record) -> bool:

@@ -43,7 +43,7 @@ class Journal:
     def pictures(self, step: int, strips: Mapping[str, NDArray[np.uint8]]) -> None:
         """Keep strips (H, W, 3) as files and in TensorBoard."""
         for name, strip in strips.items():
-            path = self.folder / SAMPLES / f"{step:07d}-{name}.png"
+            path = self.folder / SAMPLES / f"{step:07d}-{name.replace('/', '_')}.png"
             picture.save(picture.from_array(strip), path)
             self.board.log_images({name: strip[None]}, step=step, dataformats="NHWC")
 

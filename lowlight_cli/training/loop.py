@@ -36,6 +36,8 @@ class Progress:
     step: int
     values: dict[str, float]
     seconds: float
+    complete: bool = False
+    """Whether nothing is left of the recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,7 @@ class Run:
     best: float = -math.inf
     seconds: float = 0.0
     """Spent on training so far, by all runs together."""
-    sums: dict[str, Tensor] = field(default_factory=dict)
+    sums: dict[str, Tensor | float] = field(default_factory=dict)
     counted: int = 0
     """Steps that `sums` holds."""
 
@@ -119,8 +121,9 @@ def train(run: Run) -> Iterator[Progress]:
                 run.sums, run.counted = {}, 0
             if run.step % settings.validate_every == 0 or stop:
                 check(run)
-                yield from tell(run, journal, lambda: validate(run, journal))
+                told = [*tell(run, journal, lambda: validate(run, journal))]
                 save(run)
+                yield from told
             if stop:
                 break
 
@@ -243,10 +246,8 @@ def validate(run: Run, journal: Journal) -> dict[str, float]:
         scores = run.judge.scores(run.deployed) | run.judge.losses(run.recipe, run.held_out)
         journal.pictures(run.step, run.judge.strips(run.deployed))
     score = merit(scores, run.settings.best)
-    if score is None:  # no truth: the least loss is the best
-        score = -next((value for name, value in scores.items() if name.startswith("loss_")), math.inf)
-    if score > run.best or score == -math.inf:  # with nothing held out, the last are the best
-        run.best = score
+    if score is None or score > run.best:  # with nothing held out, the last are the best
+        run.best = -math.inf if score is None else score
         save_weights(run.folder / BEST, run.deployed, run.metadata)
     return scores
 
@@ -266,4 +267,4 @@ def tell(run: Run, journal: Journal, measure: Callable[[], dict[str, float]]) ->
     if run.accelerator.is_main_process:
         values = measure()
         journal.scalars(run.step, run.seconds, values)
-        yield Progress(run.step, values, run.seconds)
+        yield Progress(run.step, values, run.seconds, run.complete)

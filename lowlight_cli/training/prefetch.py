@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from lowlight_cli.machine import cores
+
 Drawn = TypeVar("Drawn")
 
-THREADS = max(1, min(8, (os.cpu_count() or 1) // 2))
+THREADS = max(1, min(8, cores() // 2))
 DEPTH = THREADS + 2
 """Batches that are drawn or wait."""
 

@@ -187,7 +187,8 @@ def checked(name: str, value: Any, default: Any) -> None:
 
 
 def merit(scores: Mapping[str, float], name: str) -> float | None:
-    """A number that is larger for better weights: of the score of that name, without it of that on darkened photos;
-    None without either."""
-    found = next((one for one in (name, f"made_{name}") if one in scores), None)
-    return None if found is None else SCORES[found.removeprefix("made_")] * scores[found]
+    """A number that is larger for better weights: of the score of that name, without it of that on darkened photos,
+    without either of the total loss, which is the first; None without any."""
+    losses = (one for one in scores if one.startswith("loss_"))
+    found = next((one for one in (name, f"made_{name}", *losses) if one in scores), None)
+    return None if found is None else SCORES.get(found.removeprefix("made_"), -1) * scores[found]

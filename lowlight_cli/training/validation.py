@@ -32,9 +32,6 @@ class Shown(Protocol):
     high: NDArray[np.uint8] | None
 
 
-Enhance = Callable[[nn.Module, Shown], Tensor]
-
-
 class Judge:
     """Validates a network: scores on whole pictures, the losses of the recipe on crops of them, strips."""
 
