@@ -61,7 +61,7 @@ def find(name: str, *, offline: bool = False) -> Path:
     return obtain(asset.file, asset.what, asset.remedy(), offline=offline)
 
 
-def obtain(file: WeightFile, what: str, hint: str, *, offline: bool = False) -> Path:
+def obtain(file: WeightFile, what: str, hint: str, *, offline: bool = False, progress: bool = False) -> Path:
     """The checked path of any pinned file; `what` and `hint` are for the ModelUnavailable."""
     offline = offline or hub.is_offline()
     found = next((path for path in _places(file) if weights.is_file(path)), None)
@@ -71,7 +71,7 @@ def obtain(file: WeightFile, what: str, hint: str, *, offline: bool = False) -> 
         return found
     if offline or (found and found != hub.cached_path(file)) or not hub.source(file)[1]:
         raise ModelUnavailable(fault, f"Delete it. {hint}" if found else hint)
-    return _fetched(file, what, hint, again=found is not None)
+    return _fetched(file, what, hint, again=found is not None, progress=progress)
 
 
 def _places(file: WeightFile) -> Iterator[Path]:
@@ -92,11 +92,11 @@ def _fault(path: Path, file: WeightFile) -> str:
     return ""
 
 
-def _fetched(file: WeightFile, what: str, hint: str, *, again: bool) -> Path:
+def _fetched(file: WeightFile, what: str, hint: str, *, again: bool, progress: bool) -> Path:
     """The file from the Hub, over one that is there if `again`; wrong bytes are fetched once more, then deleted."""
-    path = hub.fetch(file, what, hint, force=again)
+    path = hub.fetch(file, what, hint, force=again, progress=progress)
     if not again and _fault(path, file):
-        path = hub.fetch(file, what, hint, force=True)
+        path = hub.fetch(file, what, hint, force=True, progress=progress)
     fault = _fault(path, file)
     if not fault:
         return path

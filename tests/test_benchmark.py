@@ -638,7 +638,10 @@ def table(*models, names=("psnr",)):
     about = {"title": "PSNR", "unit": "dB", "higher_is_better": True, "definition": ""}
     for model in models:
         model["metrics"] = dict.fromkeys(names, model["metrics"]["psnr"])
-    return {"dataset": "LOL", "split": "test", "n": 5, "metrics": dict.fromkeys(names, about), "models": [*models]}
+    return {"dataset": "LOL", "split": "test", "n": 5, "notices": ["Only the first 5 of 15."]} | {
+        "metrics": dict.fromkeys(names, about),
+        "models": [*models],
+    }
 
 
 def test_the_table_tells_where_a_mean_is_of_fewer_pictures(capsys):
@@ -663,7 +666,8 @@ def test_a_table_in_a_pipe_is_as_wide_as_its_content(capsys):
     assert title == "LOL test, n = 5, mean ± standard deviation"
     row = next(line for line in lines if "a-name-that-is-long" in line)
     assert row.count("20.00 ± 1.00") == 25
-    assert len(lines) == 5
+    assert len(lines) == 6
+    assert lines[-1] == "Only the first 5 of 15."
     command.show(table(entry("a", 20.0, 5)), as_json=False)
     assert max(map(len, capsys.readouterr().out.splitlines()[1:])) < 40
 

@@ -106,8 +106,18 @@ def test_half_precision_stays_near_and_the_brightness_is_found_in_full() -> None
     small = thumbnail(pictures(90, 150, 8, 1)[0], spec.thumbnail).transpose(2, 0, 1)[None].copy()
     assert np.array_equal(exact.context(small, None), half.context(small, None))
     pixels = pictures(90, 150, 8, 1)[0]
-    apart = np.abs(Enhancer(half, Settings())(pixels).astype(int) - Enhancer(exact, Settings())(pixels))
+    whole = Settings(tile=0)
+    apart = np.abs(Enhancer(half, whole)(pixels).astype(int) - Enhancer(exact, whole)(pixels))
     assert 0 < apart.mean() < 1
+
+
+def test_what_is_free_on_the_device_decides_how_large_tiles_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, options = manifest.find("neid"), RunnerOptions(backend="torch", device="cpu", offline=True)
+    enhancer, free = Enhancer(CudaRunner(spec, options), Settings()), int(5000 * spec.bytes_per_pixel)
+    monkeypatch.setattr(CudaRunner, "room", lambda _: 100 * free)
+    assert len(enhancer.tiles_for((1, 400, 600, 3))) == 1
+    monkeypatch.setattr(CudaRunner, "room", lambda _: 60 * free)
+    assert len(enhancer.tiles_for((1, 400, 600, 3))) > 1
 
 
 @pytest.mark.parametrize(

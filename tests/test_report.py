@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import hashlib
 import html
 import io
@@ -541,6 +542,16 @@ def test_the_markdown_table_is_that_of_the_document_and_the_best_is_bold():
         for text, name in zip(row[1:], order, strict=True):
             mean = float(text.strip("*").partition(" ± ")[0].replace("−", "-"))
             assert mean == pytest.approx(model["metrics"][name]["mean"], abs=0.0051)
+
+
+def test_markdown_tells_of_how_many_pictures_all_means_are_and_why():
+    document, rows = benchmark({"one": "network", "two": "network"}, ["1", "2", "3"])
+    rows[:] = [dataclasses.replace(row, error="not whole") if row.picture == "3" else row for row in rows]
+    names = [model["model"] for model in document["models"]]
+    document["models"] = [entry(name, rows) for name in names]
+    assert all(row[1].endswith("(n = 2)") or row[1].endswith("(n = 2)**") for row in lines_of(markdown(document))[2:])
+    told = [line for line in markdown(document).splitlines() if "failed" in line]
+    assert told == [f"- {name} failed on 1 of 3 pictures; 3: not whole" for name in names]
 
 
 def test_markdown_tells_a_smaller_number_and_never_ranks_it_and_prints_no_deviation_of_infinity():

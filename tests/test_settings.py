@@ -37,7 +37,14 @@ def test_one_entry_of_a_mapping_is_set_and_the_others_stay():
     [
         *(("steps", "abc"), ("steps", 1.5), ("steps", True), ("steps", 0), ("lr", "fast"), ("decay", "slow")),
         *(("preset", "day"), ("perceptual", "maybe"), ("betas", "0.9"), ("loss", 3), ("batch", 0), ("best", 1)),
-        *(("loss.huber", "much"), ("loss.huber", math.nan), ("lr", -1), ("lr", math.nan), ("lr", math.inf)),
+        *(
+            ("loss.huber", "much"),
+            ("loss.huber", math.nan),
+            ("loss.huber", -1),
+            ("lr", -1),
+            ("lr", math.nan),
+            ("lr", math.inf),
+        ),
         *(("betas", [0.9]), ("betas", [0.9, 1]), ("betas", ["a", "b"]), ("ema", 1.5), ("ema", -0.1), ("clip", -1)),
         *(("seed", -1), ("seed", 2**64), ("crop", 1), ("pool", -5), ("synth", 5), ("shuffle", -1), ("best", "psnrr")),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -31,6 +32,7 @@ from lowlight_cli.errors import (
     LowlightError,
     ModelUnavailable,
     NoInput,
+    NotWritten,
     OptionError,
     OutputExists,
 )
@@ -243,7 +245,7 @@ def test_what_cannot_start_says_why_and_leaves_no_folder_behind(lol, tmp_path):
         ({"model": "clahe"}, OptionError, "nothing to train"),
         ({"model": "nied"}, ModelUnavailable, "Did you mean 'neid'"),
         ({"resume": True}, OptionError, "no checkpoint"),
-        ({"overrides": {"params": {"depth": 3}}}, OptionError, "do not fit"),
+        ({"overrides": {"params": {"depth": 3}}}, OptionError, "no argument of this network .depth."),
         ({"overrides": {"batch": 3, "accumulate": 2}}, OptionError, "does not split"),
         ({"device": "cuda:9"}, DeviceUnavailable, "cuda:9"),
         ({"device": "tpu"}, DeviceUnavailable, "tpu"),
@@ -466,6 +468,33 @@ def test_a_name_to_export_under_leads_nowhere_else(lol, tmp_path, name):
     with pytest.raises(OptionError, match="no name of a file"):
         export(ExportOptions(source=tmp_path / "run", out=tmp_path / "out", name=name))
     assert before == {*tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("loss.delta", "0 is no value for loss.delta"),
+        ("discriminator.width", "neid has no discriminator"),
+        ("params.width", "There is no argument of this network 'width'"),
+    ],
+)
+def test_settings_that_a_network_does_not_take_are_refused_before_anything_is_written(lol, tmp_path, setting, words):
+    with pytest.raises(OptionError, match=words):
+        next(run(options(lol, tmp_path / "run", overrides={setting: 0})))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_tensorboards_thread_cannot_write_is_told_once(lol, tmp_path, monkeypatch, capfd):
+    from tensorboard.compat.tensorflow_stub.io import gfile
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(gfile.LocalFileSystem, "append", full)
+    with pytest.raises(NotWritten, match="No space left on device"):
+        [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
+    time.sleep(0.2)
+    assert "Exception in thread" not in capfd.readouterr().err
 
 
 def test_a_run_that_is_not_there_is_told_by_export(tmp_path):

@@ -340,7 +340,9 @@ def test_an_output_that_cannot_be_taken_away_again_is_told_and_ends_no_run(
     assert done.code == SOME_FAILED
     found = {Path(record["input"]["path"]).name: record for record in records()}
     assert {name: record["status"] for name, record in found.items()} == {
-        **{"a.png": "done", "b.png": "failed", "c.png": "done"},
+        "a.png": "done",
+        "b.png": "failed",
+        "c.png": "done",
     }
     assert found["b.png"]["notices"] == ["b.png could not be taken away again: Read-only file system."]
     assert len(records("end")) == 1

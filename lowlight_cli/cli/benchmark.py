@@ -155,7 +155,7 @@ def go(run: Benchmark, console: Console) -> int:
                 console.say(f"FAILED {printable(row.model)} {shown(Path(row.picture))}: {row.error}", error=True)
     for name, reason in run.unmeasured.items():
         console.say(f"note: {name} could not be measured everywhere: {reason}")
-    console.say(f"{len(run.rows)} scored, {failures} failed in {time.monotonic() - started:.0f} s")
+    console.say(f"{len(run.rows) - failures} scored, {failures} failed in {time.monotonic() - started:.0f} s")
     return failures
 
 
@@ -206,6 +206,8 @@ def show(document: dict[str, Any], *, as_json: bool) -> None:
 
     click.echo(f"{document['dataset']} {document['split']}, n = {document['n']}, mean ± standard deviation")
     print_table(document)
+    for notice in document["notices"]:
+        click.echo(printable(notice))
     for entry in document["models"]:
         name = printable(entry["model"])
         if told := conditions(entry):

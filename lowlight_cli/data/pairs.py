@@ -73,7 +73,9 @@ def load_pair(stem: str, low: Path, high: Path, *, max_pixels: int = picture.MAX
     """Decode one pair; unequal sizes are an error."""
     pair = Pair(stem, *(eight_bit(path, max_pixels=max_pixels) for path in (low, high)))
     if pair.low.shape != pair.high.shape:
-        raise PictureError(f"{low} is {pair.low.shape[:2]}, {high} is {pair.high.shape[:2]}.", "A pair has one size.")
+        (height, width), (high_height, high_width) = pair.low.shape[:2], pair.high.shape[:2]
+        told = f"{low} is {width}x{height}, {high} is {high_width}x{high_height}."
+        raise PictureError(told, "A pair has one size.")
     return pair
 
 

@@ -68,6 +68,5 @@ def mean_luma(image: NDArray[np.uint8]) -> float:
 def check(image: NDArray, truth: NDArray) -> None:
     """Both must be 8-bit pictures of one size."""
     if image.shape != truth.shape or image.dtype != np.uint8 or truth.dtype != np.uint8:
-        raise PictureError(
-            f"Cannot compare {image.shape} {image.dtype} with {truth.shape} {truth.dtype}.", "Give 8 bits, one size."
-        )
+        one, other = (f"{each.shape[1]}x{each.shape[0]} {each.dtype}" for each in (image, truth))
+        raise PictureError(f"Cannot compare {one} with {other}.", "Give 8 bits, one size.")

@@ -251,7 +251,8 @@ class NEIDRecipe:
 
     def __init__(self, network: NEID, settings: Settings, perceptual: Perceptual | None) -> None:
         parts = {"dr": network.dr, "exposure": network.head, "perceptual": perceptual}
-        check_weights(settings.loss, DEFAULTS["loss"], TERMS.keys() - {n for n, part in parts.items() if part is None})
+        able = TERMS.keys() - {name for name, part in parts.items() if part is None}
+        check_weights(settings.loss, DEFAULTS["loss"], able, positive=("delta",))
         self.weights, self.perceptual = settings.loss, perceptual
         self.networks: dict[str, nn.Module] = {"network": network}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"network": optimizer(settings, network)}

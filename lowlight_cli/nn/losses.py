@@ -16,10 +16,16 @@ def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tenso
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
-def check_weights(weights: Mapping[str, float], known: Collection[str], terms: Collection[str]) -> None:
-    """Refuse a loss that names what a recipe does not know, or that gives none of its terms a weight."""
+def check_weights(
+    weights: Mapping[str, float], known: Collection[str], terms: Collection[str], positive: Collection[str] = ()
+) -> None:
+    """Refuse a loss that names what a recipe does not know, that gives none of its terms a weight, or that has 0 for
+    what must be `positive`."""
     if strange := sorted({*weights} - {*known}):
         raise OptionError(f"This recipe's loss has no {', '.join(strange)}.", f"It knows {', '.join(sorted(known))}.")
+    for name in positive:
+        if weights.get(name) == 0:
+            raise OptionError(f"0 is no value for loss.{name}.", "It takes a number above 0.")
     if not any(weights.get(name) for name in terms):
         raise OptionError("No term of the loss has a weight.", f"Give one to {', '.join(sorted(terms))}.")
 

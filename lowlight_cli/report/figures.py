@@ -59,13 +59,15 @@ class Cell:
     n: int
     partial: bool
     """Over fewer pictures than another model's: such a mean is not ranked."""
+    fewer: bool
+    """Over fewer pictures than there are."""
     best: bool = False
 
     @property
     def text(self) -> str:
-        """Mean ± standard deviation, and the number of pictures where others have more."""
+        """Mean ± standard deviation, and the number of pictures where it is not that of all."""
         text = f"{self.mean} ± {self.std.strip()}" if self.std else self.mean
-        return f"{text} (n = {self.n})" if self.partial and self.n else text
+        return f"{text} (n = {self.n})" if self.fewer and self.n else text
 
 
 def columns(document: Mapping[str, Any]) -> list[Column]:
@@ -114,7 +116,9 @@ def cells(document: Mapping[str, Any], column: Column) -> list[Cell]:
     found = []
     for figure, mean, std in zip(told, means, deviations, strict=True):
         n = figure.get("n") or 0
-        found.append(Cell(mean, column.text(mean), std and std.rjust(width, FIGURE_SPACE), n, n < most))
+        found.append(
+            Cell(mean, column.text(mean), std and std.rjust(width, FIGURE_SPACE), n, n < most, n < document["n"])
+        )
     return _marked(found, [model["kind"] != "input" for model in models], column)
 
 

@@ -27,6 +27,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         lines += ["", *speed_table(models)]
     warnings = dict.fromkeys(model["overlap"] for model in models if model["overlap"])
     notes = [*document["notices"], *(f"{text} ({trained_on(models, text)})" for text in warnings)]
+    notes += [failures(model, document["n"]) for model in models if model["failed"]]
     lines += ["", *(f"- {printable(note)}" for note in notes)] if notes else []
     return "\n".join(lines) + "\n"
 
@@ -45,6 +46,14 @@ def figures_table(document: Mapping[str, Any]) -> list[str]:
 def cell(figure: Cell) -> str:
     """Mean ± standard deviation; the best in bold, fewer pictures than the others with their number."""
     return f"**{figure.text}**" if figure.best else figure.text  # the best never lacks pictures
+
+
+def failures(model: Mapping[str, Any], count: int) -> str:
+    """How many pictures have no figures of a model, and why the first has none."""
+    first = model["failed"][0]
+    return (
+        f"{model['model']} failed on {len(model['failed'])} of {count} pictures; {first['picture']}: {first['error']}"
+    )
 
 
 def code(name: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +27,7 @@ from lowlight_cli.runners import foreign
 from lowlight_cli.tasks import train_folder, train_record
 from lowlight_cli.training.loop import LAST, Limits, Progress, Run, prepare, train
 from lowlight_cli.training.recipe import Batch, Recipe
-from lowlight_cli.training.settings import SMALLEST_CROP, Settings
+from lowlight_cli.training.settings import SMALLEST_CROP, Settings, known
 from lowlight_cli.training.validation import Judge
 from lowlight_cli.weights_metadata import Origin, texts
 
@@ -167,6 +169,8 @@ def built(build: Callable[..., Any], settings: Settings) -> Any:
             warnings.simplefilter("error", UserWarning)  # layers of no width are worth no more than one to torch
             return build(**settings.params)
     except (TypeError, ValueError, AssertionError, IndexError, RuntimeError, UserWarning) as error:
+        if strange := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
+            known(strange[1], [*inspect.signature(type(build()).__init__).parameters][1:], "argument of this network")
         raise unfit("params", settings.params, error) from error
 
 
@@ -196,6 +200,8 @@ def make_recipe(module: ModuleType, settings: Settings, options: TrainOptions, s
         recipe = module.recipe(settings, perceptual)
     except (TypeError, ValueError, AssertionError, IndexError, RuntimeError) as error:
         raise unfit("discriminator", settings.discriminator, error) from error
+    if settings.discriminator and not any(name.startswith("discriminator") for name in recipe.networks):
+        raise OptionError(f"{options.model} has no discriminator.", "Leave out discriminator.")
     if options.init and not options.resume:
         begin_from(options.init, recipe.networks[recipe.deploy], options.model, settings)
     return recipe

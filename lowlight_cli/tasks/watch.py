@@ -206,10 +206,9 @@ class Watch:
         for suffix in sorted(self.folders.kinds - self.kinds):
             hint = to_install([suffix])
             self.say(f"note: {suffix} pictures are passed over, as this kind is not read. {hint}".rstrip())
-        self.kinds |= self.folders.kinds
         for path in sorted(self.folders.odd - self.odd):
             self.say(f"note: {path} is no file, or a link to nothing; it is passed over as long as it is")
-        self.odd |= self.folders.odd
+        self.kinds, self.odd = self.kinds | self.folders.kinds, self.odd | self.folders.odd
 
     def note(self, seen: Seen, now: float) -> None:
         """A file was seen that is not known, or may have changed."""

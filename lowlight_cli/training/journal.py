@@ -6,6 +6,7 @@ import contextlib
 import csv
 import math
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Journal:
         (folder / SAMPLES).mkdir(parents=True, exist_ok=True)
         kept = [HEADER, *(row for row in rows(self.log) if int(row[0]) <= step)]
         atomic.write(self.log, "".join(f"{','.join(row)}\n" for row in kept).encode())
+        threading.excepthook = but_writers
         self.board = TensorBoardTracker(BOARD, folder, purge_step=step + 1)
         self.board.start()
 
@@ -52,6 +54,12 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.board.finish()
+
+
+def but_writers(found: threading.ExceptHookArgs) -> None:
+    """Show what a thread raises, but for TensorBoard's, which raises it again where it is asked to write or to end."""
+    if type(found.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(found)
 
 
 class NoJournal(contextlib.nullcontext):

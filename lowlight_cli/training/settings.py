@@ -110,8 +110,8 @@ class Settings:
         if len(self.betas) != 2 or not all(isinstance(beta, float | int) and 0 <= beta < 1 for beta in self.betas):
             raise unfit("betas", self.betas, "It takes two numbers from 0 to below 1.")
         for name, weight in self.loss.items():
-            if not math.isfinite(weight):
-                raise unfit(f"loss.{name}", weight, "It takes a number.")
+            if not (math.isfinite(weight) and weight >= 0):
+                raise unfit(f"loss.{name}", weight, "It takes a number of 0 or more.")
 
     def override(self, values: Mapping[str, Any]) -> Settings:
         """A copy with other values. Mappings are merged into what is there, `loss.ssim` names one entry of `loss`.
