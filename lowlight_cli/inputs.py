@@ -110,13 +110,14 @@ def tree(folder: Path, out: Path | None, unreadable: Callable[[OSError], None]) 
 def passed_over(inputs: Sequence[str], taken: Collection[str] = ()) -> Counter[str]:
     """Pictures of kinds that are not `taken`, below the folders among the inputs, by suffix: nobody named them, but a
     user may think that they were done."""
+    kinds = UNWRITTEN.difference(taken)
     files = {
         (os.path.realpath(base), name)
         for folder in filter(os.path.isdir, inputs)
         for base, name in tree(Path(folder), None, nobody)
+        if Path(name).suffix.lower() in kinds
     }
-    suffixes = (Path(name).suffix.lower() for _, name in files)
-    return Counter(suffix for suffix in suffixes if suffix in UNWRITTEN and suffix not in taken)
+    return Counter(Path(name).suffix.lower() for _, name in files)
 
 
 def matching(pattern: str, out: Path, kinds: Collection[str]) -> Iterator[Found]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lowlight_cli import evidence, manifest, packages, weights
 from lowlight_cli.picture import Picture
+from lowlight_cli.report.evidence_log import items
 
 if TYPE_CHECKING:
     from lowlight_cli.enhancer import Enhancer
@@ -136,10 +137,10 @@ def flaw(record: Mapping[str, Any]) -> str:
     if record["kind"] == "picture":
         shapes["input."] = (record.get("input"), {"path": str, "sha256": TEXT, "sha256_after": TEXT})
         files = [record.get("output"), record.get("baseline")]
-        files += listed(record, "maps")
+        files += items(record, "maps")
         shapes |= {f"file {i}.": (file, FILE) for i, file in enumerate(files) if file is not None}
-        shapes["method."] = (method := record.get("method"), METHOD)
-        shapes |= {f"weights {i}.": (file, WEIGHTS) for i, file in enumerate(listed(method, "weights"))}
+        shapes["method."] = (record.get("method"), METHOD)
+        shapes |= {f"weights {i}.": (file, WEIGHTS) for i, file in enumerate(items(record, "method", "weights"))}
     for prefix, (values, shape) in shapes.items():
         if shape is None:
             return f"this version of lowlight writes no {record['kind']} records."
@@ -149,11 +150,6 @@ def flaw(record: Mapping[str, Any]) -> str:
             if not isinstance(values.get(name), kind):
                 return f"its {prefix}{name} is not what lowlight writes."
     return ""
-
-
-def listed(values: object, name: str) -> list[Any]:
-    """What a table that may be anything holds under that name, if it is a list."""
-    return values[name] if isinstance(values, Mapping) and isinstance(values.get(name), list) else []
 
 
 def outputs(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
