@@ -78,7 +78,7 @@ SENTENCES: dict[str, dict[str, str]] = {
         "params.init": "Spread of the normal weights at the start; null: Kaiming's; the paper: 0.02.",
         "loss.huber": "Huber distance of output and truth.",
         "loss.dr": "Mean squared error of DR, which restores the picture as the network sees it, brightened.",
-        "loss.color": "1 - cosine of planes of hue, and of saturation. It turns dark reds green: see training.md.",
+        "loss.color": "1 - cosine of planes of hue, and of saturation. It turns dark reds green: see weights.md.",
         "loss.angle": "Ours. 1 - cosine of the angle of colours, means of 4x4 pixels; blind to brightness.",
         "loss.ssim": "Ours. 1 - SSIM.",
         "loss.perceptual": f"Ours. {PERCEPTUAL}",
@@ -105,7 +105,8 @@ SENTENCES: dict[str, dict[str, str]] = {
         "params.ema": "With attention (EMA) in the residual blocks. The moving average is the setting `ema`.",
         "params.aspp": "With atrous spatial pyramid pooling after the encoder.",
         "params.groups": "Groups of channels in the attention; they must divide 4 times `width`.",
-        "params.window": "Features of a row or column that a mean in the attention spans, odd; the paper: all.",
+        "params.window": "Features of a row or column that a mean in the attention spans, odd. All of them, as in the "
+        "paper, with `guided` false.",
         "discriminator.depth": "Convolutions of stride 2; with 3 each score judges 70x70 pixels.",
     },
     "drs_cyclegan": CYCLEGAN

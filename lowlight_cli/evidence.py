@@ -115,12 +115,17 @@ class Log:
         os.lseek(descriptor, self._at, os.SEEK_SET)
         with os.fdopen(os.dup(descriptor), "rb") as stream:
             for line in chain(stream, self.number, self.head):
+                if line.record is not None and line.problems:
+                    broken = f"{self.path} is broken at record {line.number}: {line.problems[0]}"
+                    raise LogError(broken, "It was changed while a run wrote to it: keep it for inquiry.")
                 if line.record is not None:
                     self.number, self.head = line.number, line.digest
         if line.record is None:
+            self._at = size - line.size
             return _tail(descriptor, line.size)
         if _tail(descriptor, 1) != b"\n":
             _write(descriptor, b"\n")  # of this line only the end was missing
+        self._at = os.fstat(descriptor).st_size
         return b""
 
 

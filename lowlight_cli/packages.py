@@ -53,6 +53,17 @@ def wanted(name: str) -> str:
     return "onnxruntime" if name == "onnxruntime" and not x86 else OWNERS[name][0]
 
 
+def torch_has_cuda() -> bool:
+    """Whether the installed torch was built for CUDA, found without importing it; True where its files do not tell."""
+    try:
+        text = Path(metadata.distribution("torch").locate_file("torch/version.py")).read_text(encoding="utf-8")
+    except metadata.PackageNotFoundError:
+        return False
+    except OSError:
+        return True
+    return re.search(r"^cuda\b[^=]*= *['\"]", text, re.MULTILINE) is not None
+
+
 def install(package: str) -> str:
     """The command that installs a package."""
     return f'python -m pip install "{requirement(package)}"'

@@ -48,7 +48,7 @@ def losses(picture: Picture, format: str, depth: Depth = "keep") -> tuple[str, .
         lost.append("alpha")
     if picture.bits == 16 and depth != 8 and format not in DEEP:
         lost.append("16 bit")
-    held = _held(picture, format)
+    held = _held(stored(picture, format, picture.bits if depth == "keep" else depth), format)
     if any(getattr(picture, name) is not None and held[name] is None for name in held):
         lost.append("metadata")
     return tuple(lost)
@@ -93,10 +93,16 @@ def _bits(picture: Picture, format: str, depth: Depth) -> int:
     return picture.bits if depth == "keep" else depth
 
 
+def stored(picture: Picture, format: str, bits: int) -> Picture:
+    """The picture with the channels that are written: few programs read 16-bit grey with alpha from a TIFF."""
+    if not (format == "tiff" and bits == 16 and picture.gray and picture.alpha is not None):
+        return picture
+    return replace(picture, pixels=np.repeat(luma(picture.pixels)[..., None], 3, axis=2), gray=False)
+
+
 def _held(picture: Picture, format: str) -> dict[str, bytes | None]:
     """EXIF, XMP and colour profile as far as `format` holds them."""
-    none = format in _NO_METADATA
-    jpeg = format == "jpg"
+    none, jpeg = format in _NO_METADATA, format == "jpg"
     # WebP has no grey: a grey profile would stand beside three channels there.
     fits = metadata.icc_fits(picture.icc, gray=picture.gray and format != "webp")
     return {
@@ -153,8 +159,7 @@ def _jpeg(picture: Picture, _: int, quality: int) -> bytes:
 
 def _webp(picture: Picture, _: int, quality: int) -> bytes:
     held = _held(picture, "webp")
-    # exact: the colours under transparent pixels stay, as in every other format.
-    options = {"quality": quality, "lossless": quality == 100, "exact": True}
+    options = {"quality": quality, "lossless": quality == 100, "exact": True}  # exact: colours under alpha 0 stay
     return _pillow(picture, "webp", alpha=True, **options, exif=held["exif"], xmp=held["xmp"], icc_profile=held["icc"])
 
 
@@ -224,9 +229,7 @@ def _tiff(picture: Picture, bits: int, _: int) -> bytes:
     """
     block = picture.exif or tiff.header("<", 0)
     order = tiff.byte_order(block)
-    if picture.gray and picture.alpha is not None and bits == 16:
-        gray = np.repeat(luma(picture.pixels)[..., None], 3, axis=2)
-        picture = replace(picture, pixels=gray, gray=False, icc=None)  # few read 16-bit grey with alpha from a TIFF
+    picture = stored(picture, "tiff", bits)
     array = samples(picture, bits, alpha=True)
     parts, places, sizes = [block + b"\0" * (len(block) % 2)], [], []
     end = len(parts[0])
@@ -278,8 +281,8 @@ def _tiff_entries(picture: Picture, array: NDArray, order: str) -> dict[int, tif
             entries[tag] = tiff.Entry(tag, tiff.RATIONAL, 1, struct.pack(f"{order}II", round(dots * 10000), 10000))
     for tag, values in shorts.items():
         entries[tag] = tiff.integers(tag, tiff.SHORT, values, order)
-    for tag, value in ((256, picture.width), (257, picture.height)):
-        entries[tag] = tiff.integers(tag, tiff.LONG, (value,), order)
+    for tag, side in ((256, picture.width), (257, picture.height)):
+        entries[tag] = tiff.integers(tag, tiff.LONG, (side,), order)
     for tag, kind, blob in ((700, 1, picture.xmp), (34675, tiff.UNDEFINED, _held(picture, "tiff")["icc"])):
         if blob:
             entries[tag] = tiff.Entry(tag, kind, len(blob), blob)

@@ -135,6 +135,10 @@ def test_impossible_groups_and_windows_are_refused():
         Generator(width=2)
     with pytest.raises(ValueError, match="odd"):
         EMA(8, 2, window=4)
+    for window in (0, -1):
+        with pytest.raises(ValueError, match="ask for guided=False"):
+            Generator(width=8, window=window)
+    assert Generator(width=8, blocks=1, window=0, guided=False).blocks[0].attention.window == 0
 
 
 def test_attention_weighs_what_a_block_adds():

@@ -300,18 +300,40 @@ def test_the_network_sees_the_thumbnail_and_the_exposure(spec: ModelSpec, monkey
     assert seen == [((1, 3, 16, 16), exposure, pytest.approx(0.2)) for exposure in (0.3, 0.5, None)]
 
 
-def test_memory_is_that_of_the_container_where_it_has_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    limit, use = tmp_path / "max", tmp_path / "current"
-    monkeypatch.setattr(memory, "CGROUPS", ((str(limit), str(use)),))
+@pytest.mark.parametrize("kind", ["memory", ""])
+def test_memory_is_that_of_the_control_groups_where_they_have_limits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    root, groups = tmp_path / "groups", tmp_path / "cgroup"
+    outer, inner = root / "batch", root / "batch" / "job"
+    inner.mkdir(parents=True)
+    names = dataclasses.replace(memory.HIERARCHIES[kind], root=root)
+    monkeypatch.setattr(memory, "HIERARCHIES", {kind: names})
+    monkeypatch.setattr(memory, "GROUPS", groups)
     monkeypatch.setattr(memory, "system", lambda: 8000)
+
+    def told(group: Path, limit: str, use: int, droppable: int = 0) -> None:
+        (group / names.limit).write_text(f"{limit}\n")
+        (group / names.use).write_text(f"{use}\n")
+        (group / "memory.stat").write_text(f"cache 99\n{names.droppable} {droppable}\n")
+
     assert memory.available() == 8000
-    limit.write_text("5000\n")
-    use.write_text("2000\n")
+    groups.write_text(f"9:{kind}:/batch/job\n8:pids:/other\n")
+    assert memory.available() == 8000
+    told(inner, "5000", 2000)
     assert memory.available() == 3000
-    use.write_text("7000\n")
+    told(outer, "4500", 2500)
+    assert memory.available() == 2000
+    told(outer, "4500", 4400, droppable=2900)  # of pictures that were read
+    assert memory.available() == 3000
+    told(inner, "5000", 7000)
     assert memory.available() == 0
-    limit.write_text("max\n")
-    assert memory.available() == 8000
+    told(inner, "max", 7000)
+    told(root, "6000", 3000)
+    assert memory.available() == 3000
+    groups.write_text(f"9:{kind}:/the/path/outside\n")
+    told(root, "6000", 5000)
+    assert memory.available() == 1000
 
 
 @pytest.mark.parametrize("source", [None, [[1, 2]], b"bytes", 7])

@@ -242,6 +242,20 @@ def test_a_log_that_is_cut_while_a_run_writes_is_not_extended() -> None:
         log.append({"kind": "picture", "run": "r"})
 
 
+def test_a_log_that_was_changed_while_a_run_writes_is_not_extended() -> None:
+    made(3)
+    log = Log(LOG)
+    log.append({"kind": "picture", "run": "r"})
+    last = LOG.read_bytes().splitlines()[-1]
+    strange = json.loads(last) | {"record": 5, "previous": "1" * 64}
+    with LOG.open("ab") as stream:
+        stream.write(json.dumps(strange, separators=(",", ":")).encode() + b"\n")
+    before = LOG.read_bytes()
+    with pytest.raises(LogError, match="broken at record 5"):
+        log.append({"kind": "picture", "run": "r"})
+    assert LOG.read_bytes() == before
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from lowlight_cli import cli, manifest, models, picture
+from lowlight_cli import cli, manifest, models, packages, picture, runners
 from lowlight_cli.enhancer import Enhancer, Settings, open_model
 from lowlight_cli.errors import ALL_FAILED, DONE, NO_INPUT, NO_MODEL, SOME_FAILED, USAGE, OptionError, OutOfMemory
 from lowlight_cli.manifest import ModelSpec
@@ -277,6 +277,43 @@ def test_onnx_is_refused_with_the_reason(run: Run, photo: Photo) -> None:
 def test_auto_takes_torch_where_maps_are_asked_for() -> None:
     chosen = [choose_backend(RunnerOptions(device="cpu", maps=maps)) for maps in (False, True)]
     assert chosen == ["onnx", "torch"]
+
+
+@pytest.mark.parametrize(
+    ("devices", "built", "backend", "device"),
+    [(1, True, "torch", "cuda:0"), (1, False, "onnx", "cpu"), (0, True, "onnx", "cpu")],
+)
+def test_auto_takes_cuda_where_there_are_a_device_and_a_torch_built_for_it(
+    monkeypatch: pytest.MonkeyPatch, devices: int, built: bool, backend: str, device: str
+) -> None:
+    monkeypatch.setattr(runners, "cuda_devices", lambda: devices)
+    monkeypatch.setattr(packages, "torch_has_cuda", lambda: built)
+    neid = REAL["neid"]
+    _, chosen = runners.settled(neid, RunnerOptions())
+    assert (chosen.backend, chosen.device) == (backend, device)
+    _, chosen = runners.settled(neid, RunnerOptions(backend="onnx"))
+    assert (chosen.backend, chosen.device) == ("onnx", "cpu")
+    _, chosen = runners.settled(neid, RunnerOptions(device="cuda"))
+    assert (chosen.backend, chosen.device) == ("torch", "cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("line", "built"),
+    [
+        ("cuda: Optional[str] = '12.8'", True),
+        ("cuda = '11.7'", True),
+        ("cuda: Optional[str] = None", False),
+        (None, True),
+    ],
+)
+def test_what_torch_was_built_for_is_read_from_its_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str | None, built: bool
+) -> None:
+    if line:
+        (tmp_path / "version.py").write_text(f"__version__ = '2.13.0'\ndebug = False\n{line}\nhip = '6.4'\n")
+    distribution = SimpleNamespace(locate_file=lambda _: tmp_path / "version.py")
+    monkeypatch.setattr(packages.metadata, "distribution", lambda _: distribution)
+    assert packages.torch_has_cuda() == built
 
 
 @pytest.mark.parametrize("model", ["plain", "gamma"])

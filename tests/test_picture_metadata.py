@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,3 +122,9 @@ def test_colour_profiles_that_do_not_fit_are_dropped() -> None:
     assert picture.load(picture.encode(gray, "jpg")).icc == bytes(profile)
     assert picture.losses(gray, "webp") == ("metadata",)
     assert picture.load(picture.encode(gray, "webp")).icc is None
+    veiled = replace(gray, alpha=gray.pixels[..., 0])
+    assert picture.losses(veiled, "tiff", 8) == ()
+    deep = replace(veiled, pixels=noise(4, 5, 3, kind=np.uint16), alpha=noise(4, 5, 1, kind=np.uint16)[..., 0])
+    assert picture.losses(deep, "png") == ()
+    assert picture.losses(deep, "tiff") == ("metadata",)  # written as colour
+    assert picture.load(picture.encode(deep, "tiff")).icc is None

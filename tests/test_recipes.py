@@ -123,6 +123,18 @@ def test_steps_lower_the_loss(arch):
 
 
 @pytest.mark.parametrize("arch", ARCHES)
+def test_terms_without_weight_are_left_out_and_a_loss_of_none_is_refused(arch):
+    settings = settings_of(arch, perceptual="off")
+    weights = models.module(arch).DEFAULTS["loss"]
+    last = max(weights, key=lambda name: name in ("content", "huber", "identity", "fidelity"))
+    alone = settings.override({"loss": {name: 0.0 for name in weights if name not in (last, "delta", "target")}})
+    terms = models.module(arch).recipe(alone).step(batch(), descend_of(models.module(arch).recipe(alone)))
+    assert terms.keys() == {"generators" if "cycle" in weights else "total", last}
+    with pytest.raises(OptionError, match="No term of the loss has a weight"):
+        models.module(arch).recipe(alone.override({"loss": {last: 0.0}}))
+
+
+@pytest.mark.parametrize("arch", ARCHES)
 def test_a_step_without_gradients_changes_nothing(arch):
     recipe = models.module(arch).recipe(settings_of(arch), perceptual)
     recipe.step(batch(), descend_of(recipe))

@@ -129,6 +129,25 @@ def test_jpeg_comes_out_as_png_and_16_bits_stay(run: Run, photo: Photo) -> None:
     assert (second["output"]["format"], second["output"]["bits"]) == ("tiff", 16)
 
 
+@pytest.mark.parametrize("format", ["png", "tiff"])
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_every_kind_of_picture_is_read_back_as_it_was_written(
+    run: Run, format: str, alpha: bool, gray: bool, bits: int
+) -> None:
+    kind, top = (np.uint8, 255) if bits == 8 else (np.uint16, 65535)
+    values = np.random.default_rng(5).integers(0, top, (6, 7, 4), kind, endpoint=True)
+    pixels = values[..., :1].repeat(3, axis=2) if gray else values[..., :3]
+    made = picture.Picture(pixels=pixels, alpha=values[..., 3] if alpha else None, gray=gray)
+    Path("in").mkdir()
+    picture.save(made, Path("in/a.png"))
+    assert run(*GAMMA, "--format", format).code == DONE
+    [record] = records()
+    assert (record["status"], record["output"]["bits"]) == ("done", bits)
+    assert run("verify", LOG, "--rerun").code == DONE
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lowlight_cli import picture
 from lowlight_cli.data.darken import PRESETS, Pixels, nightfall, relit
 from lowlight_cli.errors import NO_INPUT, NoInput, PictureError
+from lowlight_cli.inputs import natural
 
 
 class Unpaired(PictureError):
@@ -55,12 +56,7 @@ def matched(low: Path, high: Path, prefixes: tuple[str, str] = ("", "")) -> list
         )
     if not lows:
         raise NoInput(f"There are no pictures in {low}.", "")
-    return [(stem, lows[stem], highs[stem]) for stem in sorted(lows, key=natural)]
-
-
-def natural(text: str) -> tuple[int, str]:
-    """Sort key that puts 9 before 10."""
-    return (int(text), "") if text.isdecimal() else (1 << 60, text)
+    return [(stem, lows[stem], highs[stem]) for stem in sorted(lows, key=lambda stem: natural(Path(stem)))]
 
 
 def eight_bit(source: Path | bytes, *, max_pixels: int = picture.MAX_PIXELS) -> NDArray[np.uint8]:

@@ -27,7 +27,7 @@ Where the paper is silent or we differ, and why:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 from lowlight_cli.nn.dped import REAL, Discriminator, color_distance, variation
 from lowlight_cli.nn.gan import frozen, gradient_penalty
+from lowlight_cli.nn.losses import check_weights, weighted
 from lowlight_cli.nn.optimizer import discriminators_optimizer, optimizer
 from lowlight_cli.nn.schedule import schedules
 
@@ -228,6 +229,8 @@ class BAGANRecipe:
     deploy = "generator"
 
     def __init__(self, settings: Settings, perceptual: Perceptual | None = None) -> None:
+        known = DEFAULTS["loss"]
+        check_weights(settings.loss, known, known.keys() - {"penalty"} - (set() if perceptual else {"perceptual"}))
         self.weights, self.perceptual = settings.loss, perceptual
         self.networks: dict[str, nn.Module] = {
             "generator": build(**settings.params),
@@ -241,41 +244,48 @@ class BAGANRecipe:
         self.extras: dict[str, Any] = {}
 
     def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:
-        """One descent of the generator, one of the discriminator; the terms before their weights."""
+        """One descent of the generator, one of the discriminator; the terms that have a weight, before it."""
         generator, discriminator = self.networks["generator"], self.networks["discriminator"]
         # Spectral norm turns its vectors at every call in training mode: not while only measuring.
         discriminator.train(torch.is_grad_enabled())
         output, attention = generator.enhance(batch["low"])
         with frozen(discriminator):
-            terms = self.generator_terms(output, attention, batch)
-            total = sum(self.weights[name] * term for name, term in terms.items())
+            terms = dict(self.generator_terms(output, attention, batch))
+            total = weighted(terms, self.weights)
             descend(total, "generator")
-        judged = self.discriminator_terms(output.detach(), batch["high"])
-        descend(judged["discriminator"] + self.weights["penalty"] * judged["penalty"], "discriminator")
-        return {name: term.detach() for name, term in ({"total": total} | terms | judged).items()}
+        terms = {"total": total, **terms}
+        if self.weights["adversarial"]:
+            judged = self.discriminator_terms(output.detach(), batch["high"])
+            descend(weighted(judged, {"discriminator": 1.0, **self.weights}), "discriminator")
+            terms |= judged
+        return {name: term.detach() for name, term in terms.items()}
 
-    def generator_terms(self, output: Tensor, attention: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The terms of Eq. 2; content is two, by pixels and by `perceptual` features."""
-        low, high = batch["low"], batch["high"]
-        logits = self.networks["discriminator"](output).float()
-        terms = {
-            "attention": F.mse_loss(attention.float(), wanted_attention(low, high)),
-            "adversarial": F.cross_entropy(logits, torch.full((len(low),), REAL, device=low.device)),
-            "content": F.l1_loss(output, high),
-            "tv": variation(output),
-            "color": color_distance(output, high),
-        }
-        if self.perceptual is not None and self.weights["perceptual"] > 0:
-            terms["perceptual"] = self.perceptual(output, high)
-        return terms
+    def generator_terms(self, output: Tensor, attention: Tensor, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """The terms of Eq. 2 by name; content is two, by pixels and by `perceptual` features."""
+        low, high, weights = batch["low"], batch["high"], self.weights
+        if weights["attention"]:
+            yield "attention", F.mse_loss(attention.float(), wanted_attention(low, high))
+        if weights["adversarial"]:
+            logits = self.networks["discriminator"](output).float()
+            yield "adversarial", F.cross_entropy(logits, torch.full((len(low),), REAL, device=low.device))
+        if weights["content"]:
+            yield "content", F.l1_loss(output, high)
+        if weights["tv"]:
+            yield "tv", variation(output)
+        if weights["color"]:
+            yield "color", color_distance(output, high)
+        if weights["perceptual"] and self.perceptual is not None:
+            yield "perceptual", self.perceptual(output, high)
 
     def discriminator_terms(self, made: Tensor, real: Tensor) -> dict[str, Tensor]:
         """Cross entropy on a batch in which chance puts a real or a made picture in each place; gradient penalty."""
         discriminator = self.networks["discriminator"]
         shown = torch.randint(2, (len(real),), device=real.device)  # REAL or MADE
         mixed = torch.where((shown == REAL)[:, None, None, None], real, made)
-        loss = F.cross_entropy(discriminator(mixed).float(), shown)
-        return {"discriminator": loss, "penalty": gradient_penalty(discriminator.odds, real, made)}
+        terms = {"discriminator": F.cross_entropy(discriminator(mixed).float(), shown)}
+        if self.weights["penalty"]:
+            terms["penalty"] = gradient_penalty(discriminator.odds, real, made)
+        return terms
 
 
 def recipe(settings: Settings, perceptual: Perceptual | None = None) -> BAGANRecipe:

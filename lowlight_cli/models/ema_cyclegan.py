@@ -186,6 +186,8 @@ class Generator(GuidedNetwork):
         guided: bool = True,
         exposure: bool = False,
     ) -> None:
+        if guided and ema and window < 1:
+            raise ValueError(f"window is {window}: whole rows and columns ask for guided=False, for no tile has them.")
         super().__init__(guided=guided, exposure=exposure)
         deep = 4 * width
         self.encoder = nn.ModuleList(

@@ -1,8 +1,8 @@
 """Runners: one open network or classical method on one device, behind numpy arrays. No back end knows of another.
 
-`auto` takes CUDA through torch where there is a CUDA device, else ONNX Runtime on the CPU without importing torch,
-which costs seconds; maps come through torch alone. What was asked for is what runs, or an error: never a silent CPU
-run.
+`auto` takes CUDA through torch where there is a CUDA device and a torch that was built for it, else ONNX Runtime on the
+CPU without importing torch, which costs seconds; maps come through torch alone. What was asked for is what runs, or an
+error: never a silent CPU run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from lowlight_cli import manifest, weights_metadata
+from lowlight_cli import manifest, packages, weights_metadata
 from lowlight_cli import weights as weight_files
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec, WeightFile
@@ -145,7 +145,8 @@ def settled(spec: ModelSpec, options: RunnerOptions) -> tuple[ModelSpec, RunnerO
         return spec, options
     if options.precision == "int8":  # on this alone, see `check_int8`
         return spec, dataclasses.replace(options, backend="onnx", device="cpu")
-    options = dataclasses.replace(options, backend=choose_backend(options), device=choose_device(options))
+    options = dataclasses.replace(options, backend=choose_backend(options))
+    options = dataclasses.replace(options, device=choose_device(options))
     if options.backend == "onnx" and options.precision not in ("auto", "fp32"):
         raise OptionError(f"The ONNX files are fp32 or int8, not {options.precision}.", "Use --backend torch.")
     return spec, options
@@ -230,15 +231,20 @@ def choose_backend(options: RunnerOptions) -> str:
     if options.backend != "auto" or options.maps:
         return options.backend.replace("auto", "torch")
     if options.device == "auto":
-        return "torch" if cuda_devices() or options.weights else "onnx"
+        return "torch" if has_cuda() or options.weights else "onnx"
     return "onnx" if options.device == "cpu" and not options.weights else "torch"
 
 
 def choose_device(options: RunnerOptions) -> str:
-    """`cpu`, `cuda:N` or `mps`; only `auto` may fall to the CPU."""
+    """`cpu`, `cuda:N` or `mps`, once the back end is chosen; only `auto` may fall to the CPU."""
     if options.device == "auto":
-        return "cuda:0" if cuda_devices() else "cpu"
+        return "cuda:0" if options.backend == "torch" and has_cuda() else "cpu"
     return "cuda:0" if options.device == "cuda" else options.device
+
+
+def has_cuda() -> bool:
+    """Whether there are both a CUDA device and a torch that was built for it."""
+    return cuda_devices() > 0 and packages.torch_has_cuda()
 
 
 def cuda_devices() -> int:

@@ -261,7 +261,7 @@ def read_back(target: Path, made: Picture) -> Record:
     """The facts of a file that was written, once it is known to hold the picture to the last bit."""
     data = picture.read(target)
     found = picture.load(data, max_pixels=made.width * made.height)
-    alpha = found.alpha is not None
+    alpha, made = found.alpha is not None, picture.stored(made, found.format, found.bits)
     if not np.array_equal(*(picture.samples(p, found.bits, alpha=alpha) for p in (found, made))):
         raise PictureError(f"{target} does not give back the pixels that were written.", "Check the disk.")
     return records.file_facts(target, data) | records.picture_facts(found)
