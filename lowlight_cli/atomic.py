@@ -26,16 +26,28 @@ def replacing(path: Path, *, overwrite: bool = True, check: Callable[[], None] =
     """
     temporary = beside(path)
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        check()
-        if overwrite:
-            temporary.replace(path)
-        else:
-            take_name(temporary, path)
+        with named(path, temporary):
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            check()
+            if overwrite:
+                temporary.replace(path)
+            else:
+                take_name(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Errors of the system within the block that name no file, or the temporary one, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def beside(path: Path) -> Path:
@@ -65,9 +77,11 @@ def write(path: Path, data: bytes | memoryview, *, overwrite: bool = True, check
 
     On Linux disks not even kill -9 leaves a temporary file, but for a whole one in the instant of replacing another.
     """
-    if not write_nameless(path, data, overwrite=overwrite, check=check):
-        with replacing(path, overwrite=overwrite, check=check) as temporary:
-            temporary.write_bytes(data)
+    with named(path):
+        if write_nameless(path, data, overwrite=overwrite, check=check):
+            return
+    with replacing(path, overwrite=overwrite, check=check) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_nameless(path: Path, data: bytes | memoryview, *, overwrite: bool, check: Callable[[], None]) -> bool:

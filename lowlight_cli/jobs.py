@@ -79,8 +79,7 @@ def single_target(inputs: Sequence[str], layout: Layout) -> Path | None:
     out = layout.out
     if os.path.isdir(out):
         return None
-    if os.path.lexists(out) and not os.path.isfile(out):
-        raise OptionError(f"--out {out} is neither a folder nor a file.", "Choose another --out.")
+    refuse_no_file(out)
     if len(inputs) == 1 and os.path.lexists(inputs[0]) and not os.path.isdir(inputs[0]):
         if os.path.exists(out) or out.suffix.lower() in {*SUFFIXES, *UNWRITTEN}:
             format_to_write(layout)
@@ -89,6 +88,12 @@ def single_target(inputs: Sequence[str], layout: Layout) -> Path | None:
         remedy = "Name a folder, or one input and one output file."
         raise OptionError(f"--out {out} names a file, not a folder.", remedy)
     return None
+
+
+def refuse_no_file(out: Path) -> None:
+    """What stands in the way of a file that is to be written, a device or a pipe say, would be replaced by it."""
+    if os.path.lexists(out) and not os.path.isfile(out):
+        raise OptionError(f"--out {out} is neither a folder nor a file.", "Choose another --out.")
 
 
 def format_to_write(layout: Layout) -> str:
@@ -131,8 +136,8 @@ def same_name(path: Path) -> str:
     return unicodedata.normalize("NFC", text).casefold() if sys.platform in ("darwin", "win32") else text
 
 
-def refuse_collisions(jobs: Sequence[Job]) -> None:
-    """Two sources with one target are an error that names them."""
+def refuse_collisions(jobs: Sequence[Job], option: str = "--format") -> None:
+    """Two sources with one target are an error that names them; `option` may have brought it about."""
     seen: dict[str, Job] = {}
     for job in jobs:
         if job.problem:
@@ -141,7 +146,7 @@ def refuse_collisions(jobs: Sequence[Job]) -> None:
         if other is not job:
             raise OutputExists(
                 f"{other.source} and {job.source} would both be written to {job.target}.",
-                "Leave out --flatten or --format, or enhance them into different folders.",
+                f"Leave out --flatten or {option}, or enhance them into different folders.",
             )
 
 
@@ -176,7 +181,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 def in_shard(relative: Path, shard: tuple[int, int]) -> bool:
     """Whether a path belongs to part I of N: decided by its name alone, so that every path is in just one part."""
     part, parts = shard
-    digest = hashlib.sha256(relative.as_posix().encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.sha256(os.fsencode(relative.as_posix())).digest()  # as it lies on the disk, in any locale
     return int.from_bytes(digest[:8], "big") % parts == part - 1
 
 
@@ -184,8 +189,9 @@ def existing(jobs: Sequence[Job], rule: str) -> list[Job]:
     """Mark jobs whose target is there as skipped, or refuse them all."""
     there = [job.target for job in jobs if not job.problem and os.path.lexists(job.target)]
     for path in there:
-        if path.is_dir():
-            raise OutputExists(f"{path} is a folder, and a picture would be written there.", "Remove or rename it.")
+        if path.is_dir() or (path.exists() and not path.is_file()):
+            what = "a folder" if path.is_dir() else "no regular file"
+            raise OutputExists(f"{path} is {what}, and a picture would be written there.", "Remove or rename it.")
     if rule in ("refuse", "never") and there:
         other = " or --overwrite" if rule == "refuse" else ""
         raise OutputExists(

@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import picture_tiff as tiff
@@ -19,6 +19,9 @@ from .errors import PictureError
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_METADATA = (b"iCCP", b"pHYs", b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+PNG_COLOURS = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
+"""What else a PNG may say of its colours. Pixels are taken for sRGB, and of these nothing is written."""
+_SRGB = {b"gAMA": (45455,), b"cHRM": (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)}
 READABLE = "JPEG, PNG, WebP, TIFF, BMP, AVIF, PPM, camera raw and HEIC are read"
 
 _STRANGERS = {
@@ -58,11 +61,11 @@ MOST_SCANS, MOST_SEGMENTS, MOST_PAGES = 100, 5000, 1000
 LONGEST_GAP = 1 << 16
 """Bytes between two parts of a JPEG, before its pixels."""
 MOST_CHUNKS, SMALLEST_CHUNK, MOST_PROFILES = 10_000, 256, 16
-"""Parts of a PNG beside one for each 256 bytes of the file; profiles among them: each is unpacked to up to 1 MB."""
+"""Parts of a PNG beside one for each 256 bytes of the file; profiles among them: each is unpacked."""
 
 
 class PngHeader(NamedTuple):
-    """The IHDR chunk, the tRNS chunk where there is one, and all chunks that say nothing of pixels, as they stand."""
+    """The IHDR chunk, the tRNS chunk where there is one, and the chunks that are kept, as they stand."""
 
     width: int
     height: int
@@ -71,6 +74,8 @@ class PngHeader(NamedTuple):
     interlaced: bool
     transparent: bytes = b""
     metadata: bytes = b""
+    strange: str = ""
+    """The chunk that says that the colours are not those of sRGB, if one does."""
 
 
 def damaged(what: str) -> PictureError:
@@ -137,7 +142,7 @@ def refuse_frames(count: int | str, what: str) -> None:
 
 def check_png(data: bytes, limit: int) -> PngHeader:
     """Walk all chunks with their checksums up to IEND, and inflate the pixel data to see that none is missing."""
-    header, animated, transparent, kept, counts = None, False, b"", [], Counter[bytes]()
+    header, animated, transparent, kept, colours, counts = None, False, b"", [], {}, Counter[bytes]()
     inflater, inflated = zlib.decompressobj(), 0
     for kind, body in _png_chunks(data):
         counts[kind] += 1
@@ -156,13 +161,28 @@ def check_png(data: bytes, limit: int) -> PngHeader:
             inflated += _inflated(inflater, body, expected - inflated)
         elif kind in PNG_METADATA:
             kept.append(png_chunk(kind, body))
+        elif kind in PNG_COLOURS:
+            colours[kind] = bytes(body)
     if header is None or inflated < expected:
         raise damaged("pixel data are missing at its end")
     if animated:
         refuse_frames("several", "an animation (APNG)")
     if counts.total() > MOST_CHUNKS + len(data) // SMALLEST_CHUNK or counts[b"iCCP"] > MOST_PROFILES:
         raise damaged(f"it has {counts.total()} parts, {counts[b'iCCP']} of them colour profiles")
-    return header._replace(transparent=transparent, metadata=b"".join(kept))
+    strange = _strange(colours, profile=counts[b"iCCP"] > 0)
+    return header._replace(transparent=transparent, metadata=b"".join(kept), strange=strange)
+
+
+def _strange(colours: Mapping[bytes, bytes], *, profile: bool) -> str:
+    """The chunk that says that colours are not those of sRGB; cICP goes before a profile, that before the others."""
+    if b"cICP" in colours:
+        return "cICP" if colours[b"cICP"] != b"\x01\x0d\0\x01" else ""
+    for kind, right in _SRGB.items() if not profile and b"sRGB" not in colours else ():
+        body = colours.get(kind, b"")
+        values = struct.unpack(f">{len(right)}I", body) if len(body) == 4 * len(right) else right
+        if any(abs(value - other) > other // 50 for value, other in zip(values, right, strict=True)):
+            return kind.decode()
+    return ""
 
 
 def png_chunk(kind: bytes, body: bytes | memoryview) -> bytes:

@@ -30,6 +30,10 @@ from .picture_model import Picture, bands, blank, dtype
 CMYK_BY_PROFILE = "CMYK was converted to RGB through its colour profile; the profile was dropped."
 CMYK_PLAIN = "CMYK was converted to RGB without a colour profile: colours are approximate."
 AVIF_DEEP = "The AVIF has more than 8 bits per channel; 8 of them were read."
+PNG_STRANGE = (
+    "The {} chunk of the PNG says that its colours are not sRGB; they were taken for sRGB, and it was dropped."
+)
+UNSTATED = "The TIFF has a channel of unstated meaning beside its colours; it was dropped."
 SECOND_PICTURE = "The JPEG holds further pictures or a gain map (MPO); only the main picture was read."
 
 _PLUGINS = {"jpg": "Jpeg", "png": "Png", "webp": "WebP", "tiff": "Tiff", "bmp": "Bmp", "avif": "Avif", "ppm": "Ppm"}
@@ -51,6 +55,9 @@ _AVIF_DEEP = re.compile(rb"av1C\x81.[\x40-\x7f\xc0-\xff]", re.DOTALL)
 # A grey PNG of one pixel without its end, to put the metadata of another into.
 _PNG_SEED = checks.PNG_MAGIC + checks.png_chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")
 _PNG_PIXEL = checks.png_chunk(b"IDAT", zlib.compress(b"\0\0")) + checks.png_chunk(b"IEND", b"")
+
+LARGEST_TEXT = 8 << 20
+"""Bytes that a text or a colour profile in a PNG is unpacked to: profiles with tables are larger than Pillow's 1 MB."""
 
 _LOCK = threading.Lock()
 
@@ -138,7 +145,9 @@ def plugin(kind: str) -> tuple[Callable[..., Image.Image], Callable[[bytes], boo
 
     Not by `Image.open`: for bytes it first imports the plugins of five formats (10 ms).
     """
-    importlib.import_module(f"PIL.{_PLUGINS[kind]}ImagePlugin")
+    module = importlib.import_module(f"PIL.{_PLUGINS[kind]}ImagePlugin")
+    if kind == "png":
+        module.MAX_TEXT_CHUNK = LARGEST_TEXT
     return Image.OPEN[_PLUGINS[kind].upper()]
 
 
@@ -178,18 +187,21 @@ def _jpeg(data: bytes, kind: str, max_pixels: int) -> Picture:
 
 def _png(data: bytes, kind: str, max_pixels: int) -> Picture:
     head = checks.check_png(data, max_pixels)
+    told = (PNG_STRANGE.format(head.strange),) * bool(head.strange)
     if head.bits != 16:
         image = _opened(data, kind, max_pixels)
         if head.colour == 0 and head.bits in (2, 4) and isinstance(key := image.info.get("transparency"), int):
             image.info["transparency"] = key * 255 // (2**head.bits - 1)  # Pillow scales the pixels, not the key
         image.load()  # metadata may stand behind the pixels
-        return from_image(image, metadata.given(image.info, kind))
+        return from_image(image, metadata.given(image.info, kind), *told)
     colours = 3 if head.colour in (2, 6) else 1
     raw = deep.opencv(data, (head.height, head.width))
     # Pillow knows how PNG stores metadata; it need not decode all pixels, wrongly, to tell.
     info = _opened(_PNG_SEED + head.metadata + _PNG_PIXEL, kind, max_pixels).info
     key = np.frombuffer(head.transparent, ">u2")[:colours] if head.transparent and head.colour in (0, 2) else None
-    return deep.from_samples(raw, colours, head.colour >= 4, key, metadata.given(info, kind))
+    given = metadata.given(info, kind)
+    given = given._replace(notices=(*given.notices, *told))
+    return deep.from_samples(raw, colours, head.colour >= 4, key, given)
 
 
 def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
@@ -208,7 +220,8 @@ def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
     turn, data = metadata.unturned(data, entries)
     image = _opened(data, kind, max_pixels)
     given = metadata.given(image.info | {"exif": metadata.exif_of_tiff(data)}, kind)
-    given = given._replace(turn=turn or given.turn)
+    told = (UNSTATED,) * (338 in entries and 0 in entries[338].numbers(order))
+    given = given._replace(turn=turn or given.turn, notices=(*given.notices, *told))
     image.info.pop("xmp", None)
     return from_image(image, given) if bits <= 8 else deep.from_tiff(data, entries, given)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,21 @@ def test_a_file_that_has_appeared_meanwhile_stays(tmp_path, monkeypatch, links):
     atomic.write(path, b"third")
     assert path.read_bytes() == b"third"
     assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("nameless", [True, False], ids=["nameless", "temporary"])
+def test_what_the_system_refuses_names_the_file_that_was_asked_for(tmp_path, monkeypatch, nameless):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if not nameless:
+        monkeypatch.setattr(atomic, "write_nameless", lambda *_, **__: False)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        atomic.write(tmp_path / "a", b"data")
+    assert caught.value.filename == str(tmp_path / "a")
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError) as missing:
+        atomic.write(tmp_path / "no folder" / "a", b"data")
+    assert missing.value.filename == str(tmp_path / "no folder" / "a")
+    assert not [*tmp_path.iterdir()]

@@ -94,3 +94,49 @@ def test_onnx_runtime_is_told_to_keep_quiet_and_the_home_folder_stays_empty(phot
     assert [*(tmp_path / "home").rglob("*")] == []
     code = "import os, lowlight_cli.runners; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "1"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("kind", ["pipe", "dangling link"])
+def test_a_pipe_or_a_link_to_nowhere_is_not_replaced_by_what_stdin_gave(photo, tmp_path, kind):
+    photo(tmp_path / "a.png")
+    target = tmp_path / "b.png"
+    os.mkfifo(target) if kind == "pipe" else target.symlink_to("nowhere")
+    done = shell(f"{COMMAND} - -m aux-retinex --out b.png --overwrite < a.png", tmp_path)
+    assert done.returncode == 2
+    assert "--out b.png is neither a folder nor a file" in done.stderr
+    assert target.is_symlink() or target.is_fifo()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_folder_that_was_removed_under_the_command_is_told(photo, tmp_path):
+    photo(tmp_path / "a.png")
+    line = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -P -m lowlight_cli enhance ../a.png -m gamma --out o"
+    done = shell(line, tmp_path, PYTHONPATH=str(Path(__file__).parents[1]))
+    assert done.returncode in (1, 2, 3)
+    assert "Traceback" not in done.stderr
+    assert "stdout" not in done.stderr
+
+
+SLOW = """
+import os, signal, threading, time
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    time.sleep(1)
+except BaseException as error:
+    raise ImportError("a native library takes it for a broken package") from error
+"""
+
+
+def test_ctrl_c_within_an_import_waits_for_its_end(tmp_path):
+    """C++ that imports Python code makes an ImportError of a KeyboardInterrupt, or aborts."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    code = (
+        "import sys, time; sys.path.insert(0, '.'); from lowlight_cli import cli\n"
+        "def group(**_):\n    import slow\n    print('imported', flush=True)\n    time.sleep(30)\n"
+        "cli.group = group; cli.main()"
+    )
+    (tmp_path / "code.py").write_text(code)
+    done = shell(f"{sys.executable} code.py", tmp_path, PYTHONPATH=str(Path(__file__).parents[1]))
+    assert done.returncode == 130
+    assert (done.stdout, done.stderr) == ("imported\n", "Interrupted.\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -225,6 +226,39 @@ def test_a_folder_where_a_picture_would_go_is_refused() -> None:
     touch("in/a.jpg", "out/a.jpg/x")
     with pytest.raises(OutputExists, match=r"out/a\.jpg is a folder"):
         plan("in", existing="overwrite")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_where_a_picture_would_go_is_refused() -> None:
+    touch("in/a.jpg", "out/b.jpg")
+    os.mkfifo("out/a.jpg")
+    with pytest.raises(OutputExists, match=r"out/a\.jpg is no regular file"):
+        plan("in", existing="overwrite")
+    assert not Path("out/a.jpg").is_file()
+
+
+def test_shards_go_by_the_bytes_of_a_name_whatever_the_locale_makes_of_them() -> None:
+    """Parts of one folder may run on machines of different locales."""
+    told = {
+        subprocess.run(
+            [sys.executable, *options, "-c", SHARDS, "k\u00f6ln.jpg".encode().hex()],
+            env={**os.environ, "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for options in (("-X", "utf8=0"), ("-X", "utf8=1"))
+    }
+    assert len(told) == 1
+
+
+SHARDS = """
+import os, pathlib, sys
+from lowlight_cli import jobs
+from lowlight_cli.tasks import synth
+name = os.fsdecode(bytes.fromhex(sys.argv[1]))
+print([jobs.in_shard(pathlib.Path(name), (part, 97)) for part in range(1, 98)].index(True), synth.digest(0, name))
+"""
 
 
 paths = some.sets(some.text(some.characters(blacklist_characters="\0/"), min_size=1), min_size=1, max_size=20)

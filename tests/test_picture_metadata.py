@@ -128,3 +128,46 @@ def test_colour_profiles_that_do_not_fit_are_dropped() -> None:
     assert picture.losses(deep, "png") == ()
     assert picture.losses(deep, "tiff") == ("metadata",)  # written as colour
     assert picture.load(picture.encode(deep, "tiff")).icc is None
+
+
+LINEAR, PQ = (b"gAMA", struct.pack(">I", 100_000)), (b"cICP", bytes([9, 16, 0, 1]))
+WIDE = (b"cHRM", struct.pack(">8I", 31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("chunks", "told"),
+    [
+        ((), ""),
+        (((b"gAMA", struct.pack(">I", 45455)),), ""),
+        ((LINEAR,), "gAMA"),
+        ((WIDE,), "cHRM"),
+        (((b"sRGB", b"\0"), LINEAR), ""),
+        ((PQ,), "cICP"),
+        (((b"cICP", bytes([1, 13, 0, 1])), LINEAR), ""),
+        (((b"iCCP", b"sRGB\0\0" + zlib.compress(SRGB)), LINEAR), ""),
+        (((b"iCCP", b"sRGB\0\0" + zlib.compress(SRGB)), PQ), "cICP"),
+    ],
+)
+def test_a_png_that_says_other_colours_than_srgb_is_told(kind: type, chunks: tuple, told: str) -> None:
+    encoded = picture.encode(picture.from_array(noise(4, 5, 3, kind=kind)), "png")
+    found = picture.load(encoded[:33] + b"".join(chunk(*part) for part in chunks) + encoded[33:])
+    assert [notice.split()[1] for notice in found.notices] == [told] * bool(told)
+
+
+def test_a_large_profile_of_a_png_is_kept() -> None:
+    profile = SRGB + noise(3_000_000).tobytes()
+    encoded = picture.encode(picture.from_array(noise(4, 5, 3)), "png")
+    encoded = encoded[:33] + chunk(b"iCCP", b"large\0\0" + zlib.compress(profile)) + encoded[33:]
+    assert picture.load(picture.encode(picture.load(encoded), "png")).icc == profile
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_channel_of_a_tiff_that_means_nothing_stated_is_dropped_and_told(kind: type) -> None:
+    encoded = bytearray(picture.encode(picture.from_array(noise(4, 5, 4, kind=kind)), "tiff"))
+    at = encoded.index(struct.pack("<HHIH", 338, 3, 1, 2))
+    assert not picture.load(bytes(encoded)).notices
+    encoded[at + 8] = 0
+    found = picture.load(bytes(encoded))
+    assert found.alpha is None
+    assert "channel of unstated meaning" in "".join(found.notices)

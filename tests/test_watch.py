@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from lowlight_cli import atomic, evidence, picture
+from lowlight_cli.cli import console
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import DONE, INTERRUPTED, SOME_FAILED, USAGE, OptionError
 from lowlight_cli.jobs import Layout
@@ -703,10 +704,25 @@ def test_a_second_signal_ends_a_watch_at_once(
         return call(self, batch, vectors)
 
     monkeypatch.setattr(FakeRunner, "__call__", signalled)
+    monkeypatch.setattr(console, "AGAIN", -1.0)
     done = run("in", "--out", "out", "--watch", "--json", "--batch-size", "1")
     assert done.code == INTERRUPTED
     assert {Path(line["source"]).name for line in done.lines[:-1]} == written()
     assert len(written()) < 5
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_signal_that_comes_twice_at_once_is_one(run: Callable[..., SimpleNamespace], photo: Photo) -> None:
+    """`timeout` sends its own to the process and to its group."""
+    arrive(photo, *(f"{number}.png" for number in range(5)))()
+
+    def twice() -> None:
+        send(signal.SIGTERM)()
+        send(signal.SIGTERM)()
+
+    done = run("in", "--out", "out", "--watch", "--json", script={12: twice})
+    assert done.code == DONE
+    assert len(written()) == 5
 
 
 @pytest.mark.parametrize(

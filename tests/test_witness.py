@@ -336,6 +336,27 @@ def test_a_log_that_cannot_be_written_stops_the_run_and_leaves_no_output_without
     assert len(records()) == 3
 
 
+def test_the_end_counts_no_picture_whose_record_could_not_be_written(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that was full for a moment is no mark on the log: `verify` would find it for ever."""
+    photo(Path("in/a.png"))
+    append = evidence.Log.append
+
+    def full(log: evidence.Log, fields: dict) -> dict:
+        if fields["kind"] == "picture":
+            raise evidence.LogError("log.jsonl cannot be written: No space left on device.", "Free some space.")
+        return dict(append(log, fields))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evidence.Log, "append", full)
+        assert run(*GAMMA).code == ALL_FAILED
+    assert [(record["status"], record["counts"]) for record in records("end")] == [("interrupted", {})]
+    assert run("verify", LOG).code == DONE
+    assert run(*GAMMA, "--skip-existing").code == DONE
+    assert run("verify", LOG).code == DONE
+
+
 def test_an_output_that_cannot_be_taken_away_again_is_told_and_ends_no_run(
     run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import gc
 import importlib
 import os
@@ -87,6 +88,7 @@ def main() -> None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     # All memory goes with the process: a search for cycles before, as Python's, would be a tenth of a short run.
     atexit.register(gc.freeze)
+    console.listen(("SIGINT",), console.interrupt)
     code = run()
     if code == INTERRUPTED:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more would change the exit code
@@ -111,7 +113,9 @@ def run() -> int | str | None:
         return error.exit_code
     except OSError as error:  # but for a broken pipe (`| head`): Click ends on that with 1 and without a word
         remedy = "Check the path, its permissions and the space on the disk."
-        tell(f"Error: {error.filename or 'stdout'}: {error.strerror or error}.", remedy)
+        # Without a name it is stdout, or the folder that we were started in and that was removed.
+        name = error.filename or ("the current folder" if error.errno == errno.ENOENT else "stdout")
+        tell(f"Error: {name}: {error.strerror or error}.", remedy)
         give_up_stdout()
         return SOME_FAILED
     except (KeyboardInterrupt, click.Abort):  # Abort is a RuntimeError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,11 @@ import click
 
 PLAIN_EVERY = 10.0
 """Seconds between plain progress lines."""
+
+AGAIN = 0.5
+"""Seconds after which a signal is another one."""
+SHORTLY = 0.05
+"""Seconds until an interrupted import is looked at again."""
 
 
 def shown(path: Path | str) -> str:
@@ -31,7 +37,42 @@ def lines(text: str) -> str:
 def end_as_by_ctrl_c() -> None:
     """From now on SIGTERM (a batch system) and SIGHUP (a lost line) end a run as Ctrl-C does: nothing half-written
     stays."""
-    listen(("SIGTERM", "SIGHUP"), signal.default_int_handler)
+    listen(("SIGTERM", "SIGHUP"), interrupt)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """The handler that ends a run. Within an import it comes again shortly: C++ that imports Python code takes a
+    KeyboardInterrupt there for a broken package, or aborts the process."""
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    if frame is None:
+        raise KeyboardInterrupt
+    again = threading.Timer(SHORTLY, send, (number,))
+    again.daemon = True
+    again.start()
+
+
+def first_then_end(first: Callable[[int], None]) -> Callable[[int, FrameType | None], None]:
+    """A handler: the first signal calls `first`, another one ends the run as Ctrl-C does elsewhere. What comes within
+    `AGAIN` seconds is the same one: `timeout` sends its own twice, to the process and to its group."""
+    came: list[float] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not came:
+            came.append(time.monotonic())
+            first(number)
+        elif time.monotonic() - came[0] > AGAIN:
+            interrupt(number, frame)
+
+    return handle
+
+
+def send(number: int) -> None:
+    """A signal to the main thread, waking it where it waits; on Windows that cannot be."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident, number)
+    else:
+        signal.raise_signal(number)
 
 
 def listen(names: Iterable[str], handler: Callable[[int, FrameType | None], None]) -> None:

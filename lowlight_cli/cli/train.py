@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lowlight_cli.cli.console import end_as_by_ctrl_c, listen
+from lowlight_cli.cli.console import end_as_by_ctrl_c, first_then_end, listen
 from lowlight_cli.cli.options import Device, Number, PathOf, json_option
 from lowlight_cli.errors import INTERRUPTED, OptionError
 
@@ -99,13 +99,11 @@ class StopRequests:
         is nothing to save, and an interrupt is one."""
         if not self.listening:
             self.listening = True
-            listen(("SIGINT", "SIGTERM", "SIGHUP"), self.receive)
+            listen(("SIGINT", "SIGTERM", "SIGHUP"), first_then_end(self.came))
         return self.received
 
-    def receive(self, number: int, _: object) -> None:
-        """The handler."""
-        if self.received:
-            raise KeyboardInterrupt
+    def came(self, number: int) -> None:
+        """A signal came."""
         self.received = True
         click.echo(f"{signal.Signals(number).name}: stopping after this step", err=True)
 

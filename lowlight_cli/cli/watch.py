@@ -7,12 +7,11 @@ import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, listen, shown
+from lowlight_cli.cli.console import Console, first_then_end, listen, shown
 from lowlight_cli.cli.evidence import offline
 from lowlight_cli.cli.options import Number, apply
 from lowlight_cli.cli.results import Report, running
@@ -123,12 +122,10 @@ class Stop:
 
     def __init__(self, task: Watch) -> None:
         self.task, self.number = task, None
-        listen(("SIGINT", "SIGTERM", "SIGHUP"), self.handle)
+        listen(("SIGINT", "SIGTERM", "SIGHUP"), first_then_end(self.came))
 
-    def handle(self, number: int, _: FrameType | None) -> None:
+    def came(self, number: int) -> None:
         """A signal came."""
-        if self.number is not None:
-            raise KeyboardInterrupt
         self.number = number
         self.task.stop()
 

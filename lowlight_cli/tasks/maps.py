@@ -54,7 +54,7 @@ def inside(path: Path, folder: Path) -> bool:
 def plan(everything: Sequence[Job], layout: Layout, folder: Path, names: Sequence[str]) -> tuple[list[Job], Files]:
     """The jobs of this part, and all their maps. Conflicts are errors."""
     every = [file for _, _, file in files(everything, layout, folder, names)]
-    planning.refuse_collisions([*everything, *every])
+    planning.refuse_collisions([*everything, *every], "--save-maps")
     planning.refuse_writing_over_inputs(every)
     planning.refuse_leading_out(every, folder)
     jobs = [job for job in everything if planning.in_shard(job.relative, layout.shard)][: layout.limit]

@@ -27,6 +27,7 @@ def planned(options: EnhanceOptions) -> Result:
         return result
     if layout.out.is_dir():
         raise OptionError(f"{layout.out} is a folder; a pipe has no name.", "Name the file to write, or -.")
+    planning.refuse_no_file(layout.out)
     planning.format_to_write(layout)
     if (there := planning.identity(layout.out)) and there == stdin_identity():
         raise OutputExists(f"{layout.out} is the input, and inputs are never written over.", "Choose another --out.")

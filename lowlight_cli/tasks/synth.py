@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -225,7 +226,7 @@ def drawn(task: Task, copy: int, pixels: NDArray, options: SynthOptions, preset:
 
 def digest(*parts: object) -> list[int]:
     """A seed from whatever names a thing."""
-    text = "\0".join(str(part) for part in parts).encode("utf-8", "surrogatepass")
+    text = os.fsencode("\0".join(map(str, parts)))  # paths as they lie on the disk, in any locale
     return np.frombuffer(hashlib.sha256(text).digest(), "<u4").tolist()
 
 

@@ -140,8 +140,12 @@ def append(out: Path, record: Record) -> None:
         if end := file.seek(0, os.SEEK_END):
             file.seek(end - 1)
         line = (b"\n" if end and file.read(1) != b"\n" else b"") + json.dumps(record).encode() + b"\n"
-        if (file.write(line) or 0) < len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out / RECORDS))
+        try:
+            if (file.write(line) or 0) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            error.filename = str(out / RECORDS)
+            raise
 
 
 def rewrite(out: Path, records: Iterable[Record]) -> None:

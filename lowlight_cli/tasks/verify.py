@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -160,6 +161,8 @@ def difference(path: Path, file: Record) -> str:
         size, digest = path.stat().st_size, weights.sha256_of(path)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}."
+    except UnicodeEncodeError:
+        return f"has a name that {sys.getfilesystemencoding()} cannot spell: check with the locale of the run (LC_ALL)."
     if digest == file["sha256"]:
         return ""
     return f"was changed: {size} bytes, sha256 {digest}; the log has {file['bytes']} bytes, sha256 {file['sha256']}."

@@ -73,7 +73,7 @@ class Witness(Unwitnessed):
         self.refuse_writing_over(jobs)
         if self.asked.baseline:
             beside = [Job(job.source, self.beside(job), job.relative, job.problem) for job in jobs]
-            planning.refuse_collisions([*jobs, *beside])
+            planning.refuse_collisions([*jobs, *beside], "--baseline")
             planning.refuse_writing_over_inputs(beside)
             planning.existing(beside, self.options.layout.existing)
         return [self.resumed(job) if job.skip else job for job in jobs]
@@ -195,6 +195,7 @@ class Witness(Unwitnessed):
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             item.error, self.stopped = told(error), True
             self.undo(item)
+            return  # the log tells of nothing, so its end must not count it
         with self.lock:
             self.counts["failed" if item.error else "done"] += 1
 
