@@ -24,7 +24,7 @@ from pathlib import Path
 
 from lowlight_cli import atomic
 from lowlight_cli.errors import FULL, LogError, OptionError
-from lowlight_cli.evidence_chain import FIRST, SCHEMA, Record, chain, read, sha256
+from lowlight_cli.evidence_chain import FIRST, SCHEMA, Line, Record, chain, read, sha256
 
 
 def now() -> str:
@@ -55,8 +55,8 @@ class Log:
         for line in () if empty else read(self.path):
             told = "" if line.digest == told else told
             if torn or (line.problems and line.record is not None):
-                bad, remedy = torn or line, "Keep it as it is, look at it with `lowlight verify`, and begin a new log."
-                raise OptionError(f"{self.path} is broken at record {bad.number}: {bad.problems[0]}", remedy)
+                remedy = "Keep it as it is, look at it with `lowlight verify`, and begin a new log."
+                raise OptionError(self._broken(torn or line), remedy)
             size += line.size + 1
             if line.record is not None:
                 self.number, self.head = line.number, line.digest
@@ -68,6 +68,9 @@ class Log:
             raise OptionError(f"{self.path} was cut or replaced: it has no record with the head beside it.", remedy)
         if not torn and size and size <= self.path.stat().st_size:
             self._at = size
+
+    def _broken(self, line: Line) -> str:
+        return f"{self.path} is broken at record {line.number}: {line.problems[0]}"
 
     def append(self, fields: Record) -> Record:
         """Write one record, and only then return: it is on the disk. LogError where it could not be."""
@@ -115,11 +118,11 @@ class Log:
         os.lseek(descriptor, self._at, os.SEEK_SET)
         with os.fdopen(os.dup(descriptor), "rb") as stream:
             for line in chain(stream, self.number, self.head):
-                if line.record is not None and line.problems:
-                    broken = f"{self.path} is broken at record {line.number}: {line.problems[0]}"
-                    raise LogError(broken, "It was changed while a run wrote to it: keep it for inquiry.")
-                if line.record is not None:
-                    self.number, self.head = line.number, line.digest
+                if line.record is None:
+                    continue  # the last one, or what a power cut left
+                if line.problems:
+                    raise LogError(self._broken(line), "It was changed while a run wrote to it: keep it for inquiry.")
+                self.number, self.head = line.number, line.digest
         if line.record is None:
             self._at = size - line.size
             return _tail(descriptor, line.size)

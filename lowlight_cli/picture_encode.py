@@ -9,7 +9,7 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -48,7 +48,7 @@ def losses(picture: Picture, format: str, depth: Depth = "keep") -> tuple[str, .
         lost.append("alpha")
     if picture.bits == 16 and depth != 8 and format not in DEEP:
         lost.append("16 bit")
-    held = _held(stored(picture, format, picture.bits if depth == "keep" else depth), format)
+    held = _held(picture, format, picture.bits if depth == "keep" else depth)
     if any(getattr(picture, name) is not None and held[name] is None for name in held):
         lost.append("metadata")
     return tuple(lost)
@@ -94,17 +94,22 @@ def _bits(picture: Picture, format: str, depth: Depth) -> int:
 
 
 def stored(picture: Picture, format: str, bits: int) -> Picture:
-    """The picture with the channels that are written: few programs read 16-bit grey with alpha from a TIFF."""
-    if not (format == "tiff" and bits == 16 and picture.gray and picture.alpha is not None):
+    """The picture with the channels that are written."""
+    if _gray(picture, format, bits) == picture.gray:
         return picture
     return replace(picture, pixels=np.repeat(luma(picture.pixels)[..., None], 3, axis=2), gray=False)
 
 
-def _held(picture: Picture, format: str) -> dict[str, bytes | None]:
+def _gray(picture: Picture, format: str, bits: int) -> bool:
+    """Whether it is written as grey: WebP has none, and few programs read 16-bit grey with alpha from a TIFF."""
+    unread = format == "tiff" and bits == 16 and picture.alpha is not None
+    return picture.gray and format != "webp" and not unread
+
+
+def _held(picture: Picture, format: str, bits: int = 8) -> dict[str, bytes | None]:
     """EXIF, XMP and colour profile as far as `format` holds them."""
     none, jpeg = format in _NO_METADATA, format == "jpg"
-    # WebP has no grey: a grey profile would stand beside three channels there.
-    fits = metadata.icc_fits(picture.icc, gray=picture.gray and format != "webp")
+    fits = metadata.icc_fits(picture.icc, gray=_gray(picture, format, bits))
     return {
         "exif": None if none or (jpeg and len(picture.exif or b"") > _JPEG_EXIF) else picture.exif,
         "xmp": None if none or (jpeg and len(picture.xmp or b"") > _JPEG_XMP) else picture.xmp,
@@ -289,12 +294,4 @@ def _tiff_entries(picture: Picture, array: NDArray, order: str) -> dict[int, tif
     return entries
 
 
-_ENCODERS: dict[str, Callable[[Picture, int, int], bytes]] = {
-    "jpg": _jpeg,
-    "png": _png,
-    "webp": _webp,
-    "tiff": _tiff,
-    "bmp": _bmp,
-    "avif": _avif,
-    "ppm": _ppm,
-}
+_ENCODERS = {"jpg": _jpeg, "png": _png, "webp": _webp, "tiff": _tiff, "bmp": _bmp, "avif": _avif, "ppm": _ppm}

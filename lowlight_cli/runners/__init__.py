@@ -145,8 +145,8 @@ def settled(spec: ModelSpec, options: RunnerOptions) -> tuple[ModelSpec, RunnerO
         return spec, options
     if options.precision == "int8":  # on this alone, see `check_int8`
         return spec, dataclasses.replace(options, backend="onnx", device="cpu")
-    options = dataclasses.replace(options, backend=choose_backend(options))
-    options = dataclasses.replace(options, device=choose_device(options))
+    backend = choose_backend(options)
+    options = dataclasses.replace(options, backend=backend, device=choose_device(options, backend))
     if options.backend == "onnx" and options.precision not in ("auto", "fp32"):
         raise OptionError(f"The ONNX files are fp32 or int8, not {options.precision}.", "Use --backend torch.")
     return spec, options
@@ -235,10 +235,10 @@ def choose_backend(options: RunnerOptions) -> str:
     return "onnx" if options.device == "cpu" and not options.weights else "torch"
 
 
-def choose_device(options: RunnerOptions) -> str:
-    """`cpu`, `cuda:N` or `mps`, once the back end is chosen; only `auto` may fall to the CPU."""
+def choose_device(options: RunnerOptions, backend: str) -> str:
+    """`cpu`, `cuda:N` or `mps` for a back end that is chosen; only `auto` may fall to the CPU."""
     if options.device == "auto":
-        return "cuda:0" if options.backend == "torch" and has_cuda() else "cpu"
+        return "cuda:0" if backend == "torch" and has_cuda() else "cpu"
     return "cuda:0" if options.device == "cuda" else options.device
 
 
