@@ -126,15 +126,9 @@ def remedy(spec: ModelSpec, file: WeightFile) -> str:
     )
 
 
-def download(spec: ModelSpec, file: WeightFile, *, force: bool = False, progress: bool = False) -> Path:
-    """Fetch a file into the Hub cache, its bytes unchecked but for the size; every failure is a ModelUnavailable."""
-    if not source(file)[1]:
-        raise ModelUnavailable(f"The {file.role} file of {spec.name!r} is not on this disk.", remedy(spec, file))
-    return fetch(file, f"{file.path} of {spec.name!r}", remedy(spec, file), force=force, progress=progress)
-
-
 def fetch(file: WeightFile, what: str, hint: str, *, force: bool = False, progress: bool = False) -> Path:
-    """As `download`, for any file on the Hub; `what` and `hint` are for the error."""
+    """Fetch a file into the Hub cache, its bytes unchecked but for the size; every failure is a ModelUnavailable, of
+    which `what` and `hint` are parts."""
     repo, revision = source(file)
     what = f"{what} cannot be fetched from {repo} at revision {revision}"
     failures, started = set_up(), time.monotonic()

@@ -48,17 +48,32 @@ def find(spec: ModelSpec, role: str, *, offline: bool = False, progress: bool = 
     file = spec.file(role)
     if file is None:
         return _ready_export(spec, role) or _raise_no_file(spec, role)
+    what, hint = f"{file.path} of {spec.name!r}", hub.remedy(spec, file)
+    return obtain(file, what, hint, offline=offline, progress=progress)
+
+
+def obtain(
+    file: WeightFile, what: str, hint: str, damaged: str = "", *, offline: bool = False, progress: bool = False
+) -> Path:
+    """As `find`, for any pinned file; `what`, `hint` (how to get one) and `damaged` (what to do with a bad copy, else
+    as for models) are for the ModelUnavailable."""
     offline = offline or hub.is_offline()
-    found = next(copies(spec, role), None)
+    found = next((copy for copy in _places(file) if is_file(copy.path)), None)
     if found is not None and (offline or found.place != "cached"):
-        return check(found.path, file)
-    if offline:
-        raise ModelUnavailable(
-            f"The {role} file of {spec.name!r} is not on this disk, and offline nothing is fetched.",
-            f"Without --offline and HF_HUB_OFFLINE: {hub.remedy(spec, file)}",
-        )
-    path = found.path if found is not None else hub.download(spec, file, progress=progress)
-    return _fetch_again(spec, file, path, progress) if _problem(path, file) else path
+        return check(found.path, file, damaged)
+    if found is None and (offline or not hub.source(file)[1]):
+        why = ", and offline nothing is fetched (--offline, HF_HUB_OFFLINE)" if offline else ""
+        raise ModelUnavailable(f"There is no {what} on this disk{why}.", hint)
+    path = found.path if found is not None else hub.fetch(file, what, hint, progress=progress)
+    if not _problem(path, file):
+        return path
+    path = hub.fetch(file, what, hint, force=True, progress=progress)
+    repo, revision = hub.source(file)
+    try:
+        return check(path, file, f"{repo} at revision {revision} serves wrong bytes; they are deleted. {hint}")
+    except ModelUnavailable:
+        forget(path)
+        raise
 
 
 def find_or_export(
@@ -96,21 +111,20 @@ def present(spec: ModelSpec, role: str) -> Path | None:
 
 def copies(spec: ModelSpec, role: str) -> Iterator[Copy]:
     """Every copy of that file on this disk in the order of search, unchecked."""
-    return (Copy(place, path) for place, path in _places(spec, role) if is_file(path))
+    file, folder = spec.file(role), _export_folder(spec)
+    places = _places(file) if file is not None else ()
+    if file is None and folder and role.startswith("onnx-"):
+        places = (Copy("exported", folder / f"{role.removeprefix('onnx-')}.onnx"),)
+    return (copy for copy in places if is_file(copy.path))
 
 
-def _places(spec: ModelSpec, role: str) -> Iterator[tuple[str, Path]]:
-    """Where that file may lie, in the order of search."""
-    file = spec.file(role)
-    if file is None:
-        if (folder := _export_folder(spec)) and role.startswith("onnx-"):
-            yield "exported", folder / f"{role.removeprefix('onnx-')}.onnx"
-        return
+def _places(file: WeightFile) -> Iterator[Copy]:
+    """Where a file may lie, in the order of search."""
     if file.bundled:
-        yield "bundled", bundled_path(file)
-    yield "imported", store_path(file)
+        yield Copy("bundled", bundled_path(file))
+    yield Copy("imported", store_path(file))
     if cached := hub.cached_path(file):
-        yield "cached", cached
+        yield Copy("cached", cached)
 
 
 def is_file(path: Path) -> bool:
@@ -121,17 +135,17 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def check(path: Path, file: WeightFile) -> Path:
-    """`path` itself, if its size and sha256 are those of the manifest."""
+def check(path: Path, file: WeightFile, hint: str = "") -> Path:
+    """`path` itself, if its size and sha256 are those of the manifest; `hint` in place of what fits a model's file."""
     problem = _problem(path, file)
     if not problem:
         return path
-    hint = "Fetch it again with `lowlight models pull`, or give `lowlight models import` a good copy."
+    advice = "Fetch it again with `lowlight models pull`, or give `lowlight models import` a good copy."
     if path == bundled_path(file):
-        hint = "It came with lowlight: reinstall lowlight."
+        advice = "It came with lowlight: reinstall lowlight."
     elif path == store_path(file):
-        hint = "Remove it with `lowlight models rm`, or give `lowlight models import` a good copy."
-    raise ModelUnavailable(f"{path} is not the file that the manifest states: {problem}.", hint)
+        advice = "Remove it with `lowlight models rm`, or give `lowlight models import` a good copy."
+    raise ModelUnavailable(f"{path} is not the file that the manifest states: {problem}.", hint or advice)
 
 
 def verify(spec: ModelSpec) -> Iterator[tuple[WeightFile, Copy, str]]:
@@ -241,18 +255,6 @@ def forget(path: Path) -> None:
 def _linked(path: Path) -> Path | None:
     """What a symbolic link points to, one step; None for other files."""
     return Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else None
-
-
-def _fetch_again(spec: ModelSpec, file: WeightFile, path: Path, progress: bool) -> Path:
-    """Download once more over wrong bytes at `path`; still wrong, they are deleted and it is an error."""
-    path = hub.download(spec, file, force=True, progress=progress)
-    try:
-        return check(path, file)
-    except ModelUnavailable as error:
-        forget(path)
-        repo, revision = hub.source(file)
-        hint = f"{repo} at revision {revision} serves wrong bytes; they are deleted. {hub.remedy(spec, file)}"
-        raise ModelUnavailable(error.message, hint) from None
 
 
 def _export_folder(spec: ModelSpec) -> Path | None:

@@ -192,5 +192,5 @@ def test_an_asset_of_the_package_that_is_gone_asks_for_a_new_installation(monkey
 
 
 def test_a_file_that_is_not_there_offline_is_told_in_whole_sentences(hub):
-    with pytest.raises(ModelUnavailable, match=r"offline nothing is fetched\. A copy of .* may be put at"):
+    with pytest.raises(ModelUnavailable, match=r"offline nothing is fetched .*\. A copy of .* may be put at"):
         assets.find("tiny", offline=True)

@@ -15,8 +15,8 @@ import pytest
 from hub_server import Hub, quick_hub
 from PIL import Image
 
-from lowlight_cli import assets, weights
 from lowlight_cli import hub as hub_module
+from lowlight_cli import weights
 from lowlight_cli.data import fetch, sets
 from lowlight_cli.data.catalog import LOL_ARCHIVE, SETS
 from lowlight_cli.errors import LowlightError, NoInput, OptionError, OutputExists, PictureError
@@ -544,7 +544,7 @@ def test_a_cache_that_cannot_be_used_is_an_error(hub: Hub, tmp_path: Path, monke
     def fail(*_: object, **__: object) -> Path:
         raise OSError(errno.EROFS, "Read-only file system", "the-file")
 
-    monkeypatch.setattr(assets, "obtain", fail)
+    monkeypatch.setattr(weights, "obtain", fail)
     text = failure(lambda: fetch.download("LOL", tmp_path / "data"))
     assert "lol_dataset.zip of LOL cannot be used: no permission to write there (the-file)" in text
 

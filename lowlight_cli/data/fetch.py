@@ -9,7 +9,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from lowlight_cli import assets, hub
+from lowlight_cli import hub, weights
 from lowlight_cli.data.archive import unpack
 from lowlight_cli.data.catalog import SETS, DataSet
 from lowlight_cli.data.sets import VARIABLE, Found, data_root, find, lookup
@@ -42,7 +42,7 @@ def _archive(data: DataSet, file: WeightFile, offline: bool, progress: bool) -> 
     what = f"{file.path} of {data.name}"
     hint = f"Or unpack a copy of {file.path} (sha256 {file.sha256}) yourself, and name its folder with {VARIABLE}."
     try:
-        return assets.obtain(file, what, hint, offline=offline, progress=progress)
+        return weights.obtain(file, what, hint, f"Delete it. {hint}", offline=offline, progress=progress)
     except ModelUnavailable as error:
         raise NoInput(error.message, error.hint) from error
     except OSError as error:
