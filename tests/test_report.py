@@ -439,14 +439,26 @@ def test_overlap_failures_speed_and_the_record_are_in_the_page(render):
         "overlap": "trained on this set",
         "weights_sha256": "ab" * 32,
         "parameters": 1751642,
-        "speed": {"latency_median_ms": 12.345, "backend": "onnx", "peak": {"memory_mib": 300}},
+        "speed": [
+            {"backend": "onnx", "size": "600x400", "latency_median_ms": 12.345, "peak_memory_mb": None},
+            {"backend": "torch", "error": "it stopped"},
+        ],
     }
     page = render(document, rows)
     words = (document["dataset"], document["command"], document["protocol"], "numpy\u00a02.3.4", "15 expected, 9 found")
-    for word in (*words, "trained on this set", "ab" * 32, "1\u2009751\u2009642", "what PSNR is", "12.35", "n = 1"):
+    for word in (
+        *words,
+        "trained on this set",
+        "ab" * 32,
+        "1\u2009751\u2009642",
+        "what PSNR is",
+        "12.35",
+        "it stopped",
+        "n = 1",
+    ):
         assert word in page.text, word
     assert quantity("latency_median_ms", 12.345) == ("latency median", "ms", "12.35")
-    assert quantity("peak memory_mib", 1300) == ("peak memory", "MiB", "1\u2009300")
+    assert quantity("peak_memory_mib", 1300) == ("peak memory", "MiB", "1\u2009300")
 
 
 def test_json_is_valid_with_infinite_missing_and_numpy_numbers(tmp_path):
@@ -551,7 +563,17 @@ def test_markdown_tells_of_how_many_pictures_all_means_are_and_why():
     document["models"] = [entry(name, rows) for name in names]
     assert all(row[1].endswith("(n = 2)") or row[1].endswith("(n = 2)**") for row in lines_of(markdown(document))[2:])
     told = [line for line in markdown(document).splitlines() if "failed" in line]
-    assert told == [f"- {name} failed on 1 of 3 pictures; 3: not whole" for name in names]
+    assert told == [f"- {name} failed on 1 of 3 pictures (3): not whole" for name in names]
+
+
+def test_markdown_names_all_errors_of_a_model_each_with_its_pictures():
+    document, rows = benchmark({"one": "network"}, list("123456789"))
+    rows[:] = [dataclasses.replace(row, error="too dark" if row.picture > "2" else "not whole") for row in rows]
+    document["models"] = [entry("one", rows)]
+    assert [line for line in markdown(document).splitlines() if "failed" in line] == [
+        "- one failed on 2 of 9 pictures (1, 2): not whole",
+        "- one failed on 7 of 9 pictures (3, 4, 5, 6, 7 and 2 more): too dark",
+    ]
 
 
 def test_markdown_tells_a_smaller_number_and_never_ranks_it_and_prints_no_deviation_of_infinity():
@@ -588,9 +610,10 @@ def test_speed_stands_in_a_table_of_its_own():
         {"backend": "torch", "error": "no"},
     ]
     assert lines_of(markdown(document))[4:] == [
-        ["model", "backend", "latency median (ms)"],
-        ["---"] * 3,
-        ["`one`", "onnx", "12.50"],
+        ["model", "backend", "latency median (ms)", "error"],
+        ["---"] * 4,
+        ["`one`", "onnx", "12.50", "–"],
+        ["`one`", "torch", "–", "no"],
     ]
 
 

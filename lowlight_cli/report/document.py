@@ -49,6 +49,15 @@ def conditions(model: Mapping[str, Any]) -> str:
     return ", and ".join(told)
 
 
+def failures(document: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """(model, error, its pictures), those of one error together."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for model in document["models"]:
+        for failed in model["failed"]:
+            found.setdefault((model["model"], failed["error"]), []).append(failed["picture"])
+    return [(*key, pictures) for key, pictures in found.items()]
+
+
 def plain(value: Any) -> Any:
     """`value` with JSON's own types only: infinite numbers are the strings "inf" and "-inf", NaN is None."""
     if isinstance(value, Mapping):

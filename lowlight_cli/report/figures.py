@@ -153,6 +153,15 @@ def quantity(key: str, value: Any) -> tuple[str, str, str]:
     return heading, known or "", printed(number(value), decimals([number(value)]))
 
 
+def speed(models: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
+    """The table of speed: `heads` with their units, and `lines` of a model's name and texts, one a model and back end,
+    also where it failed. None where nothing was measured."""
+    told = [(model["model"], line) for model in models for line in model["speed"] or ()]
+    keys = sorted(dict.fromkeys(key for _, line in told for key in line), key=lambda key: key == "error")
+    lines = [(name, [quantity(key, line.get(key))[2] for key in keys]) for name, line in told]
+    return {"heads": [quantity(key, None)[:2] for key in keys], "lines": lines} if lines else None
+
+
 def count(value: int | None) -> str:
     """A whole number in groups of three digits."""
     return NONE if value is None else f"{value:,}".replace(",", THIN_SPACE)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lowlight_cli import atomic
-from lowlight_cli.report.document import printable
-from lowlight_cli.report.figures import Cell, cells, columns, quantity
+from lowlight_cli.errors import some
+from lowlight_cli.report.document import failures, printable
+from lowlight_cli.report.figures import Cell, cells, columns, speed
 
 
 def markdown(document: Mapping[str, Any]) -> str:
@@ -22,12 +23,14 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"```sh\n{printable(document['command'])}\n```",
         "",
         *figures_table(document),
+        *speed_table(models),
     ]
-    if any(model["speed"] for model in models):
-        lines += ["", *speed_table(models)]
     warnings = dict.fromkeys(model["overlap"] for model in models if model["overlap"])
     notes = [*document["notices"], *(f"{text} ({trained_on(models, text)})" for text in warnings)]
-    notes += [failures(model, document["n"]) for model in models if model["failed"]]
+    notes += [
+        f"{model} failed on {len(pictures)} of {document['n']} pictures ({some(pictures)}): {error}"
+        for model, error, pictures in failures(document)
+    ]
     lines += ["", *(f"- {printable(note)}" for note in notes)] if notes else []
     return "\n".join(lines) + "\n"
 
@@ -48,14 +51,6 @@ def cell(figure: Cell) -> str:
     return f"**{figure.text}**" if figure.best else figure.text  # the best never lacks pictures
 
 
-def failures(model: Mapping[str, Any], count: int) -> str:
-    """How many pictures have no figures of a model, and why the first has none."""
-    first = model["failed"][0]
-    return (
-        f"{model['model']} failed on {len(model['failed'])} of {count} pictures; {first['picture']}: {first['error']}"
-    )
-
-
 def code(name: str) -> str:
     """A name as code, on one line, behind more backticks than it has in a row."""
     text = printable(name)
@@ -64,16 +59,11 @@ def code(name: str) -> str:
 
 
 def speed_table(models: list[Mapping[str, Any]]) -> list[str]:
-    """One line a model and back end."""
-    told = [(model["model"], speed) for model in models for speed in model["speed"] or () if "error" not in speed]
-    keys = list(dict.fromkeys(key for _, speed in told for key in speed))
-    heads = []
-    for key in keys:
-        heading, unit, _ = quantity(key, None)
-        heads.append(f"{heading} ({unit})" if unit else heading)
-    return table(
-        ["model", *heads], [[code(name), *(quantity(k, speed.get(k))[2] for k in keys)] for name, speed in told]
-    )
+    """One line a model and back end, behind an empty one; nothing where no speed was measured."""
+    if (told := speed(models)) is None:
+        return []
+    heads = [f"{heading} ({unit})" if unit else heading for heading, unit in told["heads"]]
+    return ["", *table(["model", *heads], [[code(name), *texts] for name, texts in told["lines"]])]
 
 
 def trained_on(models: list[Mapping[str, Any]], overlap: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowlight_cli.report import figures, plots
-from lowlight_cli.report.document import INPUT, TRUTH, Row, names, number, printable
+from lowlight_cli.report.document import INPUT, TRUTH, Row, failures, names, number, printable
 from lowlight_cli.report.embed import Embedded, Image
 from lowlight_cli.report.figures import Cell, Column
 
@@ -63,8 +63,8 @@ def context(
         "embedded": embedded,
         "truth": any(TRUTH in own for own in embedded.images.values()),
         "data": data(models, columns, pictures, rows),
-        "failures": failures(document),
-        "speed": speed(document),
+        "failures": lost(document),
+        "speed": figures.speed(document["models"]),
         "published": stated(published, document["models"], cells, columns),
         "count": figures.count,
         "date": str(document["date"]).replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC"),
@@ -154,42 +154,13 @@ def sortable(value: float | None) -> float | str | None:
     return value if value is None else str(value) if math.isinf(value) else float(f"{value:.7g}")
 
 
-def failures(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(model, error, its pictures), those of one error together."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for model in document["models"]:
-        for failed in model.get("failed") or ():
-            found.setdefault((model["model"], failed.get("error") or ""), []).append(str(failed.get("picture") or ""))
+def lost(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(model, error, its pictures) of the table of failures."""
     n = document["n"]
     return [
-        (model, error, f"all {n}" if len(lost) == n > 1 else ", ".join(lost)) for (model, error), lost in found.items()
+        (model, error, f"all {n}" if len(pictures) == n > 1 else ", ".join(pictures))
+        for model, error, pictures in failures(document)
     ]
-
-
-def speed(document: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Headings and lines of the table of speed; a model may have one mapping of figures, or a list of them."""
-    heads: dict[str, tuple[str, str]] = {}
-    lines = []
-    for model in document["models"]:
-        told = model.get("speed") or ()
-        for part in [told] if isinstance(told, Mapping) else told:
-            line = {}
-            for key, figure in flat(part):
-                heading, unit, text = figures.quantity(key, figure)
-                heads[key] = (heading, unit)
-                line[key] = text
-            if line:
-                lines.append((model["model"], line))
-    return {"heads": heads, "lines": lines} if lines else None
-
-
-def flat(told: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    """Keys and figures, those of inner mappings behind the outer key."""
-    found = []
-    for key, figure in told.items():
-        name = f"{before} {key}".strip()
-        found += flat(figure, name) if isinstance(figure, Mapping) else [(name, figure)]
-    return found
 
 
 def stated(
