@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_runner import FakeRunner
 from hub_server import isolate, row
 from hypothesis import settings
 from PIL import Image
@@ -21,7 +22,6 @@ from PIL import Image
 from lowlight_cli import cli, enhancer
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners import RunnerOptions
-from lowlight_cli.runners.fake import FakeRunner
 from lowlight_cli.tasks import enhance as task
 
 # Whoever runs the tests in the background may have them ignore signals, and so would every process that they start.

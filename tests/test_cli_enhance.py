@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from fake_runner import FakeRunner
 
 from lowlight_cli import cli, picture
 from lowlight_cli.cli import console as console_module
@@ -32,7 +33,6 @@ from lowlight_cli.errors import (
     OutOfMemory,
 )
 from lowlight_cli.runners import cuda_devices
-from lowlight_cli.runners.fake import FakeRunner
 
 Photo = Callable[..., Path]
 Run = Callable[..., SimpleNamespace]

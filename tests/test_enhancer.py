@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import picture_files
 import pytest
+from fake_runner import FakeRunner
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,7 +19,6 @@ from lowlight_cli import memory, picture, tiles
 from lowlight_cli.enhancer import BACK_OFFS, BUDGET, SHARE, TOO_MUCH, Enhancer, Settings
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.runners.fake import FakeRunner
 from lowlight_cli.thumbnail import BAND, thumbnail
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import picture_files
 import pytest
+from fake_runner import FakeRunner
 from numpy.typing import NDArray
 
 from lowlight_cli import atomic, picture
@@ -27,7 +28,6 @@ from lowlight_cli.errors import OptionError, PictureError
 from lowlight_cli.jobs import Layout
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import RunnerOptions
-from lowlight_cli.runners.fake import FakeRunner
 from lowlight_cli.tasks import enhance as task
 from lowlight_cli.tasks import pipeline as pipeline_task
 from lowlight_cli.tasks.enhance import EnhanceOptions, Result, Run
@@ -373,7 +373,7 @@ SLOW = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from hub_server import row
-from lowlight_cli.runners.fake import FakeRunner
+from fake_runner import FakeRunner
 from lowlight_cli.tasks import enhance as task
 from lowlight_cli import cli
 

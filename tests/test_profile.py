@@ -14,12 +14,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fake_runner import FakeRunner
 from numpy.typing import NDArray
 
 from lowlight_cli import cli, picture, stopwatch
 from lowlight_cli.cli.profile import BOUNDS, TITLES, lines, profiled
 from lowlight_cli.jobs import Layout
-from lowlight_cli.runners.fake import FakeRunner
 from lowlight_cli.stopwatch import OFF, Stopwatch
 from lowlight_cli.tasks.enhance import EnhanceOptions, Run
 

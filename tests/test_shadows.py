@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from fake_runner import FakeRunner
 from numpy.typing import NDArray
 
 import lowlight_cli as lowlight
@@ -17,7 +18,6 @@ from lowlight_cli.color import luma
 from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import OptionError
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.runners.fake import FakeRunner
 from lowlight_cli.shadows import Shadows, centres, factor
 from lowlight_cli.thumbnail import thumbnail
 

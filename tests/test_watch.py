@@ -17,13 +17,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fake_runner import FakeRunner
 
 from lowlight_cli import atomic, evidence, picture
 from lowlight_cli.cli import console
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import DONE, INTERRUPTED, SOME_FAILED, USAGE, OptionError
 from lowlight_cli.jobs import Layout
-from lowlight_cli.runners.fake import FakeRunner
 from lowlight_cli.tasks import watch as task
 from lowlight_cli.tasks import watch_folders, watch_memory, watch_plan
 from lowlight_cli.tasks.enhance import EnhanceOptions, Run

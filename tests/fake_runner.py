@@ -1,10 +1,11 @@
-"""A runner for tests and for trying the pipeline: no weights, no network, multiplies by two."""
+"""A runner that costs nothing: no weights, no network, multiplies by two."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lowlight_cli.errors import OutOfMemory
 from lowlight_cli.manifest import ModelSpec
 
 
@@ -24,8 +25,6 @@ class FakeRunner:
 
     def __call__(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: ARG002
         """Twice the values, at `scale` times the size."""
-        from lowlight_cli.errors import OutOfMemory
-
         self.batches.append(batch.shape)
         if batch[:, 0].size > self.fail_above:
             raise OutOfMemory("There is not enough memory.", "")
