@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import picture, weights
+from lowlight_cli import lines, picture, weights
 from lowlight_cli.errors import OptionError, OutputExists
 from lowlight_cli.report import Row
 from lowlight_cli.report.document import plain
@@ -66,13 +65,9 @@ class KeptRows:
         self.append(json.dumps(plain({**entry, "row": dataclasses.asdict(row)}), allow_nan=False))
 
     def append(self, line: str) -> None:
-        """A line more, on a line of its own even where a killed run left half of one."""
-        with self.lock, (self.folder / ROWS).open("a+b") as file:
-            torn = False
-            if file.seek(0, os.SEEK_END):
-                file.seek(-1, os.SEEK_END)
-                torn = file.read() != b"\n"
-            file.write(b"\n" * torn + line.encode("ascii") + b"\n")
+        """A line more."""
+        with self.lock, (self.folder / ROWS).open("a+b", buffering=0) as file:
+            lines.append(file.fileno(), line)
 
 
 def claim(folder: Path, *, resume: bool) -> None:

@@ -6,6 +6,7 @@ line finds the output, and takes it as done. Deleting the file makes a watch jud
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from lowlight_cli import atomic, locks
+from lowlight_cli import atomic, lines, locks
 from lowlight_cli.errors import OptionError
 from lowlight_cli.tasks.watch_folders import parts, stamp
 
@@ -40,7 +41,7 @@ class Memory:
         """Those of them that cannot be read, and why."""
         self.told: dict[str, tuple[int, str]] = {}
         """Stamps and errors of inputs that are still tried, and were told to have failed."""
-        self.lines, self.torn = 0, False
+        self.lines = 0
         self.descriptor = self.opened()
         try:
             self.load()
@@ -69,8 +70,7 @@ class Memory:
     def load(self) -> None:
         """Read all lines; what a power cut has torn is passed over."""
         header = None
-        data = self.path.read_bytes()
-        for line in data.splitlines():
+        for line in self.path.read_bytes().splitlines():
             self.lines += 1
             try:
                 entry = json.loads(line)
@@ -79,7 +79,6 @@ class Memory:
                     self.take(entry["file"], stamp(entry["size"], entry["mtime_ns"]), entry)
             except (ValueError, KeyError, TypeError, RecursionError):
                 continue
-        self.torn = not data.endswith(b"\n") and bool(data)
         if header != self.settings:
             for relative in self.failed:
                 self.known.pop(relative, None)
@@ -106,11 +105,8 @@ class Memory:
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """A line more. What cannot be written is known until the end of this process: the outputs are what counts."""
-        data = (b"\n" if self.torn else b"") + json.dumps(entry, separators=(",", ":")).encode() + b"\n"
-        try:
-            self.torn = os.write(self.descriptor, data) != len(data)
-        except OSError:
-            self.torn = True
+        with contextlib.suppress(OSError):
+            lines.append(self.descriptor, json.dumps(entry, separators=(",", ":")))
         self.lines += 1
 
     def forget(self, present: Collection[str]) -> None:
@@ -135,7 +131,7 @@ class Memory:
         except (OSError, OptionError):
             return  # no space: the long one stays; or somebody has the new one: this process goes on without
         os.close(self.descriptor)
-        self.descriptor, self.lines, self.torn = descriptor, len(entries), False
+        self.descriptor, self.lines = descriptor, len(entries)
 
     def close(self) -> None:
         """Let go of the file."""
