@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli.classical.crm import A, B, exposed, illumination
+from lowlight_cli.classical.crm import exposed, illumination
 
 DARK = 0.5
 SIDE = 50
@@ -25,21 +25,13 @@ RATIOS = np.linspace(1, 7, 121, dtype=np.float32)
 OFFSET = np.float32(0.01)
 
 
-def enhance(
-    pixels: NDArray[np.float32],
-    mu: float = 0.5,
-    strength: float = 0.5,
-    window: int = 5,
-    sharpness: float = 0.001,
-    a: float = A,
-    b: float = B,
-) -> NDArray[np.float32]:
-    """(H, W, 3) in [0, 1], sRGB-encoded, to the same; `mu` is the exponent of the weight, the others as in crm."""
-    light = illumination(pixels, strength, window, sharpness)
+def enhance(pixels: NDArray[np.float32], mu: float = 0.5) -> NDArray[np.float32]:
+    """(H, W, 3) in [0, 1], sRGB-encoded, to the same; `mu` is the exponent of the weight."""
+    light = illumination(pixels)
     dark = darkest(pixels, light)
     if not dark.size:
         return pixels.copy()
-    longer = exposed(pixels, best_ratio(dark, a, b), a, b) - OFFSET
+    longer = exposed(pixels, best_ratio(dark)) - OFFSET
     weight = (light ** np.float32(mu))[..., None]
     return (pixels * weight + longer * (1 - weight)).clip(0, 1)
 
@@ -51,9 +43,9 @@ def darkest(pixels: NDArray[np.float32], light: NDArray[np.float32]) -> NDArray[
     return np.cbrt(small.prod(axis=2))[share > 0.5]
 
 
-def best_ratio(values: NDArray[np.float32], a: float = A, b: float = B) -> np.float32:
+def best_ratio(values: NDArray[np.float32]) -> np.float32:
     """The exposure ratio that gives `values` the greatest entropy; the least of several."""
-    return RATIOS[int(np.argmax([entropy(exposed(values, ratio, a, b)) for ratio in RATIOS]))]
+    return RATIOS[int(np.argmax([entropy(exposed(values, ratio)) for ratio in RATIOS]))]
 
 
 def entropy(values: NDArray[np.float32]) -> float:

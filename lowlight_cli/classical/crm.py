@@ -18,40 +18,29 @@ from numpy.typing import NDArray
 
 from lowlight_cli.classical.least_squares import differences, smoothed
 
-A, B = -0.3293, 1.1258
+A, B = np.float32(-0.3293), np.float32(1.1258)
 """Of the camera response model."""
+STRENGTH, WINDOW, SHARPNESS = np.float32(0.5), 5, np.float32(0.001)
+"""Of the smoothing: see `illumination`."""
 DARKEST = 1e-6
 
 
-def enhance(
-    pixels: NDArray[np.float32],
-    ratio: float = 7.0,
-    strength: float = 0.5,
-    window: int = 5,
-    sharpness: float = 0.001,
-    a: float = A,
-    b: float = B,
-) -> NDArray[np.float32]:
-    """(H, W, 3) in [0, 1], sRGB-encoded, to the same; `ratio` is the largest exposure ratio, the others see below."""
-    light = illumination(pixels, strength, window, sharpness)
-    ratios = np.minimum(1 / np.maximum(light, np.float32(DARKEST)), np.float32(ratio))
-    return exposed(pixels, ratios[..., None], a, b).clip(0, 1)
+def enhance(pixels: NDArray[np.float32], ratio: float = 7.0) -> NDArray[np.float32]:
+    """(H, W, 3) in [0, 1], sRGB-encoded, to the same; `ratio` is the largest exposure ratio."""
+    ratios = np.minimum(1 / np.maximum(illumination(pixels), np.float32(DARKEST)), np.float32(ratio))
+    return exposed(pixels, ratios[..., None]).clip(0, 1)
 
 
-def exposed(
-    pixels: NDArray[np.float32], ratio: NDArray[np.float32] | np.float32, a: float = A, b: float = B
-) -> NDArray[np.float32]:
+def exposed(pixels: NDArray[np.float32], ratio: NDArray[np.float32] | np.float32) -> NDArray[np.float32]:
     """What the camera had given at `ratio` times the exposure: beta P^gamma. A ratio of 1 changes nothing."""
-    gamma = ratio ** np.float32(a)
-    return pixels**gamma * np.exp(np.float32(b) * (1 - gamma))
+    gamma = ratio**A
+    return pixels**gamma * np.exp(B * (1 - gamma))
 
 
-def illumination(
-    pixels: NDArray[np.float32], strength: float = 0.5, window: int = 5, sharpness: float = 0.001
-) -> NDArray[np.float32]:
+def illumination(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """(H, W) in [0, 1]: the largest channel, smoothed at half size.
 
-    A difference d between neighbours weighs strength / (|sum of d over `window` neighbours along it| |d| + sharpness):
+    A difference d between neighbours weighs STRENGTH / (|sum of d over WINDOW neighbours along it| |d| + SHARPNESS):
     differences that go one way are edges, those that cancel each other are texture.
     """
     value = pixels.max(axis=2)
@@ -59,12 +48,9 @@ def illumination(
     half = cv2.resize(value, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
     across, down = differences(half)
     # OpenCV filters no plane without pixels: a column or row of zeros makes them as large as `half`.
-    along = window_sum(np.pad(across, ((0, 0), (0, 1))), (window, 1))[:, :-1]
-    below = window_sum(np.pad(down, ((0, 1), (0, 0))), (1, window))[:-1]
-    across, down = (
-        np.float32(strength) / (abs(total * change) + np.float32(sharpness))
-        for total, change in ((along, across), (below, down))
-    )
+    along = window_sum(np.pad(across, ((0, 0), (0, 1))), (WINDOW, 1))[:, :-1]
+    below = window_sum(np.pad(down, ((0, 1), (0, 0))), (1, WINDOW))[:-1]
+    across, down = (STRENGTH / (abs(total * change) + SHARPNESS) for total, change in ((along, across), (below, down)))
     return cv2.resize(smoothed(half, across, down), (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
 
 

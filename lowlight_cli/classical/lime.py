@@ -20,32 +20,30 @@ from numpy.typing import NDArray
 
 from lowlight_cli.classical.least_squares import differences, smoothed
 
+ALPHA, SIGMA = np.float32(0.15), 2.0
+"""Of the weights; the Gaussian's sigma in pixels."""
 LIFT = np.float32(0.02)
 GRADIENT, CHANGE = np.float32(0.02), np.float32(0.001)
 """The floors of the two factors of the weight."""
 
 
-def enhance(
-    pixels: NDArray[np.float32], alpha: float = 0.15, gamma: float = 0.8, sigma: float = 2.0
-) -> NDArray[np.float32]:
-    """(H, W, 3) in [0, 1], sRGB-encoded, to the same; `sigma` is the Gaussian's, in pixels."""
-    light = illumination(pixels, alpha, sigma) ** np.float32(gamma)
+def enhance(pixels: NDArray[np.float32], gamma: float = 0.8) -> NDArray[np.float32]:
+    """(H, W, 3) in [0, 1], sRGB-encoded, to the same; 1 / light ** `gamma` is the gain."""
+    light = illumination(pixels) ** np.float32(gamma)
     return (pixels / light[..., None]).clip(0, 1)
 
 
-def illumination(pixels: NDArray[np.float32], alpha: float = 0.15, sigma: float = 2.0) -> NDArray[np.float32]:
+def illumination(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """(H, W) in [0.02, 1]."""
     rough = pixels.max(axis=2) + LIFT
-    return smoothed(rough, *weights(rough, alpha, sigma)).clip(LIFT, 1)
+    return smoothed(rough, *weights(rough)).clip(LIFT, 1)
 
 
-def weights(
-    rough: NDArray[np.float32], alpha: float = 0.15, sigma: float = 2.0
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def weights(rough: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Between neighbours across and down a map (H, W), as in `least_squares.Grid`."""
     across, down = differences(rough)
     gradient = np.maximum(np.hypot(np.pad(across, ((0, 0), (0, 1))), np.pad(down, ((0, 1), (0, 0)))), GRADIENT)
-    side = round(5 * sigma) | 1
-    even = cv2.GaussianBlur(rough, (side, side), sigma, borderType=cv2.BORDER_CONSTANT)
+    side = round(5 * SIGMA) | 1
+    even = cv2.GaussianBlur(rough, (side, side), SIGMA, borderType=cv2.BORDER_CONSTANT)
     along, below = (np.maximum(abs(change), CHANGE) for change in differences(even))
-    return np.float32(alpha) / (gradient[:, :-1] * along), np.float32(alpha) / (gradient[:-1] * below)
+    return ALPHA / (gradient[:, :-1] * along), ALPHA / (gradient[:-1] * below)

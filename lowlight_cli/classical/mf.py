@@ -24,26 +24,28 @@ from numpy.typing import NDArray
 from lowlight_cli.classical import clahe
 from lowlight_cli.guided import Plane, coefficients
 
+RADIUS, NARROW, EPSILON = 7, 2, 0.01
+"""Radii of the disk and of the guided filter in pixels, and what that takes for an edge."""
 BEST, NEAR = np.float32(0.5), np.float32(0.25)
 CLIP = 3.55
 """MATLAB's clip limit 0.01 in means of the histogram: 1 + 0.01 * 255."""
 DARKEST = np.float32(1e-4)
 
 
-def enhance(pixels: NDArray[np.float32], radius: int = 7, near: int = 2, epsilon: float = 0.01) -> NDArray[np.float32]:
-    """(H, W, 3) in [0, 1], sRGB-encoded, to the same; radii of the disk and of the guided filter in pixels."""
-    light = illumination(pixels, radius, near, epsilon)
+def enhance(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W, 3) in [0, 1], sRGB-encoded, to the same."""
+    light = illumination(pixels)
     lights = versions(light)
     return (pixels * (fused(lights, weights(lights)) / light)[..., None]).clip(0, 1)
 
 
-def illumination(pixels: NDArray[np.float32], radius: int = 7, near: int = 2, epsilon: float = 0.01) -> Plane:
+def illumination(pixels: NDArray[np.float32], epsilon: float = EPSILON) -> Plane:
     """(H, W), above 0."""
     value = pixels.max(axis=2)
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    disk = (x * x + y * y <= radius * radius).astype(np.uint8)
+    y, x = np.mgrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1]
+    disk = (x * x + y * y <= RADIUS * RADIUS).astype(np.uint8)
     closed = cv2.morphologyEx(value, cv2.MORPH_CLOSE, disk, borderType=cv2.BORDER_REPLICATE)
-    return guided(closed, value, near, epsilon).clip(DARKEST, 1)
+    return guided(closed, value, NARROW, epsilon).clip(DARKEST, 1)
 
 
 def guided(values: Plane, guide: Plane, radius: int, epsilon: float) -> Plane:

@@ -15,15 +15,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli.classical.retinex import balanced, retinex, shifted
+from lowlight_cli.classical.retinex import SIGMAS, balanced, retinex, shifted
 
 
-def enhance(
-    pixels: NDArray[np.float32], sigmas: Sequence[float] = (15.0, 80.0, 250.0), clip: float = 0.01
-) -> NDArray[np.float32]:
+def enhance(pixels: NDArray[np.float32], sigmas: Sequence[float] = SIGMAS) -> NDArray[np.float32]:
     """(H, W, 3) in [0, 1], sRGB-encoded, to the same; `sigmas` in pixels. A picture of one colour stays."""
     out = np.empty_like(pixels)
     for channel in range(3):
         plane = np.ascontiguousarray(pixels[..., channel])
-        out[..., channel] = balanced(retinex(shifted(plane), sigmas), clip, flat=plane)
+        out[..., channel] = balanced(retinex(shifted(plane), sigmas), flat=plane)
     return out

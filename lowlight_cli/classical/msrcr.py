@@ -17,12 +17,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli.classical.retinex import retinex, shifted
+from lowlight_cli.classical.retinex import SIGMAS, retinex, shifted
 
 
 def enhance(
     pixels: NDArray[np.float32],
-    sigmas: Sequence[float] = (15.0, 80.0, 250.0),
+    sigmas: Sequence[float] = SIGMAS,
     alpha: float = 125.0,
     gain: float = 30.0,
     offset: float = 6.0,

@@ -15,6 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+SIGMAS = (15.0, 80.0, 250.0)
+"""Of the multi-scale retinex, in pixels."""
+CLIP = 0.01
+"""Share of a channel's pixels that become black, and as many white."""
 NARROW = 8.0
 """Standard deviation in pixels to which a wider Gaussian is brought by shrinking the picture first."""
 FLAT = 1e-3
@@ -54,12 +58,12 @@ def blurred(values: NDArray[np.float32], across: float, down: float) -> NDArray[
     return cv2.GaussianBlur(values, (0, 0), sigmaX=across, sigmaY=down, borderType=cv2.BORDER_REFLECT)
 
 
-def balanced(values: NDArray[np.float32], clip: float, flat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A channel's retinex (H, W) as [0, 1]: a share `clip` of the pixels becomes 0 and as many 1, straight between.
+def balanced(values: NDArray[np.float32], flat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A channel's retinex (H, W) as [0, 1]: a share CLIP of the pixels becomes 0 and as many 1, straight between.
 
     The simplest colour balance (Limare et al., IPOL 2011). Where there is no range to spread, it gives `flat`.
     """
-    low, high = (float(end) for end in np.quantile(values, (clip, 1 - clip)))
+    low, high = (float(end) for end in np.quantile(values, (CLIP, 1 - CLIP)))
     if high - low < FLAT:
         return flat
     return ((values - np.float32(low)) / np.float32(high - low)).clip(0, 1)

@@ -22,33 +22,29 @@ from numpy.typing import NDArray
 
 from lowlight_cli.classical.least_squares import Plane
 
+C1, C2, LAMBDA = 0.01, 0.1, 1.0
+TURNS = 15
 
-def enhance(
-    pixels: NDArray[np.float32],
-    c1: float = 0.01,
-    c2: float = 0.1,
-    lam: float = 1.0,
-    gamma: float = 2.2,
-    turns: int = 15,
-) -> NDArray[np.float32]:
-    """(H, W, 3) in [0, 1], sRGB-encoded, to the same; `lam` is the paper's lambda."""
+
+def enhance(pixels: NDArray[np.float32], gamma: float = 2.2) -> NDArray[np.float32]:
+    """(H, W, 3) in [0, 1], sRGB-encoded, to the same; `gamma` is that of the display."""
     value = np.maximum(pixels.max(axis=2), np.float32(1 / 255))
-    reflectance, light = decomposed(value, c1, c2, lam, turns)
+    reflectance, light = decomposed(value)
     gain = reflectance * light ** np.float32(1 / gamma) / value
     return (pixels * gain[..., None]).clip(0, 1)
 
 
-def decomposed(
-    value: Plane, c1: float = 0.01, c2: float = 0.1, lam: float = 1.0, turns: int = 15
-) -> tuple[Plane, Plane]:
+def decomposed(value: Plane) -> tuple[Plane, Plane]:
     """Reflectance (at most 1) and illumination (at least `value`) of a plane (H, W) in (0, 1]."""
     s = np.log(value * np.float32(255))
     r, light = np.zeros_like(s), s
     laplacian = spectrum(s.shape)
     multipliers = (np.zeros_like(s), np.zeros_like(s))
-    for _ in range(turns):
-        r, multipliers = reflected(s - light, r, multipliers, laplacian, np.float32(c1 * lam), np.float32(0.5 / lam))
-        light = np.maximum(solved(s - r, np.float32(c2) * np.exp(light).mean() * laplacian), s)
+    for _ in range(TURNS):
+        r, multipliers = reflected(
+            s - light, r, multipliers, laplacian, np.float32(C1 * LAMBDA), np.float32(0.5 / LAMBDA)
+        )
+        light = np.maximum(solved(s - r, np.float32(C2) * np.exp(light).mean() * laplacian), s)
     return np.exp(r), np.exp(light) / np.float32(255)
 
 

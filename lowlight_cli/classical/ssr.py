@@ -16,6 +16,6 @@ from numpy.typing import NDArray
 from lowlight_cli.classical.msr import enhance as multi_scale
 
 
-def enhance(pixels: NDArray[np.float32], sigma: float = 80.0, clip: float = 0.01) -> NDArray[np.float32]:
+def enhance(pixels: NDArray[np.float32], sigma: float = 80.0) -> NDArray[np.float32]:
     """(H, W, 3) in [0, 1], sRGB-encoded, to the same; `sigma` in pixels. A picture of one colour stays."""
-    return multi_scale(pixels, (sigma,), clip)
+    return multi_scale(pixels, (sigma,))
