@@ -1,4 +1,4 @@
-"""sRGB encoding and luma, on numpy arrays."""
+"""sRGB encoding, luma and grey, on numpy arrays."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """BT.601 weights, on encoded values."""
+GREY = np.array([0.298936021293775, 0.587043074451121, 0.114020904255103])
+"""MATLAB's `rgb2gray`: the same before they were rounded."""
+DIM, BRIGHT = 0.34, 0.46
+"""Mean luma up to which a picture is brightened as it needs, and from which on it keeps its brightness."""
 
 
 def to_linear(encoded: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -22,3 +26,8 @@ def to_srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
 def luma(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """BT.601 luma (..., ) of sRGB-encoded (..., 3)."""
     return pixels @ LUMA
+
+
+def grey(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What `rgb2gray` makes of 8-bit RGB (H, W, 3): (H, W), whole levels 0 to 255."""
+    return np.floor(image @ GREY + 0.5)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli.color import luma
+from lowlight_cli.color import BRIGHT, DIM, luma
 from lowlight_cli.guided import coefficients
 from lowlight_cli.tiles import Tile
 
@@ -37,8 +37,6 @@ as any): one that is dark as a whole needs exposure, and nothing else."""
 BLACK, NIGHT = 0.012, (0.3, 0.6)
 """A picture of which more than this share has less illumination than the first number is night: there is nothing but
 noise to lift."""
-DIM, BRIGHT = 0.34, 0.46
-"""Mean luma up to which a picture gets all that its lights allow, and from which on it stays as it is."""
 HALVINGS = 16
 LOG_SCALE = (-8.0, 8.0)
 """Range of log2(c)."""

@@ -148,6 +148,13 @@ def test_a_logit_of_the_discriminator_judges_70_pixels():
     assert (seen.max(0).values - seen.min(0).values + 1).tolist() == [70, 70]
 
 
+def test_the_discriminator_judges_pictures_of_24_pixels_and_no_smaller_ones():
+    discriminator = PatchDiscriminator(width=2)
+    assert discriminator(torch.rand(1, 3, 24, 24)).shape == (1, 1, 1, 1)
+    with pytest.raises(ValueError, match="more than 1 spatial element"):
+        discriminator(torch.rand(1, 3, 23, 23))
+
+
 def test_the_discriminator_is_cyclegans():
     # 4x4 convolutions with biases: 3 -> 64 -> 128 -> 256 -> 512 -> 1, that is 3136 + 131200 + 524544 + 2097664 + 8193.
     discriminator = PatchDiscriminator()

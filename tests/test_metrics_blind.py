@@ -12,9 +12,10 @@ from scipy.io import savemat
 from skimage import data
 
 from lowlight_cli import assets, hub, weights
+from lowlight_cli.color import grey
 from lowlight_cli.errors import ModelUnavailable, PictureError
 from lowlight_cli.metrics import blind, open_metric
-from lowlight_cli.metrics.contrast import grey, pcqi
+from lowlight_cli.metrics.contrast import pcqi
 from lowlight_cli.metrics.naturalness import Niqe, features, fitted, halved, normalised, open_niqe
 
 

@@ -28,9 +28,9 @@ def tone(linear: Pixels, amount: float) -> Pixels:
     return (1 - amount) * x + amount * x * x * (3 - 2 * x)
 
 
-def untone(linear: Pixels, amount: float, bits: int = 12) -> Pixels:
-    """The inverse of `tone`, to the middle of the 2^bits equal steps that the value lies in."""
-    steps = 2**bits
+def untone(linear: Pixels, amount: float) -> Pixels:
+    """The inverse of `tone`, to the middle of the 4096 equal steps that the value lies in."""
+    steps = 4096
     borders = tone((np.arange(1, steps) / steps).astype(linear.dtype), amount)
     return ((np.searchsorted(borders, linear) + 0.5) / steps).astype(linear.dtype)
 

@@ -6,16 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lowlight_cli.color import grey
 from lowlight_cli.errors import PictureError
 from lowlight_cli.metrics.fidelity import check
-
-GREY = np.array([0.298936021293775, 0.587043074451121, 0.114020904255103])
-"""MATLAB's `rgb2gray`: BT.601 luma before its weights were rounded."""
-
-
-def grey(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """What `rgb2gray` makes of 8-bit RGB (H, W, 3): (H, W), whole levels 0 to 255."""
-    return np.floor(image @ GREY + 0.5)
 
 
 def pcqi(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:

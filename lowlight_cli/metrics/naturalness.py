@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import assets, weights
+from lowlight_cli.color import grey
 from lowlight_cli.errors import ModelUnavailable, PictureError
-from lowlight_cli.metrics.contrast import grey
 
 PATCH = 96
 FEATURES = 36

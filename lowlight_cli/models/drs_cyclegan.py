@@ -204,7 +204,7 @@ class Discriminator(nn.Module):
         self.apply(lambda module: initialise(module, LEAK))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Scores (N, 1) of pictures (N, 3, H, W) in [0, 1], sides of 64 and more."""
+        """Scores (N, 1) of pictures (N, 3, H, W) in [0, 1], sides of 9 and more."""
         return self.joined(torch.cat([path(2 * pixels - 1) for path in self.paths], dim=1)).mean(dim=(2, 3))
 
 

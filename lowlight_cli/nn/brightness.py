@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lowlight_cli.color import BRIGHT, DIM
+
 LUMA = (0.299, 0.587, 0.114)
 STEPS = 14
 LOG_GAIN = (-3.0, 9.0)
 """Range of log2(gain): an eighth to 512 times."""
-BRIGHT, DIM = 0.46, 0.34
-"""Mean luma from which on a picture keeps its brightness, and up to which the head alone decides."""
 HEADROOM = 0.2
 """Distance of a pixel's largest channel to white below which a network may change less."""
 

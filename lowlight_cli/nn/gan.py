@@ -110,11 +110,11 @@ class ImagePool:
         self.kept = [picture.clone() for picture in state["kept"][: self.size]]
 
 
-def normal_weights(network: nn.Module, spread: float = 0.02) -> None:
-    """Draw the weights of all convolutions from N(0, spread), biases zero: CycleGAN's initialisation."""
+def normal_weights(network: nn.Module) -> None:
+    """Draw the weights of all convolutions from N(0, 0.02), biases zero: CycleGAN's initialisation."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(module.weight, 0.0, spread)
+            nn.init.normal_(module.weight, 0.0, 0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
@@ -140,5 +140,5 @@ class PatchDiscriminator(nn.Module):
         normal_weights(self)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits (N, 1, h, w) of (N, 3, H, W) in [0, 1]; sides of at least 32 pixels at depth 3."""
+        """Logits (N, 1, h, w) of (N, 3, H, W) in [0, 1]; sides of at least 24 pixels at depth 3."""
         return self.layers(2 * pixels - 1)

@@ -44,10 +44,8 @@ class ExportOptions:
 
 
 def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Write `<name>.safetensors`, `<name>-<graph>.onnx` and, if asked for, `<name>-<graph>-int8.onnx`, all or none.
-
-    Gives the manifest's row by its name.
-    """
+    """Write `<name>.safetensors`, `<name>-<graph>.onnx` and, if asked for, `<name>-<graph>-int8.onnx`: each whole, and
+    none before all are made and checked. Gives the manifest's row by its name."""
     source, model = located(options)
     spec = manifest.find(model)
     if spec.classical:
