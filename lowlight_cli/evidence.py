@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lowlight_cli import atomic
+from lowlight_cli import atomic, locks
 from lowlight_cli.errors import FULL, LogError, OptionError
 from lowlight_cli.evidence_chain import FIRST, SCHEMA, Line, Record, chain, read, sha256
 
@@ -146,25 +146,12 @@ def _locked(path: Path) -> Iterator[int]:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
-        _lock(descriptor)
+        locks.lock(descriptor, wait=True)
         if fresh:
             atomic.sync_folder(path.parent)
         yield descriptor
     finally:
         os.close(descriptor)  # and with it the lock
-
-
-def _lock(descriptor: int) -> None:
-    """Wait until nobody else has the file locked."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: a byte far behind the end stands for the file
-        import msvcrt
-
-        os.lseek(descriptor, 2**40, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _tail(descriptor: int, size: int) -> bytes:

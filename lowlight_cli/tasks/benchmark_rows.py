@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import lines, picture, weights
+from lowlight_cli import jsonl, picture, weights
 from lowlight_cli.errors import OptionError, OutputExists
 from lowlight_cli.report import Row
 from lowlight_cli.report.document import plain
@@ -67,7 +67,7 @@ class KeptRows:
     def append(self, line: str) -> None:
         """A line more."""
         with self.lock, (self.folder / ROWS).open("a+b", buffering=0) as file:
-            lines.append(file.fileno(), line)
+            jsonl.append(file.fileno(), line)
 
 
 def claim(folder: Path, *, resume: bool) -> None:

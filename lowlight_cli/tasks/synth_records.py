@@ -6,7 +6,6 @@ unfinished is never believed: those pairs are made again.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lowlight_cli import atomic
+from lowlight_cli import atomic, jsonl
 from lowlight_cli.errors import NAMED, OptionError, OutputExists, some
 
 RECORDS, SETTINGS = "synth.jsonl", "synth.json"
@@ -136,16 +135,8 @@ def append(out: Path, record: Record) -> None:
     All processes of a run write here, each line in one call at the end of the file. Where a file system lets two of
     them run into each other, the lines are no records and cost a resumed run two pairs.
     """
-    with (out / RECORDS).open("ab+", buffering=0) as file:
-        if end := file.seek(0, os.SEEK_END):
-            file.seek(end - 1)
-        line = (b"\n" if end and file.read(1) != b"\n" else b"") + json.dumps(record).encode() + b"\n"
-        try:
-            if (file.write(line) or 0) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            error.filename = str(out / RECORDS)
-            raise
+    with atomic.named(out / RECORDS), (out / RECORDS).open("ab+", buffering=0) as file:
+        jsonl.append(file.fileno(), json.dumps(record))
 
 
 def rewrite(out: Path, records: Iterable[Record]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from lowlight_cli import atomic, lines, locks
+from lowlight_cli import atomic, jsonl, locks
 from lowlight_cli.errors import OptionError
 from lowlight_cli.tasks.watch_folders import parts, stamp
 
@@ -106,7 +106,7 @@ class Memory:
     def append(self, entry: Mapping[str, Any]) -> None:
         """A line more. What cannot be written is known until the end of this process: the outputs are what counts."""
         with contextlib.suppress(OSError):
-            lines.append(self.descriptor, json.dumps(entry, separators=(",", ":")))
+            jsonl.append(self.descriptor, json.dumps(entry, separators=(",", ":")))
         self.lines += 1
 
     def forget(self, present: Collection[str]) -> None:

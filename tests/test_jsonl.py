@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lowlight_cli import lines
+from lowlight_cli import jsonl
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ def test_a_line_stands_on_its_own_whatever_a_killed_run_left(before: bytes, afte
     path = tmp_path / "a.jsonl"
     path.write_bytes(before)
     with path.open("a+b", buffering=0) as file:
-        lines.append(file.fileno(), "{}")
+        jsonl.append(file.fileno(), "{}")
     assert path.read_bytes() == after
 
 
@@ -29,6 +29,6 @@ def test_a_line_that_a_full_disk_cuts_is_an_error_and_the_next_one_is_whole(
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
             with pytest.raises(OSError, match="No space left"):
-                lines.append(file.fileno(), "[1, 2]")
-        lines.append(file.fileno(), "[3]")
+                jsonl.append(file.fileno(), "[1, 2]")
+        jsonl.append(file.fileno(), "[3]")
     assert path.read_bytes() == b"[1,\n[3]\n"
