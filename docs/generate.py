@@ -33,6 +33,21 @@ from lowlight_cli.training.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 
+NOTES = {
+    "lowlight enhance": """\
+`--json` prints a line for each file, with every field always there, and a summary as the last line. Among the fields:
+
+- `status`: `done`, `failed`, `skipped` or `planned`; `error` and `hint` say why a file failed, `notices` what else is
+  to be known of it.
+- `exposure`: the brightness that the picture was brought to, about (mean luma, 0 to 1): the one asked for, or the one
+  that `auto` chose for this picture. null for models that take none.
+- `shadows`: how far shadows were lifted, 0 (not at all) to 1, which `auto` decides for each picture.
+
+Both are null where the model made no output. With `-v` the line of each picture tells them too: `exposure 0.41, shadows
+0.32`; what the model does not take, and shadows that were left alone, it leaves out.""",
+}
+"""What --help has no room for, by command."""
+
 SETS_TEXT = """\
 ## Data sets
 
@@ -144,7 +159,8 @@ def help_of(command: click.Command, path: str, parent: click.Context | None = No
 def cli_page() -> str:
     """docs/cli.md."""
     pages = help_of(group, "lowlight")
-    body = "\n".join(f"## {name}\n\n```text\n{text}\n```\n" for name, text in pages)
+    notes = {name: f"\n{text}\n" for name, text in NOTES.items()}
+    body = "\n".join(f"## {name}\n\n```text\n{text}\n```\n{notes.get(name, '')}" for name, text in pages)
     return f"{NOTE}# The command line\n\n{body}"
 
 

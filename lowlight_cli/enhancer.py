@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import manifest, memory, picture, tiles
+from lowlight_cli import brightness, manifest, memory, picture, tiles
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.frames import HostFrames
 from lowlight_cli.picture import Picture
@@ -54,6 +54,8 @@ class Enhancer:
         """The tiles that the last pictures or maps were cut into."""
         self.lifted: list[float] = []
         """By how much the shadows of each of these pictures were lifted."""
+        self.aimed: list[float | None] = []
+        """The brightness that each was to be brought to, see `brightness.aims`."""
         check(runner.spec, settings)
 
     def __call__(self, source: Path | str | Image | NDArray[Any]) -> NDArray[Any]:
@@ -71,7 +73,7 @@ class Enhancer:
 
     def enhance(self, pictures: Sequence[Picture]) -> list[Picture]:
         """The enhanced pictures; all must have one size and depth."""
-        self.lifted = []
+        self.lifted, self.aimed = [], []
         with self.stopwatch.stage("blend"):  # what is neither "resize" nor "network"
             alone = self.settings.deterministic
             results = [self.blended([p])[0] for p in pictures] if alone else self.blended(pictures)
@@ -111,7 +113,7 @@ class Enhancer:
         """
         if not hasattr(self.runner, "maps"):
             raise OptionError(f"{self.runner.backend} gives no maps.", "Open the model with maps=True.")
-        self.lifted = []
+        self.lifted, self.aimed = [], []
         alone = self.settings.deterministic
         return [maps for p in pictures for maps in self.mapped([p])] if alone else self.mapped(pictures)
 
@@ -139,9 +141,10 @@ class Enhancer:
             relit = Relit([Shadows(square, amount, spec.shadows) for square in small], *shape[1:3])
             amounts = [each.amount for each in relit.shadows]
             self.lifted += amounts
-            if not any(amounts):
-                return self.runner.context(planes, exposure), None
-            return self.runner.context(relit.thumbnails(planes), exposure), relit
+            seen = relit.thumbnails(planes) if any(amounts) else planes
+            vectors = self.runner.context(seen, exposure)
+            self.aimed += brightness.aims(spec, seen, vectors, exposure)
+            return vectors, relit if any(amounts) else None
 
     def within_memory(self, pixels: NDArray, run: Callable[[TilePlan], T], scale: int = 1) -> T:
         """What `run` gives for tiles of (N, H, W, 3); for smaller and smaller ones while memory does not suffice."""

@@ -40,6 +40,7 @@ Run = Callable[..., SimpleNamespace]
 FIELDS = {
     *("source", "target", "status", "seconds", "width", "height", "tile", "notices", "error", "hint"),
     *("model", "scale", "weights_sha256", "backend", "device", "precision", "maps", "development"),
+    *("exposure", "shadows"),
 }
 
 
@@ -234,6 +235,24 @@ def test_verbose_says_one_line_for_every_file(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"), 60, 80)
     err = run("enhance", "in", "--out", "out", "-v", "--tile", 64).err
     assert "done in/a.png -> out/a.png 80x60, tiles of 64, " in err
+
+
+def test_exposure_and_shadows_that_were_chosen_are_told_for_each_picture(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"), 24, 40)
+    words = ("enhance", "in", "--device", "cpu", "--threads", 1, "--json", "-v", "--out")
+    done = run(*words, "auto")
+    line = done.lines[0]
+    assert 0.2 < line["exposure"] < 0.6
+    assert line["shadows"] == 0
+    assert f" 40x24, exposure {line['exposure']:.3g}, " in done.err
+    done = run(*words, "told", "--exposure", "0.3", "--shadows", "0.4")
+    assert (done.lines[0]["exposure"], done.lines[0]["shadows"]) == (0.3, 0.4)
+    assert " 40x24, exposure 0.3, shadows 0.4, " in done.err
+    done = run("enhance", "in", "--model", "gamma", "--json", "-v", "--out", "gamma")
+    assert (done.lines[0]["exposure"], done.lines[0]["shadows"]) == (None, 0)
+    assert "exposure" not in done.err
+    done = run(*words, "auto", "--skip-existing")
+    assert (done.lines[0]["exposure"], done.lines[0]["shadows"]) == (None, None)
 
 
 def test_dry_run_writes_nothing_and_opens_no_model(run: Run, photo: Photo, fakes: list[FakeRunner]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lowlight_cli as lowlight
-from lowlight_cli import memory, picture, tiles
+from lowlight_cli import manifest, memory, picture, tiles
 from lowlight_cli.enhancer import BACK_OFFS, BUDGET, SHARE, TOO_MUCH, Enhancer, Settings
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
@@ -358,3 +358,22 @@ def test_settings_of_another_kind_are_an_error_that_names_them(given: dict[str, 
     with pytest.raises(OptionError, match=f"--{name} .* is no (whole )?number"):
         Settings(**given)
     assert Settings(strength=np.float32(0.5), tile=np.int64(64)).tile == 64
+
+
+NETWORKS = [name for name, row in manifest.models().items() if not row.classical]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("level", [0.1, 0.9])
+def test_the_brightness_that_auto_chose_is_told_and_asked_for_gives_the_same(name: str, level: float) -> None:
+    pixels = np.random.default_rng(5).integers(0, round(255 * level), (70, 90, 3), np.uint8)
+    model = lowlight.open_model(name, backend="onnx", device="cpu", threads=1)
+    auto = model(pixels).astype(int)
+    [chosen] = model.aimed
+    if not manifest.find(name).exposure:
+        assert chosen is None
+        return
+    assert 0.3 < chosen < 0.6
+    model.aim(chosen)
+    assert np.abs(model(pixels) - auto).max() <= 1
+    assert model.aimed == [chosen]

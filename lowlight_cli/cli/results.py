@@ -84,9 +84,12 @@ def show(result: Result, console: Console) -> None:
     elif console.verbose or result.status == "planned":
         size = f" {result.width}x{result.height}" if result.width else ""
         tile = f", tiles of {result.tile}" if result.tile else ""
+        aim = f", exposure {result.exposure:.3g}" if result.exposure is not None else ""
+        lifted = f", shadows {result.shadows:.3g}" if result.shadows else ""
         seconds = f", {result.seconds:.2f} s" if result.status == "done" else ""
         maps = "".join(f", {shown(path)}" for path in result.maps)
-        console.say(f"{result.status} {shown(result.source)} -> {shown(result.target)}{maps}{size}{tile}{seconds}")
+        how = f"{maps}{size}{aim}{lifted}{tile}{seconds}"
+        console.say(f"{result.status} {shown(result.source)} -> {shown(result.target)}{how}")
     if console.verbose and result.development:
         console.say(f"note {shown(result.source)}: {result.development}")
     for notice in result.notices:

@@ -37,6 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lowlight_cli.brightness import ENOUGH
 from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.nn.losses import check_weights, weighted
 from lowlight_cli.nn.optimizer import optimizer
@@ -54,8 +55,6 @@ DARKEST = 0.004
 """Least illumination: the largest gain is 250."""
 LEAST = 0.02
 """Least u / (1 - L): with a large factor every pixel reaches L = 1, and a bright picture stays as it is."""
-ENOUGH = 0.4
-"""Mean luma that dark pictures are brought to when nobody says; brighter ones stay as they are."""
 LOG_FACTOR = (-8.0, 8.0)
 STEPS = 14
 """Range of log2 of the factor on u, and halvings of it."""

@@ -178,26 +178,27 @@ class Pipeline:
     def made(self, group: Sequence[Item]) -> Sequence[Picture]:
         """What the network makes of a batch; the items know how."""
         results = self.enhancer.enhance([item.picture for item in group])
-        for item, amount in zip(group, self.enhancer.lifted, strict=True):
-            self.trace(item, amount)
+        self.trace(group)
         return results
 
-    def trace(self, item: Item, shadows: float) -> None:
-        """Note how the picture of an item was just worked on, and have the witness see it."""
-        item.tile, item.shadows = self.enhancer.used, shadows
-        try:
-            self.run.witness.enhanced(item, self.enhancer)
-        except Exception as error:  # noqa: BLE001 - the boundary of one file
-            item.error = told(error)
+    def trace(self, group: Sequence[Item]) -> None:
+        """Note how a batch was just worked on, and have the witness see it."""
+        enhancer = self.enhancer
+        for item, exposure, shadows in zip(group, enhancer.aimed, enhancer.lifted, strict=True):
+            item.tile, item.exposure, item.shadows = enhancer.used, exposure, shadows
+            try:
+                self.run.witness.enhanced(item, enhancer)
+            except Exception as error:  # noqa: BLE001 - the boundary of one file
+                item.error = told(error)
 
     def add_maps(self, group: Sequence[Item]) -> None:
         """Give pictures their maps; if that fails for a batch, to each picture alone, as in `enhanced`."""
         try:
             found = self.enhancer.maps([item.picture for item in group])
-            for item, maps, shadows in zip(group, found, self.enhancer.lifted, strict=True):
+            for item, maps in zip(group, found, strict=True):
                 item.maps = maps
-                if item.job.skip:
-                    self.trace(item, shadows)
+            if group[0].job.skip:
+                self.trace(group)
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             if len(group) == 1:
                 group[0].unmapped = told(error)

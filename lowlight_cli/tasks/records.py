@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lowlight_cli import evidence, manifest, packages, weights
 from lowlight_cli.picture import Picture
 from lowlight_cli.report.evidence_log import items
+from lowlight_cli.tasks.results import brief
 
 if TYPE_CHECKING:
     from lowlight_cli.enhancer import Enhancer
@@ -120,8 +121,8 @@ def explicit(model: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shadows(amount: float) -> float:
-    """By how much a picture's shadows were lifted, as a record tells it: never 0 where it was any."""
-    return float(f"{amount:.4g}")
+    """By how much a picture's shadows were lifted, as a record tells it."""
+    return brief(amount)
 
 
 def tiles(enhancer: Enhancer) -> dict[str, int]:

@@ -29,6 +29,10 @@ class Result:
     width: int | None = None
     height: int | None = None
     tile: int | None = None
+    exposure: float | None = None
+    """The brightness that it was to be brought to, mean luma; None: the model takes none."""
+    shadows: float | None = None
+    """By how much they were lifted; 0: not at all."""
     notices: tuple[str, ...] = ()
     development: str | None = None
     """How a camera raw file was developed; None for other kinds."""
@@ -47,8 +51,9 @@ class Item:
     error: LowlightError | None = None
     seconds: float = 0.0
     tile: int | None = None
+    exposure: float | None = None
     shadows: float | None = None
-    """By how much they were lifted; None: the network did not run."""
+    """See `Result`; None also where the network did not run."""
     notices: tuple[str, ...] = ()
     development: str | None = None
     size: tuple[int, int] = (0, 0)
@@ -93,6 +98,7 @@ class Item:
             told = {"status": "failed", "error": self.error.message, "hint": self.error.hint or None}
         elif not self.job.skip:
             told |= {"height": self.size[0], "width": self.size[1], "tile": self.tile}
+            told |= {"exposure": self.exposure, "shadows": self.shadows}
         told |= {"seconds": self.seconds, "notices": self.notices, "maps": self.written}
         told |= {"development": self.development}
         return Result(source=self.job.source, target=self.job.target, **told)
@@ -117,6 +123,11 @@ def told(
     return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
 
 
+def brief(value: float) -> float:
+    """To four digits: never 0 where it was any."""
+    return float(f"{value:.4g}")
+
+
 def as_json(result: Result, enhancer: Enhancer | None, options: EnhanceOptions) -> dict[str, Any]:
     """A result as the line that `--json` prints: every field always there."""
     # Of what was there already, nobody knows what made it.
@@ -124,6 +135,8 @@ def as_json(result: Result, enhancer: Enhancer | None, options: EnhanceOptions) 
     runner = None if enhancer is None or skipped else enhancer.runner
     line = dataclasses.asdict(result)
     line |= {"source": str(result.source), "target": str(result.target), "seconds": round(result.seconds, 4)}
+    numbers = {"exposure": result.exposure, "shadows": result.shadows}
+    line |= {name: None if value is None else brief(value) for name, value in numbers.items()}
     line |= {"maps": [str(path) for path in result.maps]}
     line |= {"model": None if skipped else options.model, "scale": None if skipped else options.runner.scale}
     line |= {"weights_sha256": runner.sha256 if runner else None}
