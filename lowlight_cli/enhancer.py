@@ -8,14 +8,14 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import brightness, manifest, memory, picture, tiles
-from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
+from lowlight_cli.errors import ModelUnavailable, OptionError, OutOfMemory, PictureError
 from lowlight_cli.frames import HostFrames
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import Frames, Landing, Runner, RunnerOptions, open_runner
@@ -56,7 +56,20 @@ class Enhancer:
         """By how much the shadows of each of these pictures were lifted."""
         self.aimed: list[float | None] = []
         """The brightness that each was to be brought to, see `brightness.aims`."""
+        self.closed = False
         check(runner.spec, settings)
+
+    def __repr__(self) -> str:
+        runner = self.runner
+        state = "closed" if self.closed else f"{runner.backend} on {runner.device}, {runner.precision}"
+        return f"<Enhancer {runner.spec.name}: {state}>"
+
+    def __enter__(self) -> Self:
+        self.refuse_closed()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def __call__(self, source: Path | str | Image | NDArray[Any]) -> NDArray[Any]:
         """The enhanced picture of a path, a Pillow image or an array, as (H, W[, 2 to 4]) integers.
@@ -73,6 +86,7 @@ class Enhancer:
 
     def enhance(self, pictures: Sequence[Picture]) -> list[Picture]:
         """The enhanced pictures; all must have one size and depth."""
+        self.refuse_closed()
         self.lifted, self.aimed = [], []
         with self.stopwatch.stage("blend"):  # what is neither "resize" nor "network"
             alone = self.settings.deterministic
@@ -111,6 +125,7 @@ class Enhancer:
 
         All pictures must have one size and depth. Only a runner opened with `maps=True` is sure to give them.
         """
+        self.refuse_closed()
         if not hasattr(self.runner, "maps"):
             raise OptionError(f"{self.runner.backend} gives no maps.", "Open the model with maps=True.")
         self.lifted, self.aimed = [], []
@@ -209,8 +224,15 @@ class Enhancer:
         return dataclasses.replace(source, pixels=pixels, alpha=alpha)
 
     def close(self) -> None:
-        """Give back memory and device."""
-        self.runner.close()
+        """Give back memory and device; the model cannot be used any more."""
+        if not self.closed:
+            self.closed = True
+            self.runner.close()
+
+    def refuse_closed(self) -> None:
+        """The error for a model that was closed."""
+        if self.closed:
+            raise ModelUnavailable(f"{self.runner.spec.name} is closed.", "Open it again.")
 
 
 def open_model(
@@ -224,16 +246,22 @@ def open_model(
     deterministic: bool = False,
     **options: Any,
 ) -> Enhancer:
-    """An open model. Call it with a path, a Pillow image or an array; it gives an array. None is `auto`.
+    """An open model, for a `with` block or `close()`. Call it with a path, a Pillow image or an array; it gives an
+    array.
 
-    `deterministic`: the same bits for the same input on one machine, see `Settings` and `RunnerOptions`.
+    The arguments are those of `Settings`, None for `auto`: `strength` 0 to 1, `exposure` between 0 and 1, `shadows` 0
+    to 1, `tile` in pixels (0: never), `depth` "keep", 8 or 16; `deterministic` is for `RunnerOptions` too. `options`
+    are the other fields of that: `backend` ("auto", "torch", "onnx"), `device` ("auto", "cpu", "cuda", "cuda:N",
+    "mps"), `precision` ("auto", "fp32", "fp16", "bf16", "int8"), `scale` (1, 2), `weights` (a path), `threads` (0: it
+    chooses), and True or False for `offline`, `progress`, `maps`.
 
-    `options` are those of `RunnerOptions`: backend, device, precision, scale, weights, threads, offline, progress,
-    maps.
+    A name that is no option is a TypeError; all else is a LowlightError, of `lowlight_cli.errors`: OptionError (a value
+    that no model, or not this one, takes), ModelUnavailable (no such model, no weights), DeviceUnavailable. What cannot
+    be done with a picture is a PictureError or an OutOfMemory when the model is called.
     """
-    known = [field.name for field in dataclasses.fields(RunnerOptions)]
+    known = {field.name: None for kind in (Settings, RunnerOptions) for field in dataclasses.fields(kind)}
     if unknown := [option for option in options if option not in known]:
-        raise TypeError(f"open_model takes no option {unknown[0]!r}. It takes these as well: {', '.join(known)}.")
+        raise TypeError(f"open_model takes no option {unknown[0]!r}. It takes {', '.join(known)}.")
     if options.get("weights") is not None:
         options["weights"] = Path(options["weights"])
     chosen = RunnerOptions(deterministic=deterministic, **options)

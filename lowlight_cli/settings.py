@@ -44,28 +44,28 @@ class Settings:
             value = getattr(self, name)
             fits = isinstance(value, kind) and not isinstance(value, bool)
             if not fits and (value is not None or name == "strength"):
-                raise OptionError(f"--{name} {value!r} is no {what}.", "Give one, or leave it out.")
+                raise OptionError(f"{name} {value!r} is no {what}.", "Give one, or leave it out.")
         if not 0 <= self.strength <= 1:
-            raise OptionError(f"--strength {self.strength} is not between 0 and 1.", "1 is the network's output.")
+            raise OptionError(f"strength {self.strength} is not between 0 and 1.", "1 is the network's output.")
         if self.exposure is not None and not 0 < self.exposure < 1:
-            raise OptionError(f"--exposure {self.exposure} is not between 0 and 1.", "Try 0.4, or auto.")
+            raise OptionError(f"exposure {self.exposure} is not between 0 and 1.", "Try 0.4, or auto.")
         if self.shadows is not None and not 0 <= self.shadows <= 1:
-            raise OptionError(f"--shadows {self.shadows} is not between 0 and 1.", "Try 0.4, or auto.")
+            raise OptionError(f"shadows {self.shadows} is not between 0 and 1.", "Try 0.4, or auto.")
         if self.depth not in DEPTHS:
-            raise OptionError(f"--depth {self.depth!r} is none of {DEPTHS}.", "Try 16, or 'keep'.")
+            raise OptionError(f"depth {self.depth!r} is none of {DEPTHS}.", "Try 16, or 'keep'.")
         if self.tile is not None and self.tile < 0:
-            raise OptionError(f"--tile {self.tile} is negative.", "Use auto, 0 (never) or a size in pixels.")
+            raise OptionError(f"tile {self.tile} is negative.", "Use auto, 0 (never) or a size in pixels.")
 
 
 def check(spec: ModelSpec, settings: Settings) -> None:
     """Refuse what a model cannot be asked for."""
     if settings.exposure is not None and not spec.exposure:
         weights = "" if spec.classical else " with these weights"
-        raise exposure_refused(f"{spec.name} takes no --exposure{weights}.")
+        raise exposure_refused(f"{spec.name} takes no exposure{weights}.")
     if settings.tile and spec.tiling == "whole":
         raise OptionError(
-            f"{spec.name} takes no --tile {settings.tile}: each of its pixels depends on the whole picture.",
-            "Use --tile auto or 0.",
+            f"{spec.name} takes no tile {settings.tile}: each of its pixels depends on the whole picture.",
+            "Use tile auto or 0.",
         )
 
 

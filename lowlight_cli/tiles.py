@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lowlight_cli.errors import PictureError
 from lowlight_cli.picture import to_float, to_integers
 
-NOT_FINITE = ("The network's output holds NaN or infinite values.", "Try --precision fp32.")
+NOT_FINITE = ("The network's output holds NaN or infinite values.", "Try precision fp32.")
 """What went wrong, and a remedy."""
 SMALLEST_CORE = 64
 """Pixels on a side of the tiles that are chosen automatically."""

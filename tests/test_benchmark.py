@@ -557,10 +557,10 @@ def test_a_metric_option_without_a_name_is_an_error(text, lol):
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"weights": Path("x.pt")}, "--weights"),
-        ({"backend": "torch"}, "--backend"),
+        ({"weights": Path("x.pt")}, "weights"),
+        ({"backend": "torch"}, "backend"),
         ({"precision": "bf16"}, "bf16"),
-        ({"device": "cuda"}, "--device"),
+        ({"device": "cuda"}, "device"),
     ],
 )
 def test_what_only_a_network_takes_is_refused_where_there_is_none(options, word, lol):

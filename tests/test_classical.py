@@ -278,16 +278,16 @@ def test_half_strength_is_half_way() -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"backend": "torch"}, "clahe takes no --backend torch"),
-    ({"backend": "onnx"}, "clahe takes no --backend onnx"),
-    ({"device": "cuda"}, "clahe takes no --device cuda"),
-    ({"device": "cuda:1"}, "clahe takes no --device cuda:1"),
-    ({"weights": Path("mine.pt")}, "clahe takes no --weights mine.pt"),
-    ({"weights": "mine.pt"}, "clahe takes no --weights mine.pt"),
-    ({"scale": 2}, "clahe has no --scale 2"),
+    ({"backend": "torch"}, "clahe takes no backend torch"),
+    ({"backend": "onnx"}, "clahe takes no backend onnx"),
+    ({"device": "cuda"}, "clahe takes no device cuda"),
+    ({"device": "cuda:1"}, "clahe takes no device cuda:1"),
+    ({"weights": Path("mine.pt")}, "clahe takes no weights mine.pt"),
+    ({"weights": "mine.pt"}, "clahe takes no weights mine.pt"),
+    ({"scale": 2}, "clahe has no scale 2"),
     ({"precision": "bf16"}, "clahe does not run in bf16"),
-    ({"exposure": 0.4}, "clahe takes no --exposure"),
-    ({"tile": 64}, "clahe takes no --tile 64: each of its pixels depends on the whole picture"),
+    ({"exposure": 0.4}, "clahe takes no exposure"),
+    ({"tile": 64}, "clahe takes no tile 64: each of its pixels depends on the whole picture"),
 ]
 
 

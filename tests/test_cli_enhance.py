@@ -111,7 +111,7 @@ def test_an_unknown_models_error_comes_before_stdin_is_read(run: Run) -> None:
 def test_cuda_where_there_is_none_is_exit_code_5(run: Run, photo: Photo, backend: str) -> None:
     done = run("enhance", photo(Path("a.png")), "--out", "out", "--device", "cuda", "--backend", backend)
     assert done.code == NO_DEVICE
-    assert "--device cuda:0 cannot be had" in done.err
+    assert "device cuda:0 cannot be had" in done.err
     assert not Path("out").exists()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from lowlight_cli import manifest, memory, picture, tiles
 from lowlight_cli.enhancer import BACK_OFFS, BUDGET, SHARE, TOO_MUCH, Enhancer, Settings
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.runners import KNOWN, RunnerOptions
 from lowlight_cli.thumbnail import BAND, thumbnail
 
 
@@ -48,6 +51,38 @@ def test_the_public_functions_open_a_model_and_list_them(fakes: list[FakeRunner]
     assert "neid" in lowlight.list_models()
     model.close()
     assert len(fakes) == 1
+
+
+def test_a_model_is_closed_at_the_end_of_its_block_and_says_so(fakes: list[FakeRunner]) -> None:
+    closed: list[FakeRunner] = []
+    with lowlight.open_model("neid") as model:
+        fakes[0].close = lambda: closed.append(fakes[0])
+        assert model(dark(3, 5, 3)).shape == (3, 5, 3)
+        assert repr(model) == "<Enhancer fake: fake on cpu, fp32>"
+        assert not closed
+    assert closed == fakes
+    assert repr(model) == "<Enhancer fake: closed>"
+    for use in (lambda: model(dark(3, 5, 3)), lambda: model.maps([picture.from_array(dark(3, 5, 3))]), model.__enter__):
+        with pytest.raises(lowlight.LowlightError, match=r"^fake is closed\. Open it again"):
+            use()
+    model.close()
+    assert closed == fakes
+
+
+def test_an_error_closes_the_model_and_comes_out_of_the_block(fakes: list[FakeRunner]) -> None:
+    with pytest.raises(PictureError, match="no picture"), lowlight.open_model("neid") as model:
+        model(None)
+    assert model.closed
+    assert len(fakes) == 1
+
+
+def test_names_are_listed_before_anything_is_imported_for_them() -> None:
+    code = "import lowlight_cli as l, sys; print(set(l.__all__) <= set(dir(l)), 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == [
+        "True",
+        "False",
+    ]
+    assert all(getattr(lowlight, name) for name in lowlight.__all__)
 
 
 @pytest.mark.parametrize("shape", [(7, 9), (7, 9, 1), (7, 9, 3), (7, 9, 4), (1, 1), (1, 1, 3), (1, 1, 4), (1, 6, 3)])
@@ -234,12 +269,12 @@ def test_an_output_that_is_not_finite_is_an_error(spec: ModelSpec, monkeypatch: 
 
 
 def test_exposure_is_refused_for_a_network_that_takes_none(spec: ModelSpec) -> None:
-    with pytest.raises(OptionError, match=r"fake takes no --exposure") as caught:
+    with pytest.raises(OptionError, match=r"fake takes no exposure") as caught:
         enhancer(spec, exposure=0.4)
     assert "neid" in caught.value.hint
     able = dataclasses.replace(spec, exposure=True)
     assert enhancer(able, exposure=0.4)(dark(4, 4, 3)).shape == (4, 4, 3)
-    with pytest.raises(OptionError, match=r"fake takes no --exposure"):
+    with pytest.raises(OptionError, match=r"fake takes no exposure"):
         enhancer(spec).aim(0.4)
 
 
@@ -247,18 +282,33 @@ def test_exposure_is_refused_for_a_network_that_takes_none(spec: ModelSpec) -> N
     "settings", [{"strength": 1.1}, {"strength": -0.1}, {"exposure": 0.0}, {"tile": -1}, {"depth": "16"}, {"depth": 12}]
 )
 def test_settings_out_of_range_are_refused(settings: dict) -> None:
-    with pytest.raises(OptionError, match="--"):
+    (name,) = settings
+    with pytest.raises(OptionError, match=f"^{name} ") as caught:
         Settings(**settings)
+    assert "--" not in str(caught.value)  # it is no flag to whoever calls the library
 
 
 def test_a_library_users_wrong_name_or_scale_is_an_error() -> None:
     with pytest.raises(lowlight.LowlightError, match="neidd"):
         lowlight.open_model("neidd")
-    with pytest.raises(OptionError, match="--scale 3"):
+    with pytest.raises(OptionError, match="neid has no scale 3"):
         lowlight.open_model("neid", scale=3)
     for name, value in (("backend", "ONNX"), ("device", "gpu")):
-        with pytest.raises(OptionError, match=f"--{name} {value} is none of auto, "):
+        with pytest.raises(OptionError, match=f"^{name} {value} is none of auto, "):
             lowlight.open_model("neid", **{name: value})
+
+
+def test_an_option_that_there_is_not_names_all_that_there_are_and_so_does_the_docstring() -> None:
+    with pytest.raises(TypeError, match=r"takes no option 'brightness'\. It takes ") as caught:
+        lowlight.open_model("neid", brightness=0.4)
+    fields = [field.name for kind in (Settings, RunnerOptions) for field in dataclasses.fields(kind)]
+    told = str(caught.value).partition("It takes ")[2].rstrip(".").split(", ")
+    assert sorted(told) == sorted({*fields})
+    text = lowlight.open_model.__doc__
+    assert [name for name in fields if f"`{name}`" not in text] == []
+    for name in ("TypeError", "OptionError", "ModelUnavailable", "DeviceUnavailable", "PictureError", "OutOfMemory"):
+        assert name in text
+    assert all(f'"{value}"' in text for values in KNOWN.values() for value in values)
 
 
 def test_a_path_that_cannot_be_read_is_named(spec: ModelSpec, tmp_path: Path) -> None:
@@ -355,7 +405,7 @@ def test_what_is_no_picture_is_told_by_its_kind(spec: ModelSpec, source: object)
 )
 def test_settings_of_another_kind_are_an_error_that_names_them(given: dict[str, object]) -> None:
     (name,) = given
-    with pytest.raises(OptionError, match=f"--{name} .* is no (whole )?number"):
+    with pytest.raises(OptionError, match=f"^{name} .* is no (whole )?number"):
         Settings(**given)
     assert Settings(strength=np.float32(0.5), tile=np.int64(64)).tile == 64
 

@@ -68,9 +68,9 @@ def test_int8_asks_for_no_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("model", "given", "words"),
     [
-        ("neid", {"backend": "torch"}, "takes no --backend torch with --precision int8"),
-        ("neid", {"device": "cuda"}, "takes no --device cuda with --precision int8"),
-        ("neid", {"maps": True}, "takes no --save-maps with --precision int8"),
+        ("neid", {"backend": "torch"}, "cannot be asked for backend torch with precision int8"),
+        ("neid", {"device": "cuda"}, "cannot be asked for device cuda with precision int8"),
+        ("neid", {"maps": True}, "cannot be asked for maps with precision int8"),
         ("aux-retinex", {}, "does not run in int8"),
         ("clahe", {}, "does not run in int8"),
     ],

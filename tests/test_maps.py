@@ -529,4 +529,4 @@ def test_trained_weights_with_other_widths_give_their_attention(
     assert samples("maps/a-attention.png").shape == (37, 50)
     refused = run("in", "--weights", trained, model="neid", out="other", maps="others")
     assert refused.code == NO_MODEL
-    assert "Use --model ba-gan." in refused.err
+    assert "Use model ba-gan." in refused.err

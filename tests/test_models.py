@@ -195,7 +195,7 @@ def test_a_device_that_is_not_there_is_an_error_and_no_silent_cpu_run(backend):
 
 def test_what_a_model_cannot_do_is_refused():
     spec = manifest.find("aux-retinex")
-    with pytest.raises(OptionError, match="--scale 2"):
+    with pytest.raises(OptionError, match="no scale 2"):
         open_runner(spec, RunnerOptions(scale=2))
     with pytest.raises(OptionError, match="fp16"):
         open_runner(spec, RunnerOptions(precision="fp16"))

@@ -171,7 +171,7 @@ def test_the_command_lifts_by_itself_as_much_as_told_or_not_at_all(tmp_path):
 
 @pytest.mark.parametrize("amount", [-0.1, 1.1, float("nan")])
 def test_an_amount_out_of_range_is_refused(amount: float):
-    with pytest.raises(OptionError, match="--shadows"):
+    with pytest.raises(OptionError, match="shadows"):
         Settings(shadows=amount)
 
 

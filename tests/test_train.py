@@ -268,7 +268,7 @@ def test_weights_to_start_from_bring_the_shape_of_their_network(lol, tmp_path):
     chosen = dataclasses.replace(options(lol, tmp_path / "b", init=start), overrides=small)
     [*run(chosen)]
     assert yaml.safe_load((tmp_path / "b" / "config.yaml").read_text())["params"] == {"widths": [2, 4]}
-    with pytest.raises(ModelUnavailable, match="Use --model neid"):
+    with pytest.raises(ModelUnavailable, match="Use model neid"):
         next(run(dataclasses.replace(chosen, model="aux-retinex", out=tmp_path / "c", overrides={})))
 
 

@@ -734,7 +734,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(run: Callable[..., SimpleNames
         (("in", "--out", "out", "--settle", "3"), "it goes with --watch"),
         (("in", "--out", "out", "--watch", "--settle", "nan"), "nan is not a number of its range"),
         (("in", "--out", "out", "--watch", "--settle", "inf"), "inf is not a number of its range"),
-        (("in", "--out", "out", "--watch", "--model", "he", "--exposure", "0.3"), "he takes no --exposure."),
+        (("in", "--out", "out", "--watch", "--model", "he", "--exposure", "0.3"), "he takes no exposure."),
         (("in", "--out", "out", "--poll", "3"), "it goes with --watch"),
     ],
 )

@@ -98,7 +98,7 @@ def test_the_file_goes_before_the_row(file: Callable[..., Path]) -> None:
     with pytest.raises(OptionError, match="has no int8 form") as caught:
         open_runner(row, RunnerOptions(weights=file(), precision="int8"))
     assert "export --int8" in caught.value.hint
-    with pytest.raises(OptionError, match="no --scale 2"):
+    with pytest.raises(OptionError, match="no scale 2"):
         open_runner(row, RunnerOptions(weights=file(), scale=2))
 
 
@@ -127,7 +127,7 @@ def test_the_same_weights_give_the_same_bytes_and_any_reader_reads_them(file: Ca
 
 
 def test_weights_of_another_network_name_the_model_to_use(file: Callable[..., Path]) -> None:
-    with pytest.raises(ModelUnavailable, match=r"trained for neid, and aux-retinex is aux_retinex. Use --model neid"):
+    with pytest.raises(ModelUnavailable, match=r"trained for neid, and aux-retinex is aux_retinex. Use model neid"):
         with_weights(manifest.find("aux-retinex"), file())
     with pytest.raises(ModelUnavailable, match=r"trained for better_net.*does not know"):
         with_weights(manifest.find("neid"), file(arch="better_net"))

@@ -81,7 +81,7 @@ def refuse_misfits(state: Any, network: nn.Module, path: Path, name: str) -> Non
         raise ModelUnavailable(
             f"{path.name} does not fit {name}: {len(differ)} tensors are missing, extra or of another shape, "
             f"among them {', '.join(map(str, differ[:3]))}.",
-            "--model must name the network they were trained for.",
+            "The model must be the one that they were trained for.",
         )
 
 

@@ -148,7 +148,7 @@ def settled(spec: ModelSpec, options: RunnerOptions) -> tuple[ModelSpec, RunnerO
     backend = choose_backend(options)
     options = dataclasses.replace(options, backend=backend, device=choose_device(options, backend))
     if options.backend == "onnx" and options.precision not in ("auto", "fp32"):
-        raise OptionError(f"The ONNX files are fp32 or int8, not {options.precision}.", "Use --backend torch.")
+        raise OptionError(f"The ONNX files are fp32 or int8, not {options.precision}.", "Use backend torch.")
     return spec, options
 
 
@@ -163,15 +163,15 @@ def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
     """Refuse what this model or no model can do."""
     for name, known in KNOWN.items():
         if (value := getattr(options, name)).partition(":")[0] not in known:
-            raise OptionError(f"--{name} {value} is none of {', '.join(known)}.", f"Leave out --{name}: it is chosen.")
+            raise OptionError(f"{name} {value} is none of {', '.join(known)}.", f"Leave out {name}: it is chosen.")
     if options.scale not in spec.scales:
         raise OptionError(
-            f"{spec.name} has no --scale {options.scale}.", f"It has {', '.join(str(scale) for scale in spec.scales)}."
+            f"{spec.name} has no scale {options.scale}.", f"It has {', '.join(str(scale) for scale in spec.scales)}."
         )
     if options.precision == "int8" and options.weights and "int8" in manifest.find(spec.name).precisions:
         raise OptionError(
             f"{options.weights.name} has no int8 form: what ships is of the bundled weights alone.",
-            "Leave out --precision, or make a row of its own with `lowlight export --int8`.",
+            "Leave out precision, or make a row of its own with `lowlight export --int8`.",
         )
     if options.precision not in ("auto", *spec.precisions):
         raise OptionError(
@@ -181,8 +181,8 @@ def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
         check_int8(spec, options)
     if options.maps and options.backend == "onnx":
         raise OptionError(
-            "--save-maps takes no --backend onnx: the ONNX files hold what makes the output, and no maps.",
-            "Use --backend torch, or leave it out.",
+            "Maps cannot be had with backend onnx: the ONNX files hold what makes the output, and no maps.",
+            "Use backend torch, or leave it out.",
         )
     if spec.classical:
         check_classical(spec, options)
@@ -190,12 +190,12 @@ def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
 
 def check_int8(spec: ModelSpec, options: RunnerOptions) -> None:
     """Refuse what bytes cannot do: they run through ONNX Runtime, on the CPU."""
-    asked = {"--backend torch": options.backend == "torch", "--save-maps": options.maps}
-    asked[f"--device {options.device}"] = options.device not in ("auto", "cpu")
-    for flag in (name for name, given in asked.items() if given):
+    asked = {"backend torch": options.backend == "torch", "maps": options.maps}
+    asked[f"device {options.device}"] = options.device not in ("auto", "cpu")
+    for what in (name for name, given in asked.items() if given):
         raise OptionError(
-            f"{spec.name} takes no {flag} with --precision int8: that runs through ONNX Runtime on the CPU.",
-            f"Leave out {flag}, or --precision.",
+            f"{spec.name} cannot be asked for {what} with precision int8: that runs through ONNX Runtime on the CPU.",
+            f"Leave out {what}, or precision.",
         )
 
 
@@ -205,8 +205,8 @@ def check_classical(spec: ModelSpec, options: RunnerOptions) -> None:
     for name, values in allowed.items():
         if (value := getattr(options, name)) not in values:
             raise OptionError(
-                f"{spec.name} takes no --{name} {value}: it is a classical method, without weights and back ends.",
-                f"It runs on the CPU: leave out --{name}.",
+                f"{spec.name} takes no {name} {value}: it is a classical method, without weights and back ends.",
+                f"It runs on the CPU: leave out {name}.",
             )
 
 
@@ -263,9 +263,9 @@ def with_weights(spec: ModelSpec, path: Path) -> ModelSpec:
     A file of another network, or one that says what cannot be, is a ModelUnavailable. Imports no torch.
     """
     if not path.is_file():
-        raise ModelUnavailable(f"There is no file {path}.", "Give a .safetensors or .pt file to --weights.")
+        raise ModelUnavailable(f"There is no file {path}.", "Give a .safetensors or .pt file.")
     if path.suffix == ".onnx":
-        raise OptionError(f"--weights takes PyTorch weights, not {path.name}.", "Give a .safetensors or .pt file.")
+        raise OptionError(f"{path.name} holds no PyTorch weights.", "Give a .safetensors or .pt file.")
     origin = weights_metadata.read(path)
     if origin is not None and origin.arch != spec.arch:
         raise foreign(spec, path, origin.arch)
@@ -282,5 +282,5 @@ def with_weights(spec: ModelSpec, path: Path) -> ModelSpec:
 def foreign(spec: ModelSpec, path: Path, arch: str) -> ModelUnavailable:
     """The error for weights that say they are of another network."""
     names = [name for name, row in manifest.models().items() if row.arch == arch]
-    hint = f"Use --model {' or '.join(names)}." if names else "This version does not know that network."
+    hint = f"Use model {' or '.join(names)}." if names else "This version does not know that network."
     return ModelUnavailable(f"{path.name} was trained for {arch}, and {spec.name} is {spec.arch}.", hint)

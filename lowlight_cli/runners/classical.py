@@ -39,7 +39,7 @@ class ClassicalRunner:
             return (pictures[0][None] if len(pictures) == 1 else np.stack(pictures)).transpose(0, 3, 1, 2)
         except Exception as error:
             if is_memory_error(error):
-                hint = "It needs the whole picture at once: shrink the picture, or use --batch-size 1."
+                hint = "It needs the whole picture at once: shrink the picture, or run one at a time."
                 raise OutOfMemory(f"There is not enough memory for {self.spec.name}.", hint) from error
             raise PictureError(f"{self.spec.name} failed: {error}", "Report this with `lowlight doctor`.") from error
 

@@ -58,7 +58,7 @@ def export_onnx(
     except ImportError as error:
         raise OptionError(
             f"The ONNX form of {spec.name} must be exported first, which needs onnx and onnxscript.",
-            'pip install "lowlight[train]", or use --backend torch.',
+            'pip install "lowlight[train]", or use backend torch.',
         ) from error
     network = load(spec, weights).eval().requires_grad_(False)
     written = {}
@@ -132,5 +132,5 @@ def compare(spec: ModelSpec, module: nn.Module, inputs: dict[str, Tensor], path:
     if found.shape != expected.shape or not difference <= TOLERANCE:
         raise ModelUnavailable(
             f"The exported {path.name} of {spec.name} differs from PyTorch by {difference:g}.",
-            "Report this with `lowlight doctor`; use --backend torch meanwhile.",
+            "Report this with `lowlight doctor`; use backend torch meanwhile.",
         )

@@ -9,7 +9,7 @@ from lowlight_cli.manifest import ModelSpec
 def no_device(device: str, reason: str) -> DeviceUnavailable:
     """The error for a device that cannot be had."""
     return DeviceUnavailable(
-        f"--device {device} cannot be had: {reason}.", "Run `lowlight doctor`, or use --device cpu or auto."
+        f"device {device} cannot be had: {reason}.", "Run `lowlight doctor`, or use device cpu or auto."
     )
 
 
@@ -25,8 +25,8 @@ def is_memory_error(error: Exception) -> bool:
 def unless_memory(error: Exception, spec: ModelSpec) -> LowlightError:
     """What to raise for an exception of a back end."""
     if is_memory_error(error):
-        whole = "It needs the whole picture at once: shrink the picture, or use --batch-size 1."
-        hint = whole if spec.tiling == "whole" else "Use a smaller --tile, or --batch-size 1."
+        whole = "It needs the whole picture at once: shrink the picture, or run one at a time."
+        hint = whole if spec.tiling == "whole" else "Use a smaller tile, or run one picture at a time."
         return OutOfMemory(f"There is not enough memory for {spec.name}.", hint)
-    hint = "Try the other --backend, and report this with `lowlight doctor`."
+    hint = "Try the other back end, and report this with `lowlight doctor`."
     return PictureError(f"{spec.name} failed: {error}", hint)
