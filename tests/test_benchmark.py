@@ -566,7 +566,7 @@ def test_a_metric_option_without_a_name_is_an_error(text, lol):
 def test_what_only_a_network_takes_is_refused_where_there_is_none(options, word, lol):
     with pytest.raises(OptionError, match=word):
         run(lol, models=("he",), runner=RunnerOptions(**options))
-    with pytest.raises(OptionError, match=word if word != "bf16" else "--precision"):
+    with pytest.raises(OptionError, match=f"--{word}" if word != "bf16" else "--precision"):
         run(lol, images=(str(lol / "eval15" / "high"),), runner=RunnerOptions(**options))
 
 

@@ -307,6 +307,34 @@ def test_a_format_that_cannot_hold_the_depth_fails_before_any_work(
     assert [shape[0] for shape in fakes[0].batches] == [1]
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("in", "--out", "out", "--format", "jpg"), USAGE),
+        (("in/a.png", "--out", "out.webp"), USAGE),
+        (("in/a.png", "--out", "out.jpg", "--dry-run"), USAGE),
+        (("-", "--out", "out.jpg"), USAGE),
+        (("-", "--out", "-", "--format", "jpg"), USAGE),
+        (("in", "--out", "out", "--watch", "--format", "jpg"), USAGE),
+        (("in", "--out", "folder.jpg"), DONE),
+        (("in/a.png", "--out", "folder.jpg"), DONE),
+        (("in/a.png", "--out", "out.png"), DONE),
+        (("-", "--out", "-"), DONE),
+    ],
+)
+def test_one_format_that_cannot_hold_the_depth_is_wrong_use(
+    run: Run, photo: Photo, fakes: list[FakeRunner], words: tuple[str, ...], code: int
+) -> None:
+    data = photo(Path("in/a.png")).read_bytes()
+    Path("folder.jpg").mkdir()
+    done = run("enhance", *words, "--depth", 16, stdin=data)
+    assert done.code == code, done.err
+    if code == USAGE:
+        assert "holds 8 bits per channel, and --depth 16 is asked for" in done.err
+        assert not fakes
+        assert not [*Path().glob("out*")]
+
+
 @pytest.mark.usefixtures("fakes")
 def test_an_empty_shard_is_no_error(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"))

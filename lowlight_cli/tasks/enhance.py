@@ -6,12 +6,14 @@ One bad file never stops the rest: what it raises is its result. Results come in
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from lowlight_cli import jobs as planning
 from lowlight_cli import manifest, picture
 from lowlight_cli.enhancer import Enhancer
+from lowlight_cli.errors import OptionError
 from lowlight_cli.inputs import passed_over
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.manifest import ModelSpec
@@ -118,7 +120,25 @@ def checked(options: EnhanceOptions) -> ModelSpec:
     """The row of the model as it will run. What it cannot be asked for is an OptionError."""
     spec, _ = settled(manifest.find(options.model), asked(options))
     check(spec, options.settings)
+    refuse_shallow(options)
     return spec
+
+
+def refuse_shallow(options: EnhanceOptions) -> None:
+    """Refuse 16 bits in the one format that is to be written, if it cannot hold them."""
+    (first, *more), layout, formats = options.inputs, options.layout, picture.SUFFIXES
+    suffix, asked = layout.out.suffix.lower(), f"--format {layout.format}"
+    # `os.path` says False where a folder may not be looked into, `Path` raises.
+    if suffix in formats and not more and not any(map(os.path.isdir, (first, layout.out))):
+        format, asked = formats[suffix], f"--out {layout.out}"
+    else:
+        format = layout.format
+    if options.settings.depth == 16 and format in {*formats.values()} - {*picture.DEEP}:
+        able = ", ".join(picture.DEEP)
+        raise OptionError(
+            f"{asked}: {format} holds 8 bits per channel, and --depth 16 is asked for.",
+            f"Leave out --depth, or write one of {able}.",
+        )
 
 
 def opened(options: EnhanceOptions) -> Enhancer:
