@@ -336,11 +336,16 @@ def test_one_format_that_cannot_hold_the_depth_is_wrong_use(
 
 
 @pytest.mark.usefixtures("fakes")
-def test_an_empty_shard_is_no_error(run: Run, photo: Photo) -> None:
+def test_an_empty_shard_is_no_error_and_told_as_what_it_is(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"))
-    codes = [run("enhance", "in", "--out", f"out{part}", "--shard", f"{part}/3").code for part in (1, 2, 3)]
-    assert codes == [DONE] * 3
+    parts = [run("enhance", "in", "--out", f"out{part}", "--shard", f"{part}/3", "--json") for part in (1, 2, 3)]
+    assert [done.code for done in parts] == [DONE] * 3
     assert len(list(Path().glob("out*/a.png"))) == 1
+    for part, done in enumerate(parts, 1):
+        empty = not Path(f"out{part}").exists()
+        assert (f"part {part} of 3 of the pictures is empty: nothing to do" in done.err) == empty
+        assert "nothing done" not in done.err
+        assert done.lines[-1]["summary"]["done"] == (not empty)
 
 
 @pytest.mark.usefixtures("fakes")

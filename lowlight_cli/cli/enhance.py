@@ -181,6 +181,8 @@ def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
         report.stopwatch, report.log = options.stopwatch, run.witness.log
         report.passed_over, report.empty = dict(sorted(run.passed_over.items())), run.empty
         report.maps_in = options.maps
+        if options.layout.shard != (1, 1):
+            report.nothing = "part {} of {} of the pictures is empty: nothing to do".format(*options.layout.shard)
         interrupted = False
         with contextlib.closing(run.planned() if enhancer is None else run.results(enhancer)) as results:
             try:

@@ -28,6 +28,8 @@ class Report:
         self.counts: Counter[str] = Counter()
         self.passed_over: dict[str, int] = {}
         self.empty: list[str] = []
+        self.nothing = ""
+        """Why there is no file at all, if that is known."""
         self.maps, self.maps_in = 0, None
         self.stopwatch, self.log = OFF, None
         self.started = time.monotonic()
@@ -66,6 +68,8 @@ class Report:
             print_json({"summary": total})
         parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{left} not tried"] if left else [])
         text = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
+        if self.nothing and not parts:
+            text = self.nothing
         if self.maps:
             text += f"; {self.maps} map{'s' * (self.maps != 1)} in {shown(self.maps_in)}"
         self.console.say(f"Interrupted: {text}" if interrupted else text, error=interrupted or bool(counts["failed"]))
