@@ -45,6 +45,9 @@ NOTES = {
 
 Both are null where the model made no output. With `-v` the line of each picture tells them too: `exposure 0.41, shadows
 0.32`; what the model does not take, and shadows that were left alone, it leaves out.""",
+    "lowlight benchmark": """\
+Without `--root`, sets are looked for in the folder that `LOWLIGHT_DATA` names, else in `data` in lowlight's own folder:
+`LOWLIGHT_HOME`, else `~/.cache/lowlight` (macOS: `~/Library/Caches/lowlight`, Windows: `%LOCALAPPDATA%\\lowlight`).""",
 }
 """What --help has no room for, by command."""
 

@@ -121,6 +121,24 @@ def test_one_model_is_shown(run: Run) -> None:
     assert json.loads(run("show", "remote-one", "--json")[1])["name"] == "remote-one"
 
 
+def test_tables_of_a_model_are_shown_line_by_line_and_short_lists_in_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = ({"set": "LOL", "PSNR": "20.5 ± 3.6"}, {"set": "NPE"})
+    spec = dataclasses.replace(REMOTE, training={"seed": 41, "sets": ["LOL"]}, figures=figures, scales=(1, 2))
+    monkeypatch.setattr(manifest, "models", lambda: {spec.name: spec})
+    out = run("show", "remote-one")[1]
+    assert 'training:        {\n  "seed": 41,\n  "sets": [\n    "LOL"\n  ]\n}\n' in out
+    assert '    "PSNR": "20.5 ± 3.6"\n  },\n' in out
+    assert "scales:          [1, 2]\n" in out
+
+
+def test_commands_that_need_no_name_say_so(run: Run) -> None:
+    for command in ("verify", "pull"):
+        assert f"models {command} [OPTIONS] [NAME]...\n" in run(command, "--help")[1]
+    assert "models rm [OPTIONS] NAME...\n" in run("rm", "--help")[1]
+
+
 @pytest.mark.parametrize("command", ["show", "pull", "verify", "path", "rm"])
 def test_an_unknown_name_is_exit_code_4_with_the_nearest_one(command: str, run: Run) -> None:
     code, out, err = run(command, "remot-one")

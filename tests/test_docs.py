@@ -37,6 +37,18 @@ def test_the_page_of_commands_is_what_help_says():
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generator().cli_page()
 
 
+def test_notes_are_of_commands_that_there_are_and_name_the_folder_of_data_sets(monkeypatch: pytest.MonkeyPatch):
+    from lowlight_cli.data.sets import data_root
+
+    made = generator()
+    assert {*made.NOTES} <= {name for name, _ in made.help_of(group, "lowlight")}
+    for name in ("LOWLIGHT_DATA", "LOWLIGHT_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert data_root() == Path("~/.cache/lowlight/data").expanduser()
+    assert "`~/.cache/lowlight`" in made.NOTES["lowlight benchmark"]
+
+
 def test_the_page_of_models_is_what_the_manifest_says():
     assert (ROOT / "docs" / "models.md").read_text(encoding="utf-8") == generator().cards.models_page()
 

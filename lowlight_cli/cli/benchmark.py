@@ -32,7 +32,11 @@ SUMMARY, MARKDOWN, PER_IMAGE, PAGE = "summary.json", "summary.md", "per_image.cs
 
 @click.command()
 @click.option("--dataset", required=True, help="LOL, LSRW, DICM, ...; pairs for your own low/ and high/; see below.")
-@click.option("--root", type=PathOf(path_type=Path), help="Folder of the data sets.  [default: $LOWLIGHT_DATA]")
+@click.option(
+    "--root",
+    type=PathOf(path_type=Path),
+    help="Folder of the data sets.  [default: $LOWLIGHT_DATA, else data in lowlight's own folder]",
+)
 @click.option("--split", default="test", show_default=True, help="Part of the set.")
 @click.option(
     "-m",

@@ -18,7 +18,7 @@ HEADINGS = ("NAME", "ARCH", "PARAMETERS", "MB", "WEIGHTS", "GENERATIVE", "SUMMAR
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")
 offline = click.option("--offline", is_flag=True, help="Never use the network.")
-names = click.argument("names", metavar="NAME...", nargs=-1)
+names = click.argument("names", metavar="[NAME]...", nargs=-1)
 
 
 @click.group(name="models")
@@ -67,7 +67,9 @@ def show(name: str, as_json: bool) -> None:
         return write_json(row)
     files, limits, _ = row.pop("files"), row.pop("limits"), row.pop("check")
     for key, value in row.items():
-        click.echo(f"{key + ':':<16} {value if isinstance(value, str) else json.dumps(value)}")
+        indent = 2 if "{" in str(value) else None  # a table, or a list of them
+        text = value if isinstance(value, str) else json.dumps(value, indent=indent, ensure_ascii=False)
+        click.echo(f"{key + ':':<16} {text}")
     if limits:
         click.echo("\n".join(("limits:", *(f"  - {sentence}" for sentence in limits))))
     for file in files:

@@ -138,7 +138,8 @@ runner_options = apply(
             type=click.Choice(["auto", "torch", "onnx"]),
             default="auto",
             show_default=True,
-            help="auto: CUDA through torch where there is one, else ONNX Runtime on the CPU.",
+            help="auto: CUDA through torch where there is one, else ONNX Runtime on the CPU. onnx without "
+            "--device: the CPU.",
         ),
         click.option(
             "--device", type=Device(), default="auto", show_default=True, help="What is asked for runs, or fails."
