@@ -108,6 +108,28 @@ def test_the_readme_installs_with_the_constraints_and_names_every_command():
         assert f"lowlight {name}" in readme, name
 
 
+@pytest.mark.usefixtures("fakes")
+def test_the_library_example_of_the_readme_runs(photo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    photo(Path("night.jpg"), 6, 8)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert names["bright"].shape == (6, 8, 3)
+    assert names["neid"].closed
+    (error,) = re.findall(r"lowlight\.(\w*Error)", code)
+    assert issubclass(getattr(names["lowlight"], error), Exception)
+
+
+def test_the_seconds_of_the_readme_are_those_that_were_measured():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "benchmarks" / "results" / "speed.md").read_text(encoding="utf-8")
+    start = float(re.search(r"^\| neid \| ([\d.]+) \([\d.]+ to [\d.]+\) \|$", page, re.M)[1])
+    scale = float(re.search(r"^\| neid \| (\d+) \(", page.partition("## Scale")[2], re.M)[1])
+    assert re.search(rf"600x400 takes\s+about {start:.1f} s", readme)
+    assert re.search(rf"each further megapixel {scale / 1000:.1f} s", readme)
+
+
 @pytest.mark.parametrize(
     "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
 )
