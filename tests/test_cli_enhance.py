@@ -96,6 +96,17 @@ def test_no_input_is_exit_code_3(run: Run, name: str) -> None:
     assert not Path("out").exists()
 
 
+@pytest.mark.usefixtures("fakes")
+def test_a_name_that_is_not_there_stops_all_and_a_pattern_that_fits_nothing_does_not(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    done = run("enhance", "in", "gone.png", "--out", "out")
+    assert (done.code, Path("out").exists()) == (NO_INPUT, False)
+    assert "There is no file or folder gone.png" in done.err
+    assert run("enhance", "in", "gone*.png", "--out", "out").code == DONE
+    words = " ".join(command.help.split())
+    assert "files or folders that are not there, stop the run before any work" in words
+
+
 def test_an_unknown_model_suggests_the_nearest_name(run: Run, photo: Photo) -> None:
     done = run("enhance", photo(Path("a.png")), "--out", "out", "--model", "nied")
     assert done.code == NO_MODEL

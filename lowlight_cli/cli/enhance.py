@@ -97,7 +97,7 @@ def command(**flags: Any) -> None:
     """Brighten and clean pictures.
 
     INPUT is a file, a folder (with all below it but hidden files), a quoted pattern, or - for stdin. Inputs are never
-    changed, and existing outputs stop the run before any work.
+    changed. Existing outputs, and files or folders that are not there, stop the run before any work.
 
     \b
     Example:
