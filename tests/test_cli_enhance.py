@@ -264,6 +264,9 @@ def test_exposure_and_shadows_that_were_chosen_are_told_for_each_picture(run: Ru
     assert "exposure" not in done.err
     done = run(*words, "auto", "--skip-existing")
     assert (done.lines[0]["exposure"], done.lines[0]["shadows"]) == (None, None)
+    words = ("--device", "cpu", "--threads", 1, "--json", "--out", "piped.png")
+    piped = run("enhance", "-", *words, stdin=Path("in/a.png").read_bytes()).lines[0]
+    assert (piped["exposure"], piped["shadows"]) == (line["exposure"], line["shadows"])
 
 
 def test_dry_run_writes_nothing_and_opens_no_model(run: Run, photo: Photo, fakes: list[FakeRunner]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 KNOWN = {"backend": ("auto", "torch", "onnx"), "device": ("auto", "cpu", "cuda", "mps")}
+NUMBERED = re.compile(r"cuda:\d+", re.ASCII)
+"""One of several devices."""
 AUTO = -1.0
 """The exposure that lets the network decide, as graphs and networks take it."""
 
@@ -162,7 +165,7 @@ def described(spec: ModelSpec, options: RunnerOptions) -> ModelSpec:
 def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
     """Refuse what this model or no model can do."""
     for name, known in KNOWN.items():
-        if (value := getattr(options, name)).partition(":")[0] not in known:
+        if (value := getattr(options, name)) not in known and not (name == "device" and NUMBERED.fullmatch(value)):
             raise OptionError(f"{name} {value} is none of {', '.join(known)}.", f"Leave out {name}: it is chosen.")
     if options.scale not in spec.scales:
         raise OptionError(

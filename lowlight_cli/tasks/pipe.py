@@ -68,6 +68,7 @@ def enhanced(item: Item, data: bytes, enhancer: Enhancer, options: EnhanceOption
     stopwatch.count("decode", source.height * source.width)
     result = enhancer.enhance([source])[0]
     item.size, item.tile = (result.height, result.width), enhancer.used
+    item.exposure, item.shadows = enhancer.aimed[0], enhancer.lifted[0]
     item.development = source.development
     format = format_of(layout, source)
     with stopwatch.stage("encode"):
