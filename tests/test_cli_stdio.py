@@ -140,3 +140,10 @@ def test_ctrl_c_within_an_import_waits_for_its_end(tmp_path):
     done = shell(f"{sys.executable} code.py", tmp_path, PYTHONPATH=str(Path(__file__).parents[1]))
     assert done.returncode == 130
     assert (done.stdout, done.stderr) == ("imported\n", "Interrupted.\n")
+
+
+def test_ctrl_c_while_the_command_is_imported_ends_it_without_a_traceback(tmp_path):
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    root = Path(__file__).parents[1]
+    done = shell(f"{sys.executable} -m lowlight_cli --version", tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{root}")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
