@@ -477,6 +477,15 @@ def test_how_far_shadows_were_lifted_stands_with_each_picture_that_it_was_done_t
     assert "shadows were lifted:" not in page.text  # logs of before know no such setting
 
 
+def test_the_brightness_that_was_aimed_at_stands_with_each_picture(log: Log, report):
+    log.picture("a.png", exposure=0.4321)
+    log.picture("b.png", exposure=None)
+    log.picture("c.png")
+    page = report(log.write()).page
+    assert page.text.count("Brought to a mean luma of about") == 1
+    assert "0.43 of 1" in page.text
+
+
 def test_each_method_of_a_log_is_told_once_and_pictures_refer_to_it(log: Log, report):
     log.picture("a.png")
     log.picture("b.png")

@@ -202,11 +202,14 @@ def retold(change: Callable[[dict[str, Any]], object]) -> None:
     evidence.head_path(LOG).unlink()
 
 
-def test_forged_words_on_shadows_are_found_by_doing_it_again(run: Run, room: dict[str, Any]) -> None:
-    assert room["shadows"] > 0.3
+@pytest.mark.parametrize(("name", "least", "forged"), [("shadows", 0.3, 0.0), ("exposure", 0.2, 0.1)])
+def test_forged_words_on_shadows_or_brightness_are_found_by_doing_it_again(
+    run: Run, room: dict[str, Any], name: str, least: float, forged: float
+) -> None:
+    assert room[name] > least
     assert failed(run, "--rerun") == {}
-    retold(lambda document: document.update(shadows=0.0) if "shadows" in document else None)
-    assert "shadows were lifted by 0 as the record says, and by 0." in failed(run, "--rerun")[2]
+    retold(lambda document: document.update({name: forged}) if name in document else None)
+    assert f"{name}: {forged:g} as the record says, and {room[name]} this time." in failed(run, "--rerun")[2]
 
 
 def test_outputs_of_other_weights_are_not_gone_on_with(run: Run, room: dict[str, Any]) -> None:
@@ -221,7 +224,8 @@ def test_outputs_of_other_weights_are_not_gone_on_with(run: Run, room: dict[str,
 
 def test_a_log_of_before_there_were_shadows_is_gone_on_with(run: Run, room: dict[str, Any]) -> None:
     def before(document: dict[str, Any]) -> None:
-        document.pop("shadows", None)
+        for name in ("shadows", "exposure"):
+            document.pop(name, None)
         document.get("method", {"settings": {}})["settings"].pop("shadows", None)
 
     retold(before)

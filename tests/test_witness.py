@@ -90,6 +90,7 @@ def test_weights_back_end_and_tiles_of_a_network_are_recorded(run: Run, photo: P
     assert record["method"]["threads"] >= 1
     assert (record["tiles"]["side"], record["tiles"]["rows"], record["tiles"]["columns"]) == (48, 2, 2)
     assert (record["method"]["settings"]["shadows"], record["shadows"]) == (0, 0)  # auto: its row lifts none
+    assert (record["method"]["settings"]["exposure"], record["exposure"]) == (None, pytest.approx(0.4, abs=0.05))
 
 
 def test_each_picture_of_a_batch_has_the_shadows_of_its_own(run: Run) -> None:

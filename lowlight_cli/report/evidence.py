@@ -18,12 +18,12 @@ from typing import Any
 
 from lowlight_cli import __version__
 from lowlight_cli.errors import OptionError
-from lowlight_cli.evidence_chain import Line
+from lowlight_cli.evidence_chain import Line, Record
 from lowlight_cli.report import evidence_words as words
 from lowlight_cli.report import page
 from lowlight_cli.report.embed import BUDGET, Form
 from lowlight_cli.report.evidence_checks import Check, Checks
-from lowlight_cli.report.evidence_log import ReadLog, read, table, text, texts
+from lowlight_cli.report.evidence_log import ReadLog, number, read, table, text, texts
 from lowlight_cli.report.evidence_pictures import Gallery, Recorded, embed
 from lowlight_cli.report.evidence_view import (
     Card,
@@ -172,6 +172,12 @@ def method(told: dict[str, Any], log: ReadLog) -> dict[str, Any]:
     }
 
 
+def aimed(record: Record) -> str:
+    """The brightness that the network was to reach; logs of before say none."""
+    told = number(record, "exposure")
+    return "" if told is None else f"{told:.2f} of 1"
+
+
 def card(
     index: int,
     line: Line,
@@ -188,6 +194,7 @@ def card(
         ("Took", seconds(record)),
         ("Worked on", words.tiles(record)),
         ("Shadows lifted by", words.lifted(record)),
+        ("Brought to a mean luma of about", aimed(record)),
     ]
     return Card(
         index=index,

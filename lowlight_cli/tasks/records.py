@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from lowlight_cli import evidence, manifest, packages, weights
 from lowlight_cli.picture import Picture
 from lowlight_cli.report.evidence_log import items
-from lowlight_cli.tasks.results import brief
 
 if TYPE_CHECKING:
     from lowlight_cli.enhancer import Enhancer
@@ -118,11 +117,6 @@ def explicit(model: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     if found["shadows"] is None and not manifest.find(model).shadows:
         found["shadows"] = 0.0
     return found
-
-
-def shadows(amount: float) -> float:
-    """By how much a picture's shadows were lifted, as a record tells it."""
-    return brief(amount)
 
 
 def tiles(enhancer: Enhancer) -> dict[str, int]:

@@ -17,12 +17,13 @@ from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.settings import Settings
 from lowlight_cli.tasks import records
 from lowlight_cli.tasks.preset import baseline
+from lowlight_cli.tasks.results import brief
 
 LEVELS = 2.0
 """Other versions, back ends and processors round otherwise: measured, a pixel differs by one level of 255 at most."""
 
 SLIGHT = 0.001
-"""Lifting of shadows that differs by so little is the same: rounding of another machine."""
+"""Exposures, and liftings of shadows, that differ by so little are the same: rounding of another machine."""
 
 
 class Rerun:
@@ -47,9 +48,10 @@ class Rerun:
         found = [self.compared(line, record["output"], self.enhancer.enhance([source])[0], files)]
         if records.tiles(self.enhancer) != record["tiles"]:
             line.notes.append("it was cut into other tiles this time.")
-        told, shadows = record.get("shadows"), records.shadows(self.enhancer.lifted[0])
-        if told is not None and abs(told - shadows) > SLIGHT:
-            line.problems.append(f"shadows were lifted by {told:g} as the record says, and by {shadows:g} this time.")
+        for what, value in (("exposure", self.enhancer.aimed[0]), ("shadows", self.enhancer.lifted[0])):
+            told, again = record.get(what), brief(value)  # logs of before know neither
+            if told is not None and (again is None or abs(told - again) > SLIGHT):
+                line.problems.append(f"{what}: {told:g} as the record says, and {again} this time.")
         if other := record["baseline"]:
             result = baseline(other["model"], self.enhancer.settings.depth).enhance([source])[0]
             found.append(self.compared(line, other, result, files))

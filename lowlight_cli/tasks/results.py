@@ -123,9 +123,9 @@ def told(
     return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
 
 
-def brief(value: float) -> float:
+def brief(value: float | None) -> float | None:
     """To four digits: never 0 where it was any."""
-    return float(f"{value:.4g}")
+    return None if value is None else float(f"{value:.4g}")
 
 
 def as_json(result: Result, enhancer: Enhancer | None, options: EnhanceOptions) -> dict[str, Any]:
@@ -135,8 +135,7 @@ def as_json(result: Result, enhancer: Enhancer | None, options: EnhanceOptions) 
     runner = None if enhancer is None or skipped else enhancer.runner
     line = dataclasses.asdict(result)
     line |= {"source": str(result.source), "target": str(result.target), "seconds": round(result.seconds, 4)}
-    numbers = {"exposure": result.exposure, "shadows": result.shadows}
-    line |= {name: None if value is None else brief(value) for name, value in numbers.items()}
+    line |= {"exposure": brief(result.exposure), "shadows": brief(result.shadows)}
     line |= {"maps": [str(path) for path in result.maps]}
     line |= {"model": None if skipped else options.model, "scale": None if skipped else options.runner.scale}
     line |= {"weights_sha256": runner.sha256 if runner else None}

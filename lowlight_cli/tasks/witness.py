@@ -28,7 +28,7 @@ from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
 from lowlight_cli.tasks import records
 from lowlight_cli.tasks.preset import EvidenceOptions, baseline
-from lowlight_cli.tasks.results import Item, told
+from lowlight_cli.tasks.results import Item, brief, told
 from lowlight_cli.tasks.unwitnessed import Unwitnessed
 
 if TYPE_CHECKING:
@@ -237,7 +237,8 @@ class Witness(Unwitnessed):
             "seconds": round(item.seconds, 4),
             "input": source,
             **{name: item.facts.get(name) for name in ("output", "baseline", "tiles")},
-            "shadows": None if item.shadows is None else records.shadows(item.shadows),
+            "exposure": brief(item.exposure),
+            "shadows": brief(item.shadows),
             "method": self.method,
             "system": machine.system(),
         }
