@@ -39,8 +39,8 @@ NOTES = {
 
 - `status`: `done`, `failed`, `skipped` or `planned`; `error` and `hint` say why a file failed, `notices` what else is
   to be known of it.
-- `exposure`: the brightness that the picture was brought to, about (mean luma, 0 to 1): the one asked for, or the one
-  that `auto` chose for this picture. null for models that take none.
+- `exposure`: the brightness that the model was to reach, about (mean luma, 0 to 1): the one asked for, or the one that
+  `auto` chose for this picture; before `--strength`. null for models that take none.
 - `shadows`: how far shadows were lifted, 0 (not at all) to 1, which `auto` decides for each picture.
 
 Both are null where the model made no output. With `-v` the line of each picture tells them too: `exposure 0.41, shadows

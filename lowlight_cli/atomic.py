@@ -26,7 +26,7 @@ def replacing(path: Path, *, overwrite: bool = True, check: Callable[[], None] =
     """
     temporary = beside(path)
     try:
-        with named(path, temporary):
+        with named(path):
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
@@ -40,13 +40,14 @@ def replacing(path: Path, *, overwrite: bool = True, check: Callable[[], None] =
 
 
 @contextlib.contextmanager
-def named(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Errors of the system within the block that name no file, or the temporary one, name `path`."""
+def named(path: Path) -> Iterator[None]:
+    """Errors of the system within the block that name no file, or a temporary one, name `path`."""
     try:
         yield
     except OSError as error:
-        if error.filename in (None, str(temporary)):
-            error.filename, error.filename2 = str(path), None
+        if error.filename is None or PREFIX in str(error.filename):
+            error.filename = str(path)
+            del error.filename2
         raise
 
 

@@ -255,9 +255,10 @@ def open_model(
     "mps"), `precision` ("auto", "fp32", "fp16", "bf16", "int8"), `scale` (1, 2), `weights` (a path), `threads` (0: it
     chooses), and True or False for `offline`, `progress`, `maps`.
 
-    A name that is no option is a TypeError; all else is a LowlightError, of `lowlight_cli.errors`: OptionError (a value
-    that no model, or not this one, takes), ModelUnavailable (no such model, no weights), DeviceUnavailable. What cannot
-    be done with a picture is a PictureError or an OutOfMemory when the model is called.
+    A name that is no option is a TypeError, and so may be a value of another type; all else is a LowlightError, of
+    `lowlight_cli.errors`: OptionError (a value that no model, or not this one, takes), ModelUnavailable (no such model,
+    no weights), DeviceUnavailable. What cannot be done with a picture is a PictureError or an OutOfMemory when the
+    model is called.
     """
     known = {field.name: None for kind in (Settings, RunnerOptions) for field in dataclasses.fields(kind)}
     if unknown := [option for option in options if option not in known]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import sys
@@ -84,6 +85,8 @@ def single_target(inputs: Sequence[str], layout: Layout) -> Path | None:
         if os.path.exists(out) or out.suffix.lower() in {*SUFFIXES, *UNWRITTEN}:
             format_to_write(layout)
             return out
+    elif len(inputs) == 1 and not os.path.lexists(inputs[0]) and not glob.has_magic(inputs[0]):
+        return None  # `gather` says that it is not there
     elif os.path.exists(out) or out.suffix.lower() in SUFFIXES:
         remedy = "Name a folder, or one input and one output file."
         raise OptionError(f"--out {out} names a file, not a folder.", remedy)

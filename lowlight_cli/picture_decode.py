@@ -195,9 +195,10 @@ def _png(data: bytes, kind: str, max_pixels: int) -> Picture:
         image.load()  # metadata may stand behind the pixels
         return from_image(image, metadata.given(image.info, kind), *told)
     colours = 3 if head.colour in (2, 6) else 1
-    raw = deep.opencv(data, (head.height, head.width))
-    # Pillow knows how PNG stores metadata; it need not decode all pixels, wrongly, to tell.
+    # Pillow knows how PNG stores metadata; it need not decode all pixels, wrongly, to tell. First, as it has limits of
+    # what texts are unpacked to, and OpenCV has none.
     info = _opened(_PNG_SEED + head.metadata + _PNG_PIXEL, kind, max_pixels).info
+    raw = deep.opencv(data, (head.height, head.width))
     key = np.frombuffer(head.transparent, ">u2")[:colours] if head.transparent and head.colour in (0, 2) else None
     given = metadata.given(info, kind)
     given = given._replace(notices=(*given.notices, *told))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from lowlight_cli import __version__, atomic, hub, manifest
+from lowlight_cli import __version__, atomic, hub, manifest, regular
 from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.manifest import ModelSpec, WeightFile
 
@@ -177,15 +177,14 @@ def _problem(path: Path, file: WeightFile) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file, as 64 hex digits."""
+    """The sha256 of a regular file, as 64 hex digits; an OSError for others."""
+    regular.refuse_others(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def import_file(path: Path) -> tuple[ModelSpec, WeightFile, Path]:
     """Copy a file of weights into our folder: recognised by its sha256, whatever its name, or refused."""
-    import shutil
-
     rows = [(spec, file) for spec in manifest.models().values() for file in spec.files]
     try:
         digest = sha256_of(path)
@@ -196,7 +195,7 @@ def import_file(path: Path) -> tuple[ModelSpec, WeightFile, Path]:
         target = store_path(match[1])
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic.replacing(target) as temporary:
-            shutil.copyfile(path, temporary)
+            temporary.write_bytes(path.read_bytes())
             check(temporary, match[1])
     except OSError as error:
         raise hub.unavailable(f"{path} cannot be imported into {home()}", error) from error

@@ -334,6 +334,7 @@ def test_a_format_that_cannot_hold_the_depth_fails_before_any_work(
         (("in/a.png", "--out", "folder.jpg"), DONE),
         (("in/a.png", "--out", "out.png"), DONE),
         (("-", "--out", "-"), DONE),
+        (("nothing.png", "--out", "out.jpg"), NO_INPUT),
     ],
 )
 def test_one_format_that_cannot_hold_the_depth_is_wrong_use(

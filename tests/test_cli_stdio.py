@@ -147,3 +147,16 @@ def test_ctrl_c_while_the_command_is_imported_ends_it_without_a_traceback(tmp_pa
     root = Path(__file__).parents[1]
     done = shell(f"{sys.executable} -m lowlight_cli --version", tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{root}")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_second_signal_while_an_interrupted_command_ends_changes_nothing(tmp_path, name):
+    code = (
+        "import os, signal, time; from lowlight_cli import cli\n"
+        f"def group(**_):\n    cli.console.end_as_by_ctrl_c(); os.kill(os.getpid(), signal.{name}); time.sleep(30)\n"
+        f"cli.leave_hanging_threads = lambda: os.kill(os.getpid(), signal.{name})\n"
+        "cli.group = group; cli.main()"
+    )
+    (tmp_path / "code.py").write_text(code)
+    done = shell(f"{sys.executable} code.py", tmp_path, PYTHONPATH=str(Path(__file__).parents[1]))
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")

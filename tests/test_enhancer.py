@@ -293,8 +293,14 @@ def test_a_library_users_wrong_name_or_scale_is_an_error() -> None:
         lowlight.open_model("neidd")
     with pytest.raises(OptionError, match="neid has no scale 3"):
         lowlight.open_model("neid", scale=3)
-    for name, value in (("backend", "ONNX"), ("device", "gpu"), ("device", "cuda:x"), ("device", "cpu:1")):
-        with pytest.raises(OptionError, match=f"^{name} {value} is none of auto, "):
+    for name, value in (
+        ("backend", "ONNX"),
+        ("device", "gpu"),
+        ("device", "cuda:x"),
+        ("device", "cpu:1"),
+        ("threads", -1),
+    ):
+        with pytest.raises(OptionError, match=f"^{name} {value} is (none of auto, |negative)"):
             lowlight.open_model("neid", **{name: value})
 
 

@@ -251,3 +251,11 @@ STARTS = (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"II*
 @given(start=st.sampled_from(STARTS), body=st.binary(max_size=200))
 def test_random_bytes_raise_nothing_but_picture_errors(start: bytes, body: bytes) -> None:
     load_or_refuse(start + body)
+
+
+def test_texts_of_a_deep_png_that_unpack_to_too_much_are_refused_before_its_pixels(monkeypatch) -> None:
+    """OpenCV unpacks them all, however many there are."""
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("its pixels were decoded"))
+    text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(8_000_000)))
+    encoded = picture.encode(picture.from_array(np.zeros((2, 3, 3), np.uint16)), "png")
+    assert "Too much memory used in text chunks" in refusal(encoded[:33] + 20 * text + encoded[33:]).message

@@ -407,3 +407,27 @@ def test_ctrl_c_reaches_all_processes_and_ends_them_quietly(photos, tmp_path):
     assert process.returncode == 130
     assert "Interrupted: " in stderr
     assert "Traceback" not in stderr
+
+
+EARLY = """
+import concurrent.futures.process as pool, os, signal
+start = pool._ExecutorManagerThread.start
+def interrupted(self):
+    os.kill(os.getpid(), signal.SIGINT)
+    start(self)
+if __name__ == "__main__":
+    pool._ExecutorManagerThread.start = interrupted
+    from lowlight_cli.cli import main
+    main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signal masks")
+def test_ctrl_c_while_workers_are_started_ends_them_quietly(photos, tmp_path):
+    (tmp_path / "early.py").write_text(EARLY)
+    words = [sys.executable, tmp_path / "early.py", "synth", photos, "--out", tmp_path / "out", "--workers", "2"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 130
+    assert "Interrupted: " in done.stderr
+    assert "Traceback" not in done.stderr

@@ -575,3 +575,49 @@ def test_export_never_writes_over_others_and_says_what_it_lacks(tmp_path):
     ):
         with pytest.raises(error, match=words):
             export(options_)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "out", "words"),
+    [
+        (lambda run, _: (run / "run.json").write_text('{"sta'), "e", "run.json is damaged"),
+        (
+            lambda _, out: (out / "mine-x1.onnx").mkdir(parents=True),
+            "e",
+            "exist already. Use another --name, or remove it",
+        ),
+        (lambda _, out: out.mkdir() or (out / "mine-x1.onnx").symlink_to("nowhere"), "e", "exist already"),
+        (lambda _, out: out.write_text(""), "e", "is no folder"),
+    ],
+)
+def test_what_stands_in_the_way_of_an_export_is_found_before_anything_is_made(lol, tmp_path, spoil, out, words):
+    invoke(*command(lol, tmp_path / "run", model="aux-retinex", params={"width": 2}, steps=1))
+    spoil(tmp_path / "run", tmp_path / out)
+    before = sorted(path.name for path in tmp_path.glob(f"{out}/*"))
+    overwrite = "remove" in words
+    with pytest.raises(LowlightError, match=re.escape(words)):
+        export(ExportOptions(source=tmp_path / "run", out=tmp_path / out, name="mine", overwrite=overwrite))
+    assert sorted(path.name for path in tmp_path.glob(f"{out}/*")) == before
+
+
+def test_a_full_disk_under_an_export_names_its_folder(tmp_path, monkeypatch):
+    from lowlight_cli import manifest, weights
+    from lowlight_cli.tasks import export as task
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(task, "save_weights", full)
+    source = weights.find(manifest.find("aux-retinex"), "torch")
+    with pytest.raises(OSError, match="No space left") as caught:
+        export(ExportOptions(source=source, out=tmp_path / "out", name="mine", model="aux-retinex"))
+    assert caught.value.filename == str(tmp_path / "out")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_no_configuration_and_no_weights(lol, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OptionError, match="not a regular file"):
+        next(run(options(lol, tmp_path / "a", config=tmp_path / "pipe")))
+    with pytest.raises(ModelUnavailable, match="There is no file"):
+        next(run(options(lol, tmp_path / "a", init=tmp_path / "pipe")))

@@ -527,6 +527,20 @@ def test_scenes_of_other_pictures_are_refused_if_named_and_passed_over_if_found(
         (tmp_path / "scenes.json").write_text(wrong)
         with pytest.raises(OptionError, match="cannot be read as scenes"):
             opened(tmp_path, data=root, scenes=tmp_path / "scenes.json")
+    (tmp_path / "scenes.json").write_bytes(bytes(range(256)) * 1000)
+    with pytest.raises(OptionError, match="it is no text") as caught:
+        opened(tmp_path, data=root, scenes=tmp_path / "scenes.json")
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
+@pytest.mark.parametrize("option", ["scenes", "validation"])
+def test_a_pipe_or_a_device_holds_no_scenes_and_no_names(tmp_path: Path, name: str, option: str) -> None:
+    root = flat_pairs(tmp_path / "d")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OptionError, match="it is not a regular file"):
+        opened(tmp_path, data=root, **{option: tmp_path / name})
 
 
 # Darkened photos

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import importlib.util
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -347,17 +346,25 @@ def test_an_unknown_file_is_refused_with_what_is_expected(tmp_path: Path) -> Non
 
 
 def test_a_copy_that_goes_wrong_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "copyfile", lambda _, target: target.write_bytes(OTHER))
-    failure(lambda: weights.import_file(put(tmp_path / "good.bin")))
+    path = put(tmp_path / "good.bin")
+    monkeypatch.setattr(Path, "read_bytes", lambda _: OTHER)
+    failure(lambda: weights.import_file(path))
     assert not [path for path in weights.home().rglob("*") if path.is_file()]
 
 
 def test_an_import_without_room_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Path) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(shutil, "copyfile", full)
-    assert "disk is full" in failure(lambda: weights.import_file(put(tmp_path / "good.bin")))
+    path = put(tmp_path / "good.bin")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert "disk is full" in failure(lambda: weights.import_file(path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_imported(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "it is not a regular file" in failure(lambda: weights.import_file(tmp_path / "pipe"))
 
 
 @pytest.mark.usefixtures("hub")

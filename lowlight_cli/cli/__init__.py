@@ -12,7 +12,6 @@ import errno
 import gc
 import importlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -91,7 +90,7 @@ def main() -> None:
     console.listen(("SIGINT",), console.interrupt)
     code = run()
     if code == INTERRUPTED:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more would change the exit code
+        console.be_deaf()
         leave_hanging_threads()
     sys.exit(code)
 
@@ -119,6 +118,7 @@ def run() -> int | str | None:
         give_up_stdout()
         return SOME_FAILED
     except (KeyboardInterrupt, click.Abort):  # Abort is a RuntimeError
+        console.be_deaf()
         tell("Interrupted.")
         return INTERRUPTED
     except (MemoryError, ImportError, RuntimeError) as error:

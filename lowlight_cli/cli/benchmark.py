@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, shown
+from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import (
     PathOf,
     exposure_option,
@@ -88,6 +88,7 @@ def command(**flags: Any) -> None:
         raise OptionError("--resume and --published speak of a folder of results.", "Add --results DIR.")
     if flags["download"]:
         fetch(flags)
+    end_as_by_ctrl_c()
     run = Benchmark(read_flags(flags))
     with Console(run.total, quiet=flags["quiet"], verbose=flags["verbose"]) as console:
         failures = go(run, console)

@@ -47,9 +47,20 @@ def interrupt(number: int, frame: FrameType | None) -> None:
         frame = frame.f_back
     if frame is None:
         raise KeyboardInterrupt
-    again = threading.Timer(SHORTLY, send, (number,))
+    if any(isinstance(thread, Again) for thread in threading.enumerate()):
+        return  # it was asked already
+    again = Again(SHORTLY, send, (number,))
     again.daemon = True
     again.start()
+
+
+class Again(threading.Timer):
+    """Sends a signal once more."""
+
+
+def be_deaf() -> None:
+    """Ignore signals that end a run: it ends, and another one would only spoil what it says and its exit code."""
+    listen(("SIGINT", "SIGTERM", "SIGHUP"), signal.SIG_IGN)
 
 
 def first_then_end(first: Callable[[int], None]) -> Callable[[int, FrameType | None], None]:

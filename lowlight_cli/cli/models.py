@@ -136,7 +136,7 @@ def verify(names: tuple[str, ...], run: bool, offline: bool, as_json: bool) -> N
             words = (item["model"], item.get("role"), item.get("backend"), scale, item.get("path"), item["detail"])
             click.echo("  ".join(("ok " if item["ok"] else "BAD", *filter(None, words))))
     if bad:
-        hint = "Reinstall lowlight for bundled files; `lowlight models pull` replaces cached ones."
+        hint = "Reinstall lowlight for bundled files; `models pull` mends cached ones, `models rm` takes imported ones."
         if all(item["ok"] for item in files):
             hint = "Use the back end that is right, if one is, and report this with `lowlight doctor`."
         raise ModelUnavailable(f"{len(bad)} of {len(files) + len(runs)} checks failed.", hint)

@@ -8,10 +8,14 @@ import random
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from lowlight_cli import regular
 from lowlight_cli.errors import OptionError
+from lowlight_cli.weights_metadata import clipped
 
 SCENES = "scenes.json"
 """The file in or beside a data folder that lists its scenes."""
+LARGEST = 10_000_000
+"""Bytes of a file of scenes or names."""
 SPLIT_SEED = 0
 """Of what is held out. It is not the seed of the training: runs with several seeds are to be compared."""
 MOST_SCENES, SHARE_OF_SCENES = 20, 0.2
@@ -26,14 +30,21 @@ Groups = list[list[int]]
 def read_scenes(path: Path) -> list[list[str]]:
     """Lists of names that show one scene, from a JSON file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(regular.read(path, LARGEST).decode())
         if isinstance(content, dict):
             content = content["our485_scenes"] if "our485_scenes" in content else content["scenes"]
         return [[plain(str(name)) for name in _listed(scene)] for scene in _listed(content)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise OptionError(
-            f"{path} cannot be read as scenes: {error!r}.", 'It holds {"our485_scenes": [[2], [5, 6]]}.'
+            f"{path} cannot be read as scenes: {why(error)}.", 'It holds {"our485_scenes": [[2], [5, 6]]}.'
         ) from error
+
+
+def why(error: Exception) -> str:
+    """What an error says; not the whole text that it is about."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is no text ({error.reason})"
+    return (error.strerror if isinstance(error, OSError) else None) or clipped(error)
 
 
 def _listed(content: object) -> list[object]:
@@ -51,10 +62,10 @@ def plain(name: str) -> str:
 def read_names(path: Path) -> list[str]:
     """Names from a file: a JSON list, or one a line."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = regular.read(path, LARGEST).decode("utf-8-sig")
         names = [str(name) for name in _listed(json.loads(text))] if text.lstrip().startswith("[") else text.split("\n")
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise OptionError(f"{path} cannot be read as names: {error}.", "Write one name a line.") from error
+        raise OptionError(f"{path} cannot be read as names: {why(error)}.", "Write one name a line.") from error
     if not (found := [name.strip() for name in names if name.strip()]):
         raise OptionError(f"{path} names no picture.", "Write one name a line.")
     return found

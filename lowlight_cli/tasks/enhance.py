@@ -129,7 +129,8 @@ def refuse_shallow(options: EnhanceOptions) -> None:
     (first, *more), layout, formats = options.inputs, options.layout, picture.SUFFIXES
     suffix, asked = layout.out.suffix.lower(), f"--format {layout.format}"
     # `os.path` says False where a folder may not be looked into, `Path` raises.
-    if suffix in formats and not more and not any(map(os.path.isdir, (first, layout.out))):
+    single = not more and (first == "-" or os.path.lexists(first)) and not any(map(os.path.isdir, (first, layout.out)))
+    if single and suffix in formats:
         format, asked = formats[suffix], f"--out {layout.out}"
     else:
         format = layout.format

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,11 +59,10 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
     targets = {"torch": options.out / f"{name}.safetensors"}
     graphs = [*spec.graphs(), *(f"{tile}-int8" for tile in tiles(spec) if options.int8)]
     targets |= {f"onnx-{graph}": options.out / f"{name}-{graph}.onnx" for graph in graphs}
-    if there := [path for path in targets.values() if path.exists() and not options.overwrite]:
-        raise OutputExists(f"{', '.join(map(str, there))} exist already.", "Use another --name, or --overwrite.")
+    refuse_standing(targets.values(), options)
+    told = train_record.training(options.source) if options.source.is_dir() else {}
     dark = [] if options.int8 is None else calibration.samples(options.int8, spec.thumbnail)
-    options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=atomic.PREFIX, dir=options.out) as temporary:
+    with written_below(options.out) as temporary:
         made = {f"onnx-{graph}": path for graph, path in export_onnx(spec, source, Path(temporary), announce).items()}
         made["torch"] = Path(temporary) / "weights.safetensors"
         network = models.load(spec, source)
@@ -79,8 +80,25 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
             path.replace(targets[role])
     files = [described(role, path) for role, path in targets.items()]
     parameters = sum(p.numel() for p in network.parameters())
-    told = train_record.training(options.source) if options.source.is_dir() else {}
     return {name: row(spec, files, parameters, told, check)}
+
+
+def refuse_standing(targets: Iterable[Path], options: ExportOptions) -> None:
+    """Refuse to write where something stands, a folder even with --overwrite."""
+    if os.path.lexists(options.out) and not options.out.is_dir():
+        raise OptionError(f"--out {options.out} is no folder.", "Name a folder.")
+    if there := [path for path in targets if path.is_dir() or (os.path.lexists(path) and not options.overwrite)]:
+        remedy = "Use another --name, or remove it." if there[0].is_dir() else "Use another --name, or --overwrite."
+        raise OutputExists(f"{', '.join(map(str, there))} exist already.", remedy)
+
+
+@contextlib.contextmanager
+def written_below(out: Path) -> Iterator[str]:
+    """A temporary folder below `out`, which is made; errors of the system name `out`."""
+    with atomic.named(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=atomic.PREFIX, dir=out) as temporary:
+            yield temporary
 
 
 def tiles(spec: ModelSpec) -> list[str]:

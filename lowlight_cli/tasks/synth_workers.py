@@ -6,6 +6,7 @@ pair in hand. SIGTERM ends a worker, and no half-written file stays.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -25,6 +26,8 @@ Made = TypeVar("Made")
 
 MOST = 61 if sys.platform == "win32" else 1024
 """Processes that a pool can have."""
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that end a run."""
 GRACE = 5.0
 """Seconds that a worker without parent has to remove its temporary files."""
 
@@ -42,7 +45,9 @@ def each(work: Callable[[Task], Made], tasks: Sequence[Task], workers: int) -> I
     count = min(workers, len(tasks), MOST)
     with ProcessPoolExecutor(count, mp_context=context, initializer=begin, initargs=(stop,)) as pool:
         try:
-            for future in as_completed([pool.submit(guarded, work, task) for task in tasks]):
+            with blocked():  # a worker that is being started would die of a signal, and the pool with it
+                futures = [pool.submit(guarded, work, task) for task in tasks]
+            for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
             raise OutOfMemory(
@@ -51,6 +56,20 @@ def each(work: Callable[[Task], Made], tasks: Sequence[Task], workers: int) -> I
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def blocked() -> Iterator[None]:
+    """Signals that end a run come when the block ends, here and in processes that it starts when `begin` has run; on
+    Windows at once."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def stopping() -> bool:
@@ -66,6 +85,8 @@ def begin(stop: Event) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     threading.Thread(target=follow, daemon=True).start()
 
 

@@ -134,6 +134,8 @@ def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:
     """
     arch = architecture(options.model)
     module = models.module(arch)
+    if options.init and not options.resume and not options.init.is_file():
+        raise ModelUnavailable(f"There is no file {options.init}.", "Give a .safetensors or .pt file to --init.")
     origin = weights_metadata.read(options.init) if options.init and not options.resume else None
     if origin and origin.arch != arch:
         raise foreign(manifest.find(options.model), options.init, origin.arch)

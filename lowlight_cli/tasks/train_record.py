@@ -17,7 +17,7 @@ import torch
 import yaml
 from accelerate import Accelerator
 
-from lowlight_cli import __version__, atomic
+from lowlight_cli import __version__, atomic, regular
 from lowlight_cli.errors import OptionError
 from lowlight_cli.training.journal import LOG, rows
 from lowlight_cli.training.settings import Settings, merit
@@ -127,10 +127,9 @@ def version(package: str) -> str | None:
 def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
     """(`model` if it names one, settings) of a YAML file."""
     try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_CONFIG + 1)
-        if len(text) > LARGEST_CONFIG or text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
-            raise ValueError(f"it has more than {LARGEST_CONFIG} bytes, or {MOST_BRACKETS} brackets")
+        text = regular.read(path, LARGEST_CONFIG)
+        if text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
+            raise ValueError(f"it has more than {MOST_BRACKETS} brackets")
         values = yaml.safe_load(text.decode("utf-8"))
     # Dates, numbers and tables that cannot be, such as 2001-99-99, come from Python and not from YAML's own errors.
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
