@@ -34,14 +34,14 @@ _ALPHA = ("png", "tiff", "webp", "avif")
 _NO_METADATA = ("bmp", "ppm")
 _LONGEST_SIDE = {"jpg": 65500, "webp": 16383, "avif": 65535}
 # One JPEG segment holds 65533 bytes, less the name it begins with.
-_JPEG_EXIF, _JPEG_XMP = 65533 - 6, 65533 - 29
+_JPEG_EXIF, _JPEG_XMP, _JPEG_IPTC = 65533 - 6, 65533 - 29, 65533 - 27
 _TIFF_STRIP = 2**18
 
 
 def losses(picture: Picture, format: str, depth: Depth = "keep") -> tuple[str, ...]:
     """What `picture` has and a file of `format` cannot hold: of "alpha", "16 bit" and "metadata".
 
-    "metadata" is EXIF, XMP or the colour profile, all or in part; a resolution alone is not counted.
+    "metadata" is EXIF, XMP, IPTC or the colour profile, all or in part; a resolution alone is not counted.
     """
     lost = []
     if picture.alpha is not None and format not in _ALPHA:
@@ -107,12 +107,13 @@ def _gray(picture: Picture, format: str, bits: int) -> bool:
 
 
 def _held(picture: Picture, format: str, bits: int = 8) -> dict[str, bytes | None]:
-    """EXIF, XMP and colour profile as far as `format` holds them."""
+    """EXIF, XMP, IPTC and colour profile as far as `format` holds them."""
     none, jpeg = format in _NO_METADATA, format == "jpg"
     fits = metadata.icc_fits(picture.icc, gray=_gray(picture, format, bits))
     return {
         "exif": None if none or (jpeg and len(picture.exif or b"") > _JPEG_EXIF) else picture.exif,
         "xmp": None if none or (jpeg and len(picture.xmp or b"") > _JPEG_XMP) else picture.xmp,
+        "iptc": picture.iptc if format in ("jpg", "tiff") and len(picture.iptc or b"") <= _JPEG_IPTC else None,
         "icc": None if none or not fits else picture.icc,
     }
 
@@ -159,6 +160,7 @@ def _jpeg(picture: Picture, _: int, quality: int) -> bytes:
     exif = b"Exif\0\0" + held["exif"] if held["exif"] else None
     finest = "4:4:4" if quality >= 90 else "4:2:0"
     options = {"quality": quality, "subsampling": finest, "dpi": picture.dpi}
+    options["extra"] = metadata.app13(held["iptc"])
     return _pillow(picture, "jpg", **options, exif=exif, xmp=held["xmp"], icc_profile=held["icc"])
 
 
@@ -288,8 +290,9 @@ def _tiff_entries(picture: Picture, array: NDArray, order: str) -> dict[int, tif
         entries[tag] = tiff.integers(tag, tiff.SHORT, values, order)
     for tag, side in ((256, picture.width), (257, picture.height)):
         entries[tag] = tiff.integers(tag, tiff.LONG, (side,), order)
-    for tag, kind, blob in ((700, 1, picture.xmp), (34675, tiff.UNDEFINED, _held(picture, "tiff")["icc"])):
-        if blob:
+    held = _held(picture, "tiff")
+    for tag, kind, name in ((700, 1, "xmp"), (33723, tiff.UNDEFINED, "iptc"), (34675, tiff.UNDEFINED, "icc")):
+        if blob := held[name]:
             entries[tag] = tiff.Entry(tag, kind, len(blob), blob)
     return entries
 

@@ -15,6 +15,8 @@ ICC_UNFIT = "The colour profile does not fit the channels of the picture and was
 EXIF_DAMAGED = "The EXIF data are damaged and were dropped."
 
 ORIENTATION, THUMBNAIL_AT, THUMBNAIL_SIZE = 274, 513, 514
+IPTC = 1028
+"""Photoshop's resource that holds IPTC-IIM records."""
 INTEROPERABILITY = 40965
 """A directory of which the place would point nowhere."""
 _SIZE_TAGS = ((256, 257), (40962, 40963))
@@ -159,7 +161,7 @@ def given(info: Mapping[Any, Any], kind: str) -> Given:
     exif, orientation = clean_exif(raw)
     xmp, orientation_in_xmp = clean_xmp(info.get("xmp"))
     notices = (EXIF_DAMAGED,) if raw and exif is None else ()
-    fields = {"exif": exif, "xmp": xmp, "dpi": _resolution(info.get("dpi")), "format": kind}
+    fields = {"exif": exif, "xmp": xmp, "iptc": _iptc(info), "dpi": _resolution(info.get("dpi")), "format": kind}
     return Given(fields, info.get("icc_profile"), orientation or orientation_in_xmp or 1, notices)
 
 
@@ -171,6 +173,21 @@ def profile(found: Given, gray: bool, *notices: str, converted: bool = False) ->
     fits = icc_fits(found.icc, gray=gray) and not converted
     unfit = (ICC_UNFIT,) if found.icc and not fits and not converted else ()
     return {"icc": found.icc if fits else None, "gray": gray, "notices": (*found.notices, *notices, *unfit)}
+
+
+def _iptc(info: Mapping[Any, Any]) -> bytes | None:
+    """The IPTC-IIM records among Photoshop's resources of a JPEG."""
+    resources = info.get("photoshop")
+    found = resources.get(IPTC) if isinstance(resources, Mapping) else None
+    return found if isinstance(found, bytes) and found else None
+
+
+def app13(iptc: bytes | None) -> bytes:
+    """The JPEG segment of IPTC-IIM records, as Photoshop writes it; empty for none."""
+    if iptc is None:
+        return b""
+    body = b"Photoshop 3.0\0" + struct.pack(">4sHxxI", b"8BIM", IPTC, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
+    return struct.pack(">HH", 0xFFED, 2 + len(body)) + body
 
 
 def _resolution(value: Any) -> tuple[float, float] | None:

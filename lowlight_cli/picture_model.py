@@ -47,6 +47,8 @@ class Picture:
     exif: bytes | None = None
     """A TIFF block without the `Exif\\0\\0` prefix; Orientation is 1 and there is no thumbnail of the dark picture."""
     xmp: bytes | None = None
+    iptc: bytes | None = None
+    """IPTC-IIM records of a JPEG: captions, keywords, credits. Those of a TIFF are in `exif`."""
     dpi: tuple[float, float] | None = None
     notices: tuple[str, ...] = ()
     """What a user must be told about the reading: a conversion, something left behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from dataclasses import replace
@@ -9,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from picture_files import PHOTO, SRGB, XMP, chunk, exif, noise, pillow, png16, reopened, turned
-from PIL import Image
+from PIL import Image, IptcImagePlugin
 
 from lowlight_cli import picture
 
@@ -171,3 +172,40 @@ def test_a_channel_of_a_tiff_that_means_nothing_stated_is_dropped_and_told(kind:
     found = picture.load(bytes(encoded))
     assert found.alpha is None
     assert "channel of unstated meaning" in "".join(found.notices)
+
+
+IIM = b"\x1c\x02\x78\x00\x05Night" + b"\x1c\x02\x19\x00\x03cat"
+
+
+def captions(encoded: bytes) -> dict:
+    return IptcImagePlugin.getiptcinfo(Image.open(io.BytesIO(encoded))) or {}
+
+
+def photoshop(records: bytes) -> bytes:
+    """The segment as it is specified, another resource before it."""
+    blocks = b"".join(
+        struct.pack(">4sHxxI", b"8BIM", number, len(data)) + data + b"\0" * (len(data) % 2)
+        for number, data in ((1061, bytes(16)), (1028, records))
+    )
+    return struct.pack(">HH", 0xFFED, 16 + len(blocks)) + b"Photoshop 3.0\0" + blocks
+
+
+def test_iptc_survives_from_jpeg_to_jpeg_and_tiff_and_its_loss_elsewhere_is_told() -> None:
+    found = picture.load(pillow(PHOTO, "JPEG", extra=photoshop(IIM)))
+    assert found.iptc == IIM
+    for format in ("jpg", "tiff"):
+        encoded = picture.encode(found, format)
+        assert captions(encoded) == {(2, 120): b"Night", (2, 25): b"cat"}
+        assert not picture.losses(found, format)
+    assert picture.load(picture.encode(found, "jpg")).iptc == IIM
+    again = picture.encode(picture.load(picture.encode(found, "tiff")), "tiff")
+    assert captions(again) == captions(encoded)
+    for format in ("png", "webp", "avif", "bmp", "ppm"):
+        assert picture.losses(found, format) == ("metadata",)
+
+
+@pytest.mark.parametrize(("size", "lost"), [(65506, ()), (65507, ("metadata",))])
+def test_iptc_that_a_jpeg_segment_cannot_hold_is_left_out_and_told(size: int, lost: tuple[str, ...]) -> None:
+    large = replace(picture.from_array(noise(4, 5, 3)), iptc=bytes(size))
+    assert picture.losses(large, "jpg") == lost
+    assert picture.load(picture.encode(large, "jpg")).iptc == (None if lost else large.iptc)
