@@ -67,7 +67,7 @@ def obtain(
     path = found.path if found is not None else hub.fetch(file, what, hint, progress=progress)
     if not _problem(path, file):
         return path
-    path = hub.fetch(file, what, hint, force=True, progress=progress)
+    path = hub.fetch(file, f"{what}, of which the copy at {path} is damaged,", hint, force=True, progress=progress)
     repo, revision = hub.source(file)
     try:
         return check(path, file, f"{repo} at revision {revision} serves wrong bytes; they are deleted. {hint}")

@@ -202,6 +202,16 @@ def test_wrong_bytes_in_the_cache_are_fetched_once_more(hub: Hub) -> None:
     assert hub.count("GET") == 2
 
 
+@pytest.mark.usefixtures("hub")
+def test_wrong_bytes_that_cannot_be_fetched_again_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = weights.find(SPEC, "torch")
+    path.resolve().write_bytes(OTHER)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
+        assert f"the copy at {path} is damaged" in failure(lambda: weights.find(SPEC, "torch"))
+
+
 def test_wrong_bytes_twice_are_an_error_with_both_hashes_and_are_not_kept(hub: Hub) -> None:
     weights.find(SPEC, "torch").resolve().write_bytes(OTHER)
     hub.fault("wrong")
