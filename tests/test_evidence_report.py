@@ -482,7 +482,7 @@ def test_the_brightness_that_was_aimed_at_stands_with_each_picture(log: Log, rep
     log.picture("b.png", exposure=None)
     log.picture("c.png")
     page = report(log.write()).page
-    assert page.text.count("Brought to a mean luma of about") == 1
+    assert page.text.count("Mean luma aimed at") == 1
     assert "0.43 of 1" in page.text
 
 

@@ -47,15 +47,22 @@ def interrupt(number: int, frame: FrameType | None) -> None:
         frame = frame.f_back
     if frame is None:
         raise KeyboardInterrupt
-    if any(isinstance(thread, Again) for thread in threading.enumerate()):
-        return  # it was asked already
-    again = Again(SHORTLY, send, (number,))
-    again.daemon = True
-    again.start()
+    if not any(isinstance(thread, Again) and thread.waiting for thread in threading.enumerate()):
+        Again(number).start()
 
 
-class Again(threading.Timer):
-    """Sends a signal once more."""
+class Again(threading.Thread):
+    """Sends a signal to the main thread once more, shortly."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(daemon=True)
+        self.number, self.waiting = number, True
+
+    def run(self) -> None:
+        """Wait, and send it."""
+        time.sleep(SHORTLY)
+        self.waiting = False  # before it comes: the handler looks at it
+        send(self.number)
 
 
 def be_deaf() -> None:

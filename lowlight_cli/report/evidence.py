@@ -194,7 +194,7 @@ def card(
         ("Took", seconds(record)),
         ("Worked on", words.tiles(record)),
         ("Shadows lifted by", words.lifted(record)),
-        ("Brought to a mean luma of about", aimed(record)),
+        ("Mean luma aimed at", aimed(record)),
     ]
     return Card(
         index=index,
