@@ -591,7 +591,7 @@ def test_maps_are_written_and_the_missing_ones_alone_after_a_crash(
     monkeypatch.setattr(watch_plan, "map_names", lambda *_: ["light", "reflectance"])
 
     def maps(enhancer: Enhancer, pictures: Sequence[picture.Picture]) -> list[dict[str, picture.Picture]]:
-        enhancer.lifted = [0.0] * len(pictures)
+        enhancer.lifted, enhancer.aimed = [0.0] * len(pictures), [None] * len(pictures)
         return [dict.fromkeys(("light", "reflectance"), each) for each in pictures]
 
     monkeypatch.setattr(Enhancer, "maps", maps)
