@@ -192,7 +192,7 @@ def existing(jobs: Sequence[Job], rule: str) -> list[Job]:
     """Mark jobs whose target is there as skipped, or refuse them all."""
     there = [job.target for job in jobs if not job.problem and os.path.lexists(job.target)]
     for path in there:
-        if path.is_dir() or (path.exists() and not path.is_file()):
+        if path.exists() and not path.is_file():
             what = "a folder" if path.is_dir() else "no regular file"
             raise OutputExists(f"{path} is {what}, and a picture would be written there.", "Remove or rename it.")
     if rule in ("refuse", "never") and there:

@@ -77,13 +77,13 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         raise checks.damaged(f"it cannot be decoded, or is of an unusual kind ({reason})") from error
 
 
-def from_image(image: Image.Image, given: metadata.Given, *notices: str) -> Picture:
+def from_image(image: Image.Image, given: metadata.Given) -> Picture:
     """The picture in a Pillow image, which is loaded if it is not; `given` is what goes beside its pixels."""
     # Pillow reads TIFF tags, and checks the size again, only here. Other formats are decoded side by side.
     with quiet_pillow() if image.format == "TIFF" else contextlib.nullcontext():
         image.load()
     pixels, alpha, gray, told = _spread(image, given.turn)
-    fields = metadata.profile(given, gray, *notices, *told, converted=image.mode == "CMYK")
+    fields = metadata.profile(given, gray, *told, converted=image.mode == "CMYK")
     return Picture(pixels=pixels, alpha=alpha, **fields, **given.fields)
 
 
@@ -175,14 +175,14 @@ def _plain(data: bytes, kind: str, max_pixels: int) -> Picture:
     if kind in ("avif", "webp") and getattr(image, "n_frames", 1) > 1:
         checks.refuse_frames(image.n_frames, "an animation")
     more = kind == "avif" and _AVIF_DEEP.search(data)
-    return from_image(image, metadata.given(image.info, kind), *[AVIF_DEEP] * bool(more))
+    return from_image(image, metadata.given(image.info, kind, *[AVIF_DEEP] * bool(more)))
 
 
 def _jpeg(data: bytes, kind: str, max_pixels: int) -> Picture:
     checks.check_jpeg(data)
     image = _opened(data, kind, max_pixels)
     more = image.format == "MPO" or "mp" in image.info
-    return from_image(image, metadata.given(image.info, kind), *[SECOND_PICTURE] * more)
+    return from_image(image, metadata.given(image.info, kind, *[SECOND_PICTURE] * more))
 
 
 def _png(data: bytes, kind: str, max_pixels: int) -> Picture:
@@ -193,16 +193,14 @@ def _png(data: bytes, kind: str, max_pixels: int) -> Picture:
         if head.colour == 0 and head.bits in (2, 4) and isinstance(key := image.info.get("transparency"), int):
             image.info["transparency"] = key * 255 // (2**head.bits - 1)  # Pillow scales the pixels, not the key
         image.load()  # metadata may stand behind the pixels
-        return from_image(image, metadata.given(image.info, kind), *told)
+        return from_image(image, metadata.given(image.info, kind, *told))
     colours = 3 if head.colour in (2, 6) else 1
     # Pillow knows how PNG stores metadata; it need not decode all pixels, wrongly, to tell. First, as it has limits of
     # what texts are unpacked to, and OpenCV has none.
     info = _opened(_PNG_SEED + head.metadata + _PNG_PIXEL, kind, max_pixels).info
     raw = deep.opencv(data, (head.height, head.width))
     key = np.frombuffer(head.transparent, ">u2")[:colours] if head.transparent and head.colour in (0, 2) else None
-    given = metadata.given(info, kind)
-    given = given._replace(notices=(*given.notices, *told))
-    return deep.from_samples(raw, colours, head.colour >= 4, key, given)
+    return deep.from_samples(raw, colours, head.colour >= 4, key, metadata.given(info, kind, *told))
 
 
 def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
@@ -220,9 +218,9 @@ def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
     # turn, none does, and it is done here as for every other format.
     turn, data = metadata.unturned(data, entries)
     image = _opened(data, kind, max_pixels)
-    given = metadata.given(image.info | {"exif": metadata.exif_of_tiff(data)}, kind)
     told = (UNSTATED,) * (338 in entries and 0 in entries[338].numbers(order))
-    given = given._replace(turn=turn or given.turn, notices=(*given.notices, *told))
+    given = metadata.given(image.info | {"exif": metadata.exif_of_tiff(data)}, kind, *told)
+    given = given._replace(turn=turn or given.turn)
     image.info.pop("xmp", None)
     return from_image(image, given) if bits <= 8 else deep.from_tiff(data, entries, given)
 

@@ -155,14 +155,14 @@ def icc_fits(profile: bytes | None, *, gray: bool) -> bool:
     return profile is not None and profile[36:40] == b"acsp" and profile[16:20] == (b"GRAY" if gray else b"RGB ")
 
 
-def given(info: Mapping[Any, Any], kind: str) -> Given:
-    """What Pillow's `info` of a file of format `kind` says beside the pixels, cleaned."""
+def given(info: Mapping[Any, Any], kind: str, *told: str) -> Given:
+    """What Pillow's `info` of a file of format `kind` says beside the pixels, cleaned; `told` are notices besides."""
     raw = _raw_exif(info)
     exif, orientation = clean_exif(raw)
     xmp, orientation_in_xmp = clean_xmp(info.get("xmp"))
     notices = (EXIF_DAMAGED,) if raw and exif is None else ()
     fields = {"exif": exif, "xmp": xmp, "iptc": _iptc(info), "dpi": _resolution(info.get("dpi")), "format": kind}
-    return Given(fields, info.get("icc_profile"), orientation or orientation_in_xmp or 1, notices)
+    return Given(fields, info.get("icc_profile"), orientation or orientation_in_xmp or 1, (*notices, *told))
 
 
 def profile(found: Given, gray: bool, *notices: str, converted: bool = False) -> dict[str, Any]:

@@ -16,6 +16,8 @@ import click
 PLAIN_EVERY = 10.0
 """Seconds between plain progress lines."""
 
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Signals that end a run."""
 AGAIN = 0.5
 """Seconds after which a signal is another one."""
 SHORTLY = 0.05
@@ -67,12 +69,12 @@ class Again(threading.Thread):
 
 def be_deaf() -> None:
     """Ignore signals that end a run: it ends, and another one would only spoil what it says and its exit code."""
-    listen(("SIGINT", "SIGTERM", "SIGHUP"), signal.SIG_IGN)
+    listen(ENDING, signal.SIG_IGN)
 
 
-def first_then_end(first: Callable[[int], None]) -> Callable[[int, FrameType | None], None]:
-    """A handler: the first signal calls `first`, another one ends the run as Ctrl-C does elsewhere. What comes within
-    `AGAIN` seconds is the same one: `timeout` sends its own twice, to the process and to its group."""
+def first_then_end(first: Callable[[int], None]) -> None:
+    """From now on the first signal that ends a run calls `first`, and another one ends it as Ctrl-C does elsewhere.
+    What comes within `AGAIN` seconds is the same one: `timeout` sends its own twice, to the process and its group."""
     came: list[float] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -82,7 +84,7 @@ def first_then_end(first: Callable[[int], None]) -> Callable[[int, FrameType | N
         elif time.monotonic() - came[0] > AGAIN:
             interrupt(number, frame)
 
-    return handle
+    listen(ENDING, handle)
 
 
 def send(number: int) -> None:

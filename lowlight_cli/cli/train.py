@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lowlight_cli.cli.console import end_as_by_ctrl_c, first_then_end, listen
+from lowlight_cli.cli.console import end_as_by_ctrl_c, first_then_end
 from lowlight_cli.cli.options import Device, Number, PathOf, json_option
 from lowlight_cli.errors import INTERRUPTED, OptionError
 
@@ -99,7 +99,7 @@ class StopRequests:
         is nothing to save, and an interrupt is one."""
         if not self.listening:
             self.listening = True
-            listen(("SIGINT", "SIGTERM", "SIGHUP"), first_then_end(self.came))
+            first_then_end(self.came)
         return self.received
 
     def came(self, number: int) -> None:

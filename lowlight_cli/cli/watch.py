@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, first_then_end, listen, shown
+from lowlight_cli.cli.console import Console, first_then_end, shown
 from lowlight_cli.cli.evidence import offline
 from lowlight_cli.cli.options import Number, apply
 from lowlight_cli.cli.results import Report, running
@@ -122,7 +122,7 @@ class Stop:
 
     def __init__(self, task: Watch) -> None:
         self.task, self.number = task, None
-        listen(("SIGINT", "SIGTERM", "SIGHUP"), first_then_end(self.came))
+        first_then_end(self.came)
 
     def came(self, number: int) -> None:
         """A signal came."""
