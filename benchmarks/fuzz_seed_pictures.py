@@ -11,11 +11,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from lowlight_cli import picture
+from lowlight_cli import picture_png as png
 from lowlight_cli import picture_tiff as tiff
-from lowlight_cli.picture_checks import PNG_MAGIC, png_chunk
 
 HEIGHT, WIDTH = 20, 28
 
@@ -47,7 +47,7 @@ def pictures() -> dict[str, bytes]:
     beside = {"exif": exif, "icc_profile": icc}
     found = {
         "jpg": saved(rgb, "JPEG"),
-        "jpg beside": saved(rgb, "JPEG", dpi=(72, 72), **beside),
+        "jpg beside": saved(rgb, "JPEG", dpi=(72, 72), comment=b"by \xe9", **beside),
         "jpg progressive": saved(large, "JPEG", progressive=True, subsampling=2),
         "jpg gray": saved(gray, "JPEG"),
         "jpg cmyk": saved(rgb.convert("CMYK"), "JPEG"),
@@ -104,7 +104,10 @@ def dng() -> bytes:
 def pngs(rgb: Image.Image, rgba: Image.Image, beside: Mapping[str, Any]) -> dict[str, bytes]:
     """PNG of all colour kinds and depths."""
     gray, palette = rgb.convert("L"), rgb.convert("P")
-    found = {"png": saved(rgb, "PNG", dpi=(300, 300), **beside), "png alpha": saved(rgba, "PNG")}
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Title", "night" * 9, zip=True)
+    texts.add_itxt("Comment", "\u591c", "ja", "\u8457\u8005", zip=True)
+    found = {"png": saved(rgb, "PNG", dpi=(300, 300), pnginfo=texts, **beside), "png alpha": saved(rgba, "PNG")}
     found |= {"png gray": saved(gray, "PNG", transparency=5), "png bits": saved(gray.convert("1"), "PNG")}
     found |= {"png la": saved(gray.convert("LA"), "PNG"), "png palette": saved(palette, "PNG", transparency=b"\1\2\3")}
     found |= {"png 16": saved(Image.fromarray(pixels(1, np.uint16)[..., 0]), "PNG")}
@@ -126,7 +129,7 @@ def interlaced(bits: int, colour: int) -> bytes:
         rows += b"".join(bytes([y % 5]) + bytes(columns * channels * bits // 8) for y in range(top, HEIGHT, down))
     head = struct.pack(">IIBBBBB", WIDTH, HEIGHT, bits, colour, 0, 0, 1)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    return PNG_MAGIC + b"".join(png_chunk(*part) for part in parts)
+    return png.MAGIC + b"".join(png.chunk(*part) for part in parts)
 
 
 def tiffs(rgb: Image.Image, rgba: Image.Image, gray: Image.Image, beside: Mapping[str, Any]) -> dict[str, bytes]:

@@ -9,8 +9,9 @@ picture_checks    is the file whole?            picture_deep      16-bit PNG and
 picture_metadata  EXIF, XMP, ICC, resolution    picture_ppm       PPM and PGM
 picture_tiff      TIFF directories, EXIF too    picture_encode    Picture -> bytes
 picture_raw       camera raw, by LibRaw         picture_heif      HEIC, by libheif
-picture_avif      AVIF, a check of its own      picture_extras    what these need installed
+picture_avif      AVIF, a check of its own      picture_png       PNG, checked and written
 picture_file      a file -> its bytes, or why not
+picture_extras    what camera raw and HEIC need installed
 """
 
 from __future__ import annotations
@@ -139,7 +140,8 @@ def from_pil(image: Image.Image) -> Picture:
     kind = {"JPEG": "jpg", "MPO": "jpg", "DIB": "bmp"}.get(image.format or "PNG", (image.format or "PNG").lower())
     try:
         image.load()
-        given = picture_metadata.given(image.info, kind if kind in SUFFIXES.values() else "png")
+        told = {"texts": picture_metadata.comments(image)}
+        given = picture_metadata.given(image.info, kind if kind in SUFFIXES.values() else "png", **told)
         # Pillow has turned a TIFF by itself when it loaded it.
         return picture_decode.from_image(image, given._replace(turn=1) if kind == "tiff" else given)
     except (OSError, SyntaxError, ValueError) as error:

@@ -9,19 +9,11 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
-import zlib
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
 from . import picture_tiff as tiff
 from .errors import PictureError
 
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-PNG_METADATA = (b"iCCP", b"pHYs", b"eXIf", b"iTXt", b"tEXt", b"zTXt")
-PNG_COLOURS = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
-"""What else a PNG may say of its colours. Pixels are taken for sRGB, and of these nothing is written."""
-_SRGB = {b"gAMA": (45455,), b"cHRM": (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)}
 READABLE = "JPEG, PNG, WebP, TIFF, BMP, AVIF, PPM, camera raw and HEIC are read"
 
 _STRANGERS = {
@@ -60,22 +52,6 @@ MOST_SCANS, MOST_SEGMENTS, MOST_PAGES = 100, 5000, 1000
 """Scans and other parts of a JPEG, of which encoders write up to fourteen and a few hundred; pages of a TIFF."""
 LONGEST_GAP = 1 << 16
 """Bytes between two parts of a JPEG, before its pixels."""
-MOST_CHUNKS, SMALLEST_CHUNK, MOST_PROFILES = 10_000, 256, 16
-"""Parts of a PNG beside one for each 256 bytes of the file; profiles among them: each is unpacked."""
-
-
-class PngHeader(NamedTuple):
-    """The IHDR chunk, the tRNS chunk where there is one, and the chunks that are kept, as they stand."""
-
-    width: int
-    height: int
-    bits: int
-    colour: int
-    interlaced: bool
-    transparent: bytes = b""
-    metadata: bytes = b""
-    strange: str = ""
-    """The chunk that says that the colours are not those of sRGB, if one does."""
 
 
 def damaged(what: str) -> PictureError:
@@ -138,99 +114,6 @@ def check_size(width: int, height: int, limit: int) -> None:
 def refuse_frames(count: int | str, what: str) -> None:
     """The error for files with several pictures: the first alone would be a silent loss."""
     raise PictureError(f"The file is {what} of {count} pictures; only still pictures are processed.", "Split it first.")
-
-
-def check_png(data: bytes, limit: int) -> PngHeader:
-    """Walk all chunks with their checksums up to IEND, and inflate the pixel data to see that none is missing."""
-    header, animated, transparent, kept, colours, counts = None, False, b"", [], {}, Counter[bytes]()
-    inflater, inflated = zlib.decompressobj(), 0
-    for kind, body in _png_chunks(data):
-        counts[kind] += 1
-        if header is None:
-            if kind != b"IHDR" or len(body) != 13:
-                raise damaged("it does not begin with a PNG header")
-            width, height, bits, colour, _, _, interlace = struct.unpack(">IIBBBBB", body)
-            check_size(width, height, limit)
-            header = PngHeader(width, height, bits, colour, bool(interlace))
-            expected = _png_bytes(header)
-        elif kind == b"tRNS":
-            transparent = bytes(body)
-        elif kind == b"acTL" and bytes(body[:4]) > b"\0\0\0\1":
-            animated = True
-        elif kind == b"IDAT":
-            inflated += _inflated(inflater, body, expected - inflated)
-        elif kind in PNG_METADATA:
-            kept.append(png_chunk(kind, body))
-        elif kind in PNG_COLOURS:
-            colours[kind] = bytes(body)
-    if header is None or inflated < expected:
-        raise damaged("pixel data are missing at its end")
-    if animated:
-        refuse_frames("several", "an animation (APNG)")
-    if counts.total() > MOST_CHUNKS + len(data) // SMALLEST_CHUNK or counts[b"iCCP"] > MOST_PROFILES:
-        raise damaged(f"it has {counts.total()} parts, {counts[b'iCCP']} of them colour profiles")
-    strange = _strange(colours, profile=counts[b"iCCP"] > 0)
-    return header._replace(transparent=transparent, metadata=b"".join(kept), strange=strange)
-
-
-def _strange(colours: Mapping[bytes, bytes], *, profile: bool) -> str:
-    """The chunk that says that colours are not those of sRGB; cICP goes before a profile, that before the others."""
-    if b"cICP" in colours:
-        return "cICP" if colours[b"cICP"] != b"\x01\x0d\0\x01" else ""
-    for kind, right in _SRGB.items() if not profile and b"sRGB" not in colours else ():
-        body = colours.get(kind, b"")
-        values = struct.unpack(f">{len(right)}I", body) if len(body) == 4 * len(right) else right
-        if any(abs(value - other) > other // 50 for value, other in zip(values, right, strict=True)):
-            return kind.decode()
-    return ""
-
-
-def png_chunk(kind: bytes, body: bytes | memoryview) -> bytes:
-    """One chunk of a PNG file, with its checksum."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """(kind, body) of each chunk before IEND; an error where the chain breaks or a checksum is wrong."""
-    view, at = memoryview(data), 8
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + length
-        if end > len(data):
-            break
-        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
-            raise damaged(f"the checksum of its {kind.decode('latin-1')!r} part is wrong")
-        if kind == b"IEND":
-            return
-        yield kind, view[at + 8 : end - 4]
-        at = end
-    raise damaged("it ends too early")
-
-
-def _inflated(inflater: Any, body: bytes | memoryview, wanted: int) -> int:
-    """How many bytes `body` inflates to, in pieces, and no more than are `wanted`: the rest may be a bomb."""
-    count = 0
-    try:
-        while body and count < wanted:
-            count += len(inflater.decompress(body, min(2**20, wanted - count)))
-            body = inflater.unconsumed_tail
-    except zlib.error as error:
-        raise damaged(f"its pixel data cannot be unpacked ({error})") from error
-    return count
-
-
-def _png_bytes(header: PngHeader) -> int:
-    """The bytes of all rows, each with its filter byte; seven small pictures where it is interlaced."""
-    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(header.colour, 0)
-    passes = [(0, 0, 1, 1)]
-    if header.interlaced:
-        passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
-    total = 0
-    for left, top, across, down in passes:
-        columns = max(0, -(-(header.width - left) // across))
-        rows = max(0, -(-(header.height - top) // down)) if columns else 0
-        total += rows * (1 + -(-columns * channels * header.bits // 8))
-    return total
 
 
 def check_jpeg(data: bytes) -> None:

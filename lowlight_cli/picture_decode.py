@@ -9,7 +9,6 @@ import re
 import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -21,6 +20,7 @@ from . import picture_checks as checks
 from . import picture_deep as deep
 from . import picture_heif as heif
 from . import picture_metadata as metadata
+from . import picture_png as png
 from . import picture_ppm as ppm
 from . import picture_raw as camera_raw
 from . import picture_tiff as tiff
@@ -51,10 +51,6 @@ _TRANSPARENT = {"L": "LA", "RGB": "RGBA"}
 
 # The configuration box of an AVIF: the third byte tells, among others, whether it has more than 8 bits.
 _AVIF_DEEP = re.compile(rb"av1C\x81.[\x40-\x7f\xc0-\xff]", re.DOTALL)
-
-# A grey PNG of one pixel without its end, to put the metadata of another into.
-_PNG_SEED = checks.PNG_MAGIC + checks.png_chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")
-_PNG_PIXEL = checks.png_chunk(b"IDAT", zlib.compress(b"\0\0")) + checks.png_chunk(b"IEND", b"")
 
 LARGEST_TEXT = 8 << 20
 """Bytes that a text or a colour profile in a PNG is unpacked to: profiles with tables are larger than Pillow's 1 MB."""
@@ -182,25 +178,27 @@ def _jpeg(data: bytes, kind: str, max_pixels: int) -> Picture:
     checks.check_jpeg(data)
     image = _opened(data, kind, max_pixels)
     more = image.format == "MPO" or "mp" in image.info
-    return from_image(image, metadata.given(image.info, kind, *[SECOND_PICTURE] * more))
+    told = (SECOND_PICTURE,) * more
+    return from_image(image, metadata.given(image.info, kind, *told, texts=metadata.comments(image)))
 
 
 def _png(data: bytes, kind: str, max_pixels: int) -> Picture:
-    head = checks.check_png(data, max_pixels)
+    head = png.check(data, max_pixels)
     told = (PNG_STRANGE.format(head.strange),) * bool(head.strange)
     if head.bits != 16:
         image = _opened(data, kind, max_pixels)
         if head.colour == 0 and head.bits in (2, 4) and isinstance(key := image.info.get("transparency"), int):
             image.info["transparency"] = key * 255 // (2**head.bits - 1)  # Pillow scales the pixels, not the key
         image.load()  # metadata may stand behind the pixels
-        return from_image(image, metadata.given(image.info, kind, *told))
+        return from_image(image, metadata.given(image.info, kind, *told, texts=png.texts(head)))
     colours = 3 if head.colour in (2, 6) else 1
     # Pillow knows how PNG stores metadata; it need not decode all pixels, wrongly, to tell. First, as it has limits of
     # what texts are unpacked to, and OpenCV has none.
-    info = _opened(_PNG_SEED + head.metadata + _PNG_PIXEL, kind, max_pixels).info
+    info = _opened(png.shell(head.metadata), kind, max_pixels).info
     raw = deep.opencv(data, (head.height, head.width))
     key = np.frombuffer(head.transparent, ">u2")[:colours] if head.transparent and head.colour in (0, 2) else None
-    return deep.from_samples(raw, colours, head.colour >= 4, key, metadata.given(info, kind, *told))
+    given = metadata.given(info, kind, *told, texts=png.texts(head))
+    return deep.from_samples(raw, colours, head.colour >= 4, key, given)
 
 
 def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:

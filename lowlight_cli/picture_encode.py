@@ -1,4 +1,4 @@
-"""Picture -> bytes of a file. Pillow for 8 bits; PNG, TIFF and PPM by hand.
+"""Picture -> bytes of a file. Pillow for 8 bits; PNG (`picture_png`), TIFF and PPM by hand.
 
 By hand, because neither Pillow nor OpenCV writes 16-bit colour together with EXIF, XMP and a colour profile.
 """
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import picture_metadata as metadata
+from . import picture_png as png
 from . import picture_tiff as tiff
 from .errors import OptionError, PictureError
-from .picture_checks import PNG_MAGIC, png_chunk
-from .picture_model import Depth, Picture, at_depth, bands, dtype, luma
+from .picture_model import Depth, Picture, Texts, at_depth, bands, dtype, luma
 
 DEEP = ("png", "tiff", "ppm")
 """Formats that hold 16 bits per channel."""
@@ -41,7 +41,7 @@ _TIFF_STRIP = 2**18
 def losses(picture: Picture, format: str, depth: Depth = "keep") -> tuple[str, ...]:
     """What `picture` has and a file of `format` cannot hold: of "alpha", "16 bit" and "metadata".
 
-    "metadata" is EXIF, XMP, IPTC or the colour profile, all or in part; a resolution alone is not counted.
+    "metadata" is EXIF, XMP, IPTC, texts or the colour profile, all or in part; a resolution alone is not counted.
     """
     lost = []
     if picture.alpha is not None and format not in _ALPHA:
@@ -49,7 +49,7 @@ def losses(picture: Picture, format: str, depth: Depth = "keep") -> tuple[str, .
     if picture.bits == 16 and depth != 8 and format not in DEEP:
         lost.append("16 bit")
     held = _held(picture, format, picture.bits if depth == "keep" else depth)
-    if any(getattr(picture, name) is not None and held[name] is None for name in held):
+    if _texts(picture, format) != picture.texts or any(held[name] is None and getattr(picture, name) for name in held):
         lost.append("metadata")
     return tuple(lost)
 
@@ -118,6 +118,13 @@ def _held(picture: Picture, format: str, bits: int = 8) -> dict[str, bytes | Non
     }
 
 
+def _texts(picture: Picture, format: str) -> Texts:
+    """Texts as far as `format` holds them: JPEG only comments, PNG none with zero bytes but at their end."""
+    if format == "jpg":
+        return tuple((key, text) for key, text in picture.texts if key == metadata.COMMENT and metadata.comment(text))
+    return tuple((key, text) for key, text in picture.texts if format == "png" and "\0" not in text.rstrip("\0"))
+
+
 def samples(picture: Picture, bits: int, *, alpha: bool) -> NDArray:
     """(H, W) or (H, W, C) in the order of a file: luma or R, G, B, then alpha if there is one and it is wanted.
 
@@ -160,7 +167,8 @@ def _jpeg(picture: Picture, _: int, quality: int) -> bytes:
     exif = b"Exif\0\0" + held["exif"] if held["exif"] else None
     finest = "4:4:4" if quality >= 90 else "4:2:0"
     options = {"quality": quality, "subsampling": finest, "dpi": picture.dpi}
-    options["extra"] = metadata.app13(held["iptc"])
+    comments = (metadata.comment(text) for _, text in _texts(picture, "jpg"))
+    options["extra"] = b"".join((metadata.app13(held["iptc"]), *comments))
     return _pillow(picture, "jpg", **options, exif=exif, xmp=held["xmp"], icc_profile=held["icc"])
 
 
@@ -182,44 +190,9 @@ def _bmp(picture: Picture, _: int, __: int) -> bytes:
 
 
 def _png(picture: Picture, bits: int, _: int) -> bytes:
-    """Strip by strip. Of 8 bits each byte less the mean of those left of it and above it (filter 3), of 16 less the
-    one to its left (filter 1).
-
-    Pillow tries all filters on each line: 0.95 of the size in 1.6 times the time, in which it holds up all threads.
-    """
-    array = samples(picture, bits, alpha=True)
-    channels = 1 if array.ndim == 2 else array.shape[2]
-    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    head = struct.pack(">IIBBBBB", picture.width, picture.height, bits, kind, 0, 0, 0)
-    chunks = [PNG_MAGIC, png_chunk(b"IHDR", head), _png_metadata(picture)]
-    packer = zlib.compressobj(4, strategy=zlib.Z_RLE)  # see _packed
-    above = np.zeros((1, array[0].nbytes), np.uint8)
-    for rows in bands(picture.height, picture.width):
-        part = (array[rows] if bits == 8 else array[rows].astype(">u2")).view(np.uint8).reshape(-1, above.size)
-        guess = np.zeros_like(part)
-        guess[:, channels * bits // 8 :] = part[:, : -channels * bits // 8]
-        if bits == 8:
-            up = np.concatenate((above, part[:-1]))
-            guess = (guess & up) + ((guess ^ up) >> 1)  # the mean, rounded down, within a byte
-            above = part[-1:]
-        filtered = np.empty((len(part), 1 + above.size), np.uint8)
-        filtered[:, 0] = 3 if bits == 8 else 1
-        np.subtract(part, guess, out=filtered[:, 1:])
-        chunks.append(png_chunk(b"IDAT", packer.compress(filtered)))
-    return b"".join((*chunks, png_chunk(b"IDAT", packer.flush()), png_chunk(b"IEND", b"")))
-
-
-def _png_metadata(picture: Picture) -> bytes:
-    chunks = []
-    if picture.icc and metadata.icc_fits(picture.icc, gray=picture.gray):
-        chunks.append(png_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
-    if picture.dpi:
-        chunks.append(png_chunk(b"pHYs", struct.pack(">IIB", *(round(dots / 0.0254) for dots in picture.dpi), 1)))
-    if picture.exif:
-        chunks.append(png_chunk(b"eXIf", picture.exif))
-    if picture.xmp:
-        chunks.append(png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + picture.xmp))
-    return b"".join(chunks)
+    held, array = _held(picture, "png", bits), samples(picture, bits, alpha=True)
+    beside = {"icc": held["icc"], "exif": held["exif"], "xmp": held["xmp"], "dpi": picture.dpi}
+    return png.encode(array, png.metadata(**beside, texts=_texts(picture, "png")))
 
 
 def _ppm(picture: Picture, bits: int, _: int) -> bytes:

@@ -8,7 +8,10 @@ import struct
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from PIL import Image
+
 from . import picture_tiff as tiff
+from .picture_model import Texts
 
 ICC_UNFIT = "The colour profile does not fit the channels of the picture and was dropped."
 
@@ -17,6 +20,10 @@ EXIF_DAMAGED = "The EXIF data are damaged and were dropped."
 ORIENTATION, THUMBNAIL_AT, THUMBNAIL_SIZE = 274, 513, 514
 IPTC = 1028
 """Photoshop's resource that holds IPTC-IIM records."""
+COMMENT = "Comment"
+"""The keyword of a text that is a comment; a JPEG has no other texts."""
+_ELSEWHERE = ("XML:com.adobe.xmp", *(f"Raw profile type {what}" for what in ("exif", "APP1", "xmp", "icc", "icm")))
+"""Keywords of texts that are read as what they are."""
 INTEROPERABILITY = 40965
 """A directory of which the place would point nowhere."""
 _SIZE_TAGS = ((256, 257), (40962, 40963))
@@ -88,11 +95,9 @@ def _drop_thumbnail(block: bytearray, start: int, following: int) -> None:
         block[place : place + size] = bytes(size)
 
 
-def clean_xmp(raw: Any) -> tuple[bytes | None, int | None]:
+def clean_xmp(raw: bytes | None) -> tuple[bytes | None, int | None]:
     """XMP that says no other orientation than 1 and holds no thumbnail, and the orientation it gave before."""
-    if isinstance(raw, str):
-        raw = raw.encode()
-    if not isinstance(raw, bytes) or not raw:
+    if not raw:
         return None, None
     found = _XMP_ORIENTATION.search(raw)
     orientation = int(found[2]) if found else 0
@@ -155,13 +160,15 @@ def icc_fits(profile: bytes | None, *, gray: bool) -> bool:
     return profile is not None and profile[36:40] == b"acsp" and profile[16:20] == (b"GRAY" if gray else b"RGB ")
 
 
-def given(info: Mapping[Any, Any], kind: str, *told: str) -> Given:
-    """What Pillow's `info` of a file of format `kind` says beside the pixels, cleaned; `told` are notices besides."""
-    raw = _raw_exif(info)
+def given(info: Mapping[Any, Any], kind: str, *told: str, texts: Texts = ()) -> Given:
+    """What Pillow's `info` of a file of format `kind` says beside the pixels, cleaned; `told` are notices besides, and
+    `texts` what only those know who read the file."""
+    raw = _raw(info, "exif")
     exif, orientation = clean_exif(raw)
-    xmp, orientation_in_xmp = clean_xmp(info.get("xmp"))
+    xmp, orientation_in_xmp = clean_xmp(_raw(info, "xmp"))
     notices = (EXIF_DAMAGED,) if raw and exif is None else ()
     fields = {"exif": exif, "xmp": xmp, "iptc": _iptc(info), "dpi": _resolution(info.get("dpi")), "format": kind}
+    fields["texts"] = tuple((key, text) for key, text in texts if key not in _ELSEWHERE)
     return Given(fields, info.get("icc_profile"), orientation or orientation_in_xmp or 1, (*notices, *told))
 
 
@@ -180,6 +187,12 @@ def _iptc(info: Mapping[Any, Any]) -> bytes | None:
     resources = info.get("photoshop")
     found = resources.get(IPTC) if isinstance(resources, Mapping) else None
     return found if isinstance(found, bytes) and found else None
+
+
+def comment(text: str) -> bytes:
+    """The JPEG segment of a comment; empty where it is too long for one."""
+    body = text.encode(errors="surrogateescape")
+    return struct.pack(">HH", 0xFFFE, 2 + len(body)) + body if len(body) <= 65533 else b""
 
 
 def app13(iptc: bytes | None) -> bytes:
@@ -201,11 +214,18 @@ def _resolution(value: Any) -> tuple[float, float] | None:
     return (across, down) if sane and (across, down) != (1, 1) else None
 
 
-def _raw_exif(info: Mapping[Any, Any]) -> bytes | None:
-    """The EXIF bytes in what Pillow calls `info`; ImageMagick hides them in a PNG text as hexadecimal digits."""
-    if isinstance(found := info.get("exif"), bytes):
-        return found
+def _raw(info: Mapping[Any, Any], what: str) -> bytes | None:
+    """The EXIF or XMP in what Pillow calls `info`; ImageMagick hides them in a PNG text as hexadecimal digits."""
+    if isinstance(found := info.get(what), bytes | str) and found:
+        return found.encode() if isinstance(found, str) else found
     try:
-        return bytes.fromhex("".join(str(info["Raw profile type exif"]).split("\n")[3:]))
+        return bytes.fromhex("".join(str(info[f"Raw profile type {what}"]).split("\n")[3:]))
     except (KeyError, ValueError):
         return None
+
+
+def comments(image: Image.Image) -> Texts:
+    """The texts of an image of Pillow's: those of a PNG, and the comments of a JPEG."""
+    found = [(key, str(text)) for key, text in getattr(image, "text", {}).items()]
+    parts = [part for kind, part in getattr(image, "applist", ()) if kind == "COM"]
+    return (*found, *((COMMENT, part.decode(errors="surrogateescape")) for part in parts))

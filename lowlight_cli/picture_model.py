@@ -27,6 +27,10 @@ SUFFIXES: Mapping[str, str] = MappingProxyType(
 )
 """Lower-case suffix -> format name. The suffix chooses what is written; reading goes by the content."""
 
+Texts = tuple[tuple[str, str], ...]
+"""(keyword, text): those of a PNG, and the comments of a JPEG under "Comment", in their order. Bytes of a comment that
+are no UTF-8 stand as lone surrogates (PEP 383)."""
+
 MAX_PIXELS = 200_000_000
 """Pictures with more pixels than this are refused from their header, unless the caller allows more."""
 
@@ -49,6 +53,7 @@ class Picture:
     xmp: bytes | None = None
     iptc: bytes | None = None
     """IPTC-IIM records of a JPEG: captions, keywords, credits. Those of a TIFF are in `exif`."""
+    texts: Texts = ()
     dpi: tuple[float, float] | None = None
     notices: tuple[str, ...] = ()
     """What a user must be told about the reading: a conversion, something left behind."""

@@ -209,3 +209,57 @@ def test_iptc_that_a_jpeg_segment_cannot_hold_is_left_out_and_told(size: int, lo
     large = replace(picture.from_array(noise(4, 5, 3)), iptc=bytes(size))
     assert picture.losses(large, "jpg") == lost
     assert picture.load(picture.encode(large, "jpg")).iptc == (None if lost else large.iptc)
+
+
+TEXTS = (("Title", "Nächte"), ("Comment", "first"), ("Comment", "second"), ("Author", "夜"), ("Source", "camera 4"))
+TEXT_CHUNKS = (
+    (b"tEXt", b"Title\0N\xe4chte"),
+    (b"zTXt", b"Comment\0\0" + zlib.compress(b"first")),
+    (b"tEXt", b"Comment\0second"),
+    (b"iTXt", b"Author\0\0\0ja\0\xe8\x91\x97\xe8\x80\x85\0" + "夜".encode()),
+    (b"iTXt", b"Source\0\1\0\0\0" + zlib.compress(b"camera 4")),
+)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_texts_of_a_png_are_kept_wherever_they_stand_and_their_loss_elsewhere_is_told(kind: type) -> None:
+    encoded = picture.encode(picture.from_array(noise(4, 5, 3, kind=kind)), "png")
+    before, after = (b"".join(chunk(*part) for part in parts) for parts in (TEXT_CHUNKS[:3], TEXT_CHUNKS[3:]))
+    found = picture.load(encoded[:33] + before + encoded[33:-12] + after + encoded[-12:])
+    assert found.texts == TEXTS
+    again = picture.encode(found, "png")
+    assert picture.load(again).texts == TEXTS
+    assert reopened(again).text == {"Title": "Nächte", "Comment": "second", "Author": "夜", "Source": "camera 4"}
+    assert picture.losses(found, "png") == ()
+    for format in ("jpg", "webp", "tiff", "avif", "bmp", "ppm"):
+        assert "metadata" in picture.losses(found, format, 8)
+    assert picture.load(picture.encode(found, "jpg", depth=8)).texts == TEXTS[1:3]
+
+
+def test_comments_of_a_jpeg_are_kept_byte_for_byte() -> None:
+    said = "Straße 4".encode(), "Straße 4".encode("latin-1"), bytes(range(256)), bytes([7]) * 65533
+    encoded = pillow(PHOTO, "JPEG")
+    encoded = encoded[:2] + b"".join(struct.pack(">HH", 0xFFFE, 2 + len(one)) + one for one in said) + encoded[2:]
+    found = picture.load(encoded)
+    assert [key for key, _ in found.texts] == ["Comment"] * 4
+    assert found.texts[0] == ("Comment", "Straße 4")
+    assert [part for kind, part in reopened(picture.encode(found, "jpg")).applist if kind == "COM"] == [*said]
+    assert picture.losses(found, "jpg") == ()
+    assert picture.load(picture.encode(found, "png")).texts == (found.texts[0],) * 2 + (("Comment", "\7" * 65533),)
+    assert picture.losses(found, "png") == picture.losses(found, "webp") == ("metadata",)  # bytes of zero
+    assert picture.from_pil(reopened(encoded)).texts == found.texts
+
+
+def test_a_text_that_a_comment_of_a_jpeg_cannot_hold_is_left_out_and_told() -> None:
+    long = replace(picture.from_array(noise(4, 5, 3)), texts=(("Comment", "short"), ("Comment", "7" * 65534)))
+    assert picture.losses(long, "jpg") == ("metadata",)
+    assert picture.load(picture.encode(long, "jpg")).texts == long.texts[:1]
+
+
+def test_what_imagemagick_hides_in_texts_is_read_as_what_it_is() -> None:
+    hidden = b"Raw profile type xmp\0\nxmp\n%8d\n" % len(XMP) + XMP.hex().encode()
+    encoded = pillow(noise(4, 6, 3), "PNG")
+    found = picture.load(encoded[:33] + chunk(b"tEXt", hidden) + encoded[33:])
+    assert b'tiff:Orientation="1"' in found.xmp
+    assert (found.height, found.width) == (6, 4)
+    assert found.texts == ()
