@@ -109,7 +109,7 @@ class Enhancer:
         """Pictures (N, H, W, 3) where the network is."""
         if isinstance(self.runner, Landing):
             return self.runner.frames(pixels)
-        return HostFrames(pixels, self.network, self.runner.spec.multiple, self.scale)
+        return HostFrames(pixels, self.network, self.runner.spec.padded, self.scale)
 
     def on_device(self) -> AbstractContextManager[None]:
         """All is the network's time where pictures lie on its device: what is waited for cannot be told apart."""
@@ -136,11 +136,11 @@ class Enhancer:
         """See `maps`."""
         pixels = stacked(pictures)
         vectors, relit = self.steering(self.frames(pixels), pixels.shape)
-        prepare, multiple = relit or tiles.as_read, self.runner.spec.multiple
+        prepare, padded = relit or tiles.as_read, self.runner.spec.padded
         found = self.within_memory(
             pixels,
             lambda plan: tiles.map_tiled(
-                pixels, lambda batch: self.runner.maps(batch, vectors), plan, multiple=multiple, prepare=prepare
+                pixels, lambda batch: self.runner.maps(batch, vectors), plan, padded=padded, prepare=prepare
             ),
         )
         return [{name: picture.from_array(values[i]) for name, values in found.items()} for i in range(len(pixels))]

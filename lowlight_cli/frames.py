@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lowlight_cli import tiles
 from lowlight_cli.shadows import Relit
 from lowlight_cli.thumbnail import thumbnail
-from lowlight_cli.tiles import TilePlan
+from lowlight_cli.tiles import Padded, TilePlan
 
 Network = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 """See `runners.Runner`."""
@@ -19,8 +19,8 @@ Network = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float3
 class HostFrames:
     """See `runners.Frames`; the pictures stay where they are."""
 
-    def __init__(self, pixels: NDArray, network: Network, multiple: int, scale: int) -> None:
-        self.pixels, self.network, self.multiple, self.scale = pixels, network, multiple, scale
+    def __init__(self, pixels: NDArray, network: Network, padded: Padded, scale: int) -> None:
+        self.pixels, self.network, self.padded, self.scale = pixels, network, padded, scale
 
     def thumbnails(self, side: int) -> list[NDArray[np.float32]]:
         """See `runners.Frames`."""
@@ -37,7 +37,7 @@ class HostFrames:
             lambda batch: self.network(batch, vectors),
             plan,
             out,
-            multiple=self.multiple,
+            padded=self.padded,
             prepare=relit or tiles.as_read,
             scale=self.scale,
             strength=strength,

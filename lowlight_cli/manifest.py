@@ -80,6 +80,8 @@ class ModelSpec:
     """Output of a tiny run by its name, for `lowlight models verify --run`."""
     shadows: float = 0.0
     """Most that `enhance --shadows auto` gives to this model's pictures; 0: it leaves them alone."""
+    smallest: int = 1
+    """Pixels that a side of the network's input has at least; runners fill smaller pictures up, and crop."""
     channel_blocks: bool = True
     """False where ONNX Runtime must not lay channels out in blocks of 16: thin layers would be mostly padding."""
 
@@ -92,6 +94,10 @@ class ModelSpec:
     def untrained(self) -> bool:
         """Whether this is a network without weights of ours yet: it can be trained, and run with a user's own."""
         return not self.classical and not self.files
+
+    def padded(self, length: int) -> int:
+        """The side of the network's input for `length` pixels of a picture or a tile."""
+        return max(self.smallest, -(-length // self.multiple) * self.multiple)
 
     def file(self, role: str) -> WeightFile | None:
         """The file of that role, or None."""

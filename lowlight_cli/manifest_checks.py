@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.weights_metadata import clipped, problem_of_geometry, problem_of_params, whole
 
-GEOMETRY = ("multiple", "halo", "tiling", "thumbnail", "scales", "exposure")
+GEOMETRY = ("multiple", "halo", "tiling", "thumbnail", "scales", "exposure", "smallest")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 PATH = re.compile(r"(?!(?:.*/)?\.)[\w.-]+(?:/[\w.-]+)*", re.ASCII)
 """Below a folder of ours: no absolute path, no drive, no step up, nothing hidden."""
@@ -98,7 +98,7 @@ def check_row(name: str, row: object, kind: type) -> None:
     if not isinstance(row, dict):
         refuse(name, f"it is {clipped(row)}")
     check_fields(name, row, kind, {"name"})
-    geometry = {field: row[field] for field in GEOMETRY}
+    geometry = {field: row[field] for field in GEOMETRY if field in row}
     if problem := problem_of(row, ROW) or problem_of_geometry(geometry):
         refuse(name, problem)
 

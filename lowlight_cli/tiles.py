@@ -47,6 +47,8 @@ class Tile:
         return self.rows.read[1] - self.rows.read[0], self.columns.read[1] - self.columns.read[0]
 
 
+Padded = Callable[[int], int]
+"""The side of the network's input for so many pixels; see `manifest.ModelSpec.padded`."""
 Prepare = Callable[[NDArray[np.float32], Tile], NDArray[np.float32]]
 """(N, 3, h, w) of a tile as read -> the same, as the network sees it."""
 
@@ -154,20 +156,20 @@ def run_tiled(
     plan: TilePlan,
     out: NDArray,
     *,
-    multiple: int,
+    padded: Padded,
     prepare: Prepare = as_read,
     scale: int = 1,
     strength: float = 1.0,
 ) -> None:
     """Fill `out` (N, H * scale, W * scale, 3) from `pictures` (N, H, W, 3), both integers.
 
-    `run` maps (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), h and w multiples of `multiple`; it sees what
+    `run` maps (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), h and w as `padded` gives them; it sees what
     `prepare` makes of a tile. `strength` is the share of its values; the picture has the rest. Values that are not
     finite are a PictureError.
     """
 
     def fill(tile: Tile) -> None:
-        read = read_tile(pictures, tile, multiple)
+        read = read_tile(pictures, tile, padded)
         values = core(run(prepare(read, tile)), tile, scale)
         if strength < 1:
             values = strength * values + (1 - strength) * core(enlarged(read, scale), tile, scale)
@@ -182,13 +184,13 @@ def map_tiled(
     run: Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]],
     plan: TilePlan,
     *,
-    multiple: int,
+    padded: Padded,
     prepare: Prepare = as_read,
 ) -> dict[str, NDArray[np.uint8]]:
     """Maps (N, H, W, 1 or 3) of `pictures` (N, H, W, 3) by name; as `run_tiled`, for a `run` that gives maps."""
     out: dict[str, NDArray[np.uint8]] = {}
     for tile in plan:
-        read = read_tile(pictures, tile, multiple)
+        read = read_tile(pictures, tile, padded)
         for name, values in run(prepare(read, tile)).items():
             if name not in out:
                 out[name] = np.empty((*pictures.shape[:3], values.shape[1]), np.uint8)
@@ -196,14 +198,14 @@ def map_tiled(
     return out
 
 
-def read_tile(pictures: NDArray, tile: Tile, multiple: int) -> NDArray[np.float32]:
+def read_tile(pictures: NDArray, tile: Tile, padded: Padded) -> NDArray[np.float32]:
     """A tile of (N, H, W, 3) with its halo as planes (N, 3, h, w) in [0, 1].
 
-    The last row and column are repeated until the sides are multiples.
+    The last row and column are repeated until the sides are as the network takes them.
     """
     (top, bottom), (left, right) = tile.rows.read, tile.columns.read
     height, width = tile.size
-    out = np.empty((len(pictures), 3, round_up(height, multiple), round_up(width, multiple)), np.float32)
+    out = np.empty((len(pictures), 3, padded(height), padded(width)), np.float32)
     for pixels, planes in zip(pictures[:, top:bottom, left:right], out, strict=True):
         for channel, plane in zip(cv2.split(pixels), planes, strict=True):
             to_float(channel, plane[:height, :width])

@@ -145,7 +145,9 @@ def problem_of_geometry(geometry: Mapping[str, Any]) -> str:
         "thumbnail": lambda value: whole(value, 8 if geometry["tiling"] == "guided" else 0, 1024),
         "scales": lambda value: value in ([1], [1, 2]) and all(whole(scale, 1, 2) for scale in value),
         "exposure": lambda value: isinstance(value, bool),
+        "smallest": lambda value: whole(value, 1, 1024),
     }
+    geometry = {"smallest": 1, **geometry}  # older files do not say it
     if geometry.keys() != checks.keys():
         differ = ", ".join(clipped(name) for name in sorted(geometry.keys() ^ checks.keys())[:3])
         return f"`geometry` lacks or does not know {differ}"

@@ -44,6 +44,10 @@ def torch_network(scale: int):
     return lambda batch: torch.sqrt(batch).repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
 
 
+def padded(length: int) -> int:
+    return max(80, tiles.round_up(length, 8))
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("scale", [1, 2])
 @pytest.mark.parametrize(("tile", "strength", "lit"), [(0, 1.0, 0.0), (32, 0.6, 0.8)])
@@ -56,8 +60,8 @@ def test_tiles_are_as_in_memory(bits: int, scale: int, tile: int, strength: floa
             [Shadows(thumbnail(one, 24), amount) for one, amount in zip(pixels, (0.0, lit), strict=True)], 75, 101
         )
     told = {"bits": bits, "relit": relit, "strength": strength}
-    want = HostFrames(pixels, numpy_network(scale), 8, scale).enhanced(np.zeros((2, 0)), plan, **told)
-    got = Frames(pixels, "cpu").enhanced(torch_network(scale), plan, multiple=8, scale=scale, **told)
+    want = HostFrames(pixels, numpy_network(scale), padded, scale).enhanced(np.zeros((2, 0)), plan, **told)
+    got = Frames(pixels, "cpu").enhanced(torch_network(scale), plan, padded=padded, scale=scale, **told)
     assert got.dtype == want.dtype
     assert got.shape == want.shape == (2, 75 * scale, 101 * scale, 3)
     apart = np.abs(got.astype(int) - want)
@@ -65,7 +69,7 @@ def test_tiles_are_as_in_memory(bits: int, scale: int, tile: int, strength: floa
     assert (apart > 0).mean() < (0.01 if bits == 8 else 0.5)
     if lit:
         plain = Frames(pixels, "cpu").enhanced(
-            torch_network(scale), plan, multiple=8, scale=scale, **{**told, "relit": None}
+            torch_network(scale), plan, padded=padded, scale=scale, **{**told, "relit": None}
         )
         assert np.array_equal(plain[0], got[0])
         assert not np.array_equal(plain[1], got[1])
@@ -83,7 +87,7 @@ def test_thumbnails_are_as_in_memory(size: tuple[int, int], bits: int) -> None:
 def test_what_is_not_finite_is_no_picture() -> None:
     plan = tiles.plan(16, 16, tile=0, halo=0, multiple=1)
     with pytest.raises(PictureError, match="NaN"):
-        Frames(pictures(16, 16, 8), "cpu").enhanced(lambda batch: batch / 0, plan, bits=8, multiple=1)
+        Frames(pictures(16, 16, 8), "cpu").enhanced(lambda batch: batch / 0, plan, bits=8, padded=padded)
 
 
 @pytest.mark.parametrize("name", ["neid", "drs-cyclegan", "ba-gan"])

@@ -48,7 +48,7 @@ FILE_SCHEMA = {
     ],
 }
 
-OPTIONAL = {"name", "limits", "check", "shadows", "channel_blocks"}
+OPTIONAL = {"name", "limits", "check", "shadows", "channel_blocks", "smallest"}
 """What a row may leave out, beside the name, which is its key."""
 
 ROW_SCHEMA = {
@@ -78,6 +78,7 @@ ROW_SCHEMA = {
         "generative": {"type": "boolean"},
         "files": {"type": "array", "items": FILE_SCHEMA},
         "channel_blocks": {"type": "boolean"},
+        "smallest": {"type": "integer", "minimum": 1},
         "shadows": {"type": "number", "minimum": 0, "maximum": 1},
         "limits": {"type": "array", "items": {**TEXT, "pattern": r"\." + END}},
         "check": {

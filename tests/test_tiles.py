@@ -30,7 +30,8 @@ def tiled(pixels: NDArray, run: Callable, *, tile: int, halo: int, multiple: int
     count, height, width = pixels.shape[:3]
     out = np.zeros((count, height * scale, width * scale, 3), pixels.dtype)
     plan = tiles.plan(height, width, tile=tile, halo=halo, multiple=multiple)
-    tiles.run_tiled(pixels, run, plan, out, multiple=multiple, **options)
+    options.setdefault("padded", lambda length: tiles.round_up(length, multiple))
+    tiles.run_tiled(pixels, run, plan, out, **options)
     return out
 
 

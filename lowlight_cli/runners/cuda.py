@@ -90,7 +90,7 @@ class CudaFrames(frames.Frames):
                 lambda pixels: runner.tile(pixels, steer if steer is not None else unguided(runner.spec, pixels)),
                 plan,
                 bits=bits,
-                multiple=runner.spec.multiple,
+                padded=runner.spec.padded,
                 scale=runner.scale,
                 relit=relit,
                 strength=strength,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lowlight_cli.errors import PictureError
 from lowlight_cli.shadows import FLOOR, Relit, centres
-from lowlight_cli.tiles import NOT_FINITE, Tile, TilePlan, place, round_up, within
+from lowlight_cli.tiles import NOT_FINITE, Padded, Tile, TilePlan, place, within
 
 ROWS = 2048
 """Rows turned into float32 at a time for a thumbnail."""
@@ -59,7 +59,7 @@ class Frames:
         plan: TilePlan,
         *,
         bits: int,
-        multiple: int,
+        padded: Padded,
         scale: int = 1,
         relit: Relit | None = None,
         strength: float = 1.0,
@@ -74,7 +74,7 @@ class Frames:
         finite = torch.ones((), dtype=torch.bool, device=self.device)
         grids = torch.from_numpy(relit.grids()).to(self.device) if relit else None
         for tile in plan:
-            read = self.tile(tile, multiple)
+            read = self.tile(tile, padded)
             seen = read if grids is None else relight(read, grids, tile, self.shape)
             core = within(tile, scale)
             values = network(seen).float()[core]
@@ -87,11 +87,11 @@ class Frames:
             raise PictureError(*NOT_FINITE)
         return here.numpy() if bits == 8 else here.numpy().view(np.uint16)
 
-    def tile(self, tile: Tile, multiple: int) -> Tensor:
+    def tile(self, tile: Tile, padded: Padded) -> Tensor:
         """See `tiles.read_tile`; channels last."""
         part = self.floats(slice(*tile.rows.read), slice(*tile.columns.read)).permute(0, 3, 1, 2)
         height, width = tile.size
-        more = (0, round_up(width, multiple) - width, 0, round_up(height, multiple) - height)
+        more = (0, padded(width) - width, 0, padded(height) - height)
         return F.pad(part, more, mode="replicate").contiguous(memory_format=torch.channels_last) if any(more) else part
 
 

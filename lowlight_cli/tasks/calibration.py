@@ -71,6 +71,6 @@ def inputs(spec: ModelSpec, chosen: Sequence[Sample]) -> list[dict[str, NDArray[
     for sample in chosen:
         vectors = runner.context(sample.small.transpose(2, 0, 1)[None], None)
         steering = {"vectors": vectors} if vectors.size else {}
-        found.append({"pixels": tiles.read_tile(sample.middle[None], whole, spec.multiple), **steering})
+        found.append({"pixels": tiles.read_tile(sample.middle[None], whole, spec.padded), **steering})
     runner.close()
     return found
