@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from skimage import data
 
-from lowlight_cli import atomic, picture
+from lowlight_cli import atomic, jsonl, locks, picture
 from lowlight_cli.cli import group
 from lowlight_cli.errors import NoInput, OptionError, OutputExists
 from lowlight_cli.tasks import synth, synth_records
@@ -376,6 +376,23 @@ def wait_for_none(group: int) -> None:
         time.sleep(0.05)
 
 
+def test_records_are_added_one_after_the_other(tmp_path, monkeypatch):
+    held = []
+
+    def append(descriptor, line):
+        with (tmp_path / synth_records.RECORDS).open("rb") as other:
+            held.append(not locks.claim(other.fileno()))
+        add(descriptor, line)
+
+    add = jsonl.append
+    monkeypatch.setattr(jsonl, "append", append)
+    for name in ("a", "b"):
+        synth_records.append(tmp_path, {"name": name})
+    assert held == [True, True]
+    lines = (tmp_path / synth_records.RECORDS).read_text().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["a", "b"]
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_parent_and_no_finished_pair_is_lost(number, photos, tmp_path):
@@ -420,11 +437,32 @@ if __name__ == "__main__":
     from lowlight_cli.cli import main
     main()
 """
+IN_ANOTHER_THREAD = """
+import multiprocessing.util as util, signal, threading
+go, gone, spawn = threading.Event(), threading.Event(), util.spawnv_passfds
+def other():
+    go.wait()
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    gone.set()
+def interrupted(path, words, descriptors):
+    pid = spawn(path, words, descriptors)
+    if "--multiprocessing-fork" in map(os.fsdecode, words):
+        go.set()
+        gone.wait()
+    return pid
+if __name__ == "__main__":
+    import os
+    threading.Thread(target=other, daemon=True).start()
+    util.spawnv_passfds = interrupted
+    from lowlight_cli.cli import main
+    main()
+"""
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signal masks")
-def test_ctrl_c_while_workers_are_started_ends_them_quietly(photos, tmp_path):
-    (tmp_path / "early.py").write_text(EARLY)
+@pytest.mark.parametrize("script", [EARLY, IN_ANOTHER_THREAD], ids=["here", "in another thread"])
+def test_ctrl_c_while_workers_are_started_ends_them_quietly(script, photos, tmp_path):
+    (tmp_path / "early.py").write_text(script)
     words = [sys.executable, tmp_path / "early.py", "synth", photos, "--out", tmp_path / "out", "--workers", "2"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, env=env)

@@ -6,6 +6,7 @@ unfinished is never believed: those pairs are made again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lowlight_cli import atomic, jsonl
+from lowlight_cli import atomic, jsonl, locks
 from lowlight_cli.errors import NAMED, OptionError, OutputExists, some
 
 RECORDS, SETTINGS = "synth.jsonl", "synth.json"
@@ -132,10 +133,13 @@ def parsed(line: bytes) -> Record | None:
 def append(out: Path, record: Record) -> None:
     """Add a record on a line of its own, whatever the last line was cut off at.
 
-    All processes of a run write here, each line in one call at the end of the file. Where a file system lets two of
-    them run into each other, the lines are no records and cost a resumed run two pairs.
+    All processes of a run write here, one after the other, each line in one call at the end of the file. Where a file
+    system knows no locks and lets two of them run into each other, the lines are no records and cost a resumed run two
+    pairs.
     """
     with atomic.named(out / RECORDS), (out / RECORDS).open("ab+", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            locks.lock(file.fileno(), wait=True)
         jsonl.append(file.fileno(), json.dumps(record))
 
 

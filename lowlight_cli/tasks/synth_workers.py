@@ -61,15 +61,31 @@ def each(work: Callable[[Task], Made], tasks: Sequence[Task], workers: int) -> I
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
     """Signals that end a run come when the block ends, here and in processes that it starts when `begin` has run; on
-    Windows at once."""
+    Windows at once.
+
+    What one thread blocks, the system gives to another, such as those of NumPy's libraries, and Python then handles it
+    in the main thread, blocked or not: so it is noted besides, and sent again.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    came, handlers = [], {}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
+        if threading.current_thread() is threading.main_thread():
+            present = {number: signal.getsignal(number) for number in ENDING}  # None: a handler that is not Python's
+            handlers = {
+                number: handler for number, handler in present.items() if handler is not None
+            }  # None: not Python's
+            for number in handlers:
+                signal.signal(number, lambda number, _: came.append(number))
         yield
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in {*came}:
+            signal.raise_signal(number)
 
 
 def stopping() -> bool:
