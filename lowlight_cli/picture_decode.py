@@ -10,6 +10,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ PNG_STRANGE = (
     "The {} chunk of the PNG says that its colours are not sRGB; they were taken for sRGB, and it was dropped."
 )
 UNSTATED = "The TIFF has a channel of unstated meaning beside its colours; it was dropped."
+CREDENTIALS = "The content credentials (C2PA) hold for the source alone and were left out."
+STRANGERS = "The JPEG holds data that are not known here and were left out: {}."
 SECOND_PICTURE = "The JPEG holds further pictures or a gain map (MPO); only the main picture was read."
 
 _PLUGINS = {"jpg": "Jpeg", "png": "Png", "webp": "WebP", "tiff": "Tiff", "bmp": "Bmp", "avif": "Avif", "ppm": "Ppm"}
@@ -55,6 +58,9 @@ _AVIF_DEEP = re.compile(rb"av1C\x81.[\x40-\x7f\xc0-\xff]", re.DOTALL)
 LARGEST_TEXT = 8 << 20
 """Bytes that a text or a colour profile in a PNG is unpacked to: profiles with tables are larger than Pillow's 1 MB."""
 
+_C2PA = bytes.fromhex("63327061 0011 0010 8000 00aa00389b71")
+"""What a store of content credentials begins with, in whatever kind of file. It is bound to every byte of it."""
+
 _LOCK = threading.Lock()
 
 
@@ -62,7 +68,8 @@ def decode(data: bytes, max_pixels: int) -> Picture:
     """The picture in `data`. Whatever a decoder raises for bad bytes comes out as a PictureError."""
     try:
         kind = checks.sniff(data)
-        return _DECODERS.get(kind, _plain)(data, kind, max_pixels)
+        found = _DECODERS.get(kind, _plain)(data, kind, max_pixels)
+        return replace(found, notices=(*found.notices, CREDENTIALS)) if _C2PA in data else found
     except PictureError:
         raise
     except MemoryError as error:
@@ -178,7 +185,8 @@ def _jpeg(data: bytes, kind: str, max_pixels: int) -> Picture:
     checks.check_jpeg(data)
     image = _opened(data, kind, max_pixels)
     more = image.format == "MPO" or "mp" in image.info
-    told = (SECOND_PICTURE,) * more
+    strangers = sorted(set(metadata.strangers(image)) - ({"APP11 'JP'"} if _C2PA in data else set()))
+    told = (*[SECOND_PICTURE] * more, *[STRANGERS.format(", ".join(strangers))] * bool(strangers))
     return from_image(image, metadata.given(image.info, kind, *told, texts=metadata.comments(image)))
 
 

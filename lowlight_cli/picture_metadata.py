@@ -31,6 +31,16 @@ _SIZE_TAGS = ((256, 257), (40962, 40963))
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)(\d)")
 _XMP_THUMBNAILS = b"<xmp:Thumbnails>", b"</xmp:Thumbnails>"
 
+_SEGMENTS: dict[str, tuple[bytes, ...]] = {
+    **{f"APP{number}": () for number in range(1, 16)},
+    "APP1": (b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0"),
+    "APP2": (b"ICC_PROFILE\0", b"MPF\0"),
+    "APP12": (b"Ducky",),  # the quality that Photoshop wrote it with
+    "APP13": (b"Photoshop 3.0\0",),
+    "APP14": (b"Adobe",),
+}
+"""How segments of a JPEG begin that are read, or tell of that file alone."""
+
 Entries = dict[int, tiff.Entry]
 
 
@@ -222,6 +232,16 @@ def _raw(info: Mapping[Any, Any], what: str) -> bytes | None:
         return bytes.fromhex("".join(str(info[f"Raw profile type {what}"]).split("\n")[3:]))
     except (KeyError, ValueError):
         return None
+
+
+def strangers(image: Image.Image) -> list[str]:
+    """The segments of a JPEG opened by Pillow that are read by nobody here, by their numbers and how they begin."""
+    found = []
+    for kind, part in image.applist:
+        if kind in _SEGMENTS and not part.startswith(_SEGMENTS[kind]):
+            begin = re.match(rb"[!-~]*", part[:40])[0].decode()
+            found.append(f"{kind} {begin!r}" if begin else kind)
+    return found
 
 
 def comments(image: Image.Image) -> Texts:

@@ -263,3 +263,29 @@ def test_what_imagemagick_hides_in_texts_is_read_as_what_it_is() -> None:
     assert b'tiff:Orientation="1"' in found.xmp
     assert (found.height, found.width) == (6, 4)
     assert found.texts == ()
+
+
+def test_content_credentials_are_left_out_and_told() -> None:
+    box = b"jumd" + bytes.fromhex("6332706100110010800000aa00389b71") + b"\3c2pa\0"
+    store = struct.pack(">I4s", 8 + 4 + len(box), b"jumb") + struct.pack(">I", 4 + len(box)) + box
+    segment = b"JP\0\1\0\0\0\1" + store
+    jpeg = pillow(PHOTO, "JPEG", extra=struct.pack(">HH", 0xFFEB, 2 + len(segment)) + segment)
+    png = pillow(PHOTO, "PNG")
+    for encoded in (jpeg, png[:33] + chunk(b"caBX", store) + png[33:]):
+        found = picture.load(encoded)
+        assert ["C2PA" in notice for notice in found.notices] == [True]
+        assert not picture.load(picture.encode(found, found.format)).notices
+    assert not picture.load(png).notices
+
+
+def test_what_a_jpeg_holds_that_nobody_here_reads_is_named() -> None:
+    def segment(number: int, body: bytes) -> bytes:
+        return struct.pack(">HH", 0xFFE0 + number, 2 + len(body)) + body
+
+    known = [(1, exif().tobytes()), (12, b"Ducky\0\1"), (13, photoshop(IIM)[4:]), (14, b"Adobe\0d\0\0\0\0\1")]
+    strange = [(1, b"http://ns.adobe.com/xmp/extension/\0more"), (4, b"CAM7\0\1"), (9, b"\0\1"), (4, b"CAM7\0\2")]
+    encoded = pillow(PHOTO, "JPEG", icc_profile=SRGB, xmp=XMP)
+    quiet = encoded[:2] + b"".join(segment(*part) for part in known) + encoded[2:]
+    assert not picture.load(quiet).notices
+    (notice,) = picture.load(encoded[:2] + b"".join(segment(*part) for part in known + strange) + encoded[2:]).notices
+    assert notice.endswith("left out: APP1 'http://ns.adobe.com/xmp/extension/', APP4 'CAM7', APP9.")
