@@ -164,7 +164,9 @@ def check_tiff(data: bytes, limit: int) -> dict[int, tiff.Entry]:
     except struct.error as error:
         raise damaged(f"its TIFF directory cannot be, or points outside the file ({error})") from None
     check_size(tiff.number(entries, 256, order, 0), tiff.number(entries, 257, order, 0), limit)
-    check_size(tiff.number(entries, 322, order, 1), tiff.number(entries, 323, order, 1), limit)  # of its tiles
+    if 322 in entries or 323 in entries:  # sides of tiles; for one that is not told libtiff takes that of strips
+        strip = tiff.number(entries, 256, order, 1), tiff.number(entries, 278, order, 1)
+        check_size(tiff.number(entries, 322, order, strip[0]), tiff.number(entries, 323, order, strip[1]), limit)
     if any(not kind & 1 for kind in others):  # 1: a reduced copy of another page, that is a preview
         refuse_frames(1 + len(others), "a multi-page TIFF")
     refuse_cut(data, entries, (273, 279), (324, 325))
