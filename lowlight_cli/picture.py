@@ -140,8 +140,8 @@ def from_pil(image: Image.Image) -> Picture:
     kind = {"JPEG": "jpg", "MPO": "jpg", "DIB": "bmp"}.get(image.format or "PNG", (image.format or "PNG").lower())
     try:
         image.load()
-        told = {"texts": picture_metadata.comments(image)}
-        given = picture_metadata.given(image.info, kind if kind in SUFFIXES.values() else "png", **told)
+        known = kind if kind in SUFFIXES.values() else "png"
+        given = picture_metadata.given(image.info, known, texts=picture_metadata.comments(image))
         # Pillow has turned a TIFF by itself when it loaded it.
         return picture_decode.from_image(image, given._replace(turn=1) if kind == "tiff" else given)
     except (OSError, SyntaxError, ValueError) as error:

@@ -58,6 +58,8 @@ _AVIF_DEEP = re.compile(rb"av1C\x81.[\x40-\x7f\xc0-\xff]", re.DOTALL)
 LARGEST_TEXT = 8 << 20
 """Bytes that a text or a colour profile in a PNG is unpacked to: profiles with tables are larger than Pillow's 1 MB."""
 
+JUMBF = "APP11 'JP'"
+"""The segments of a JPEG that hold, among others, content credentials; see `picture_metadata.strangers`."""
 _C2PA = bytes.fromhex("63327061 0011 0010 8000 00aa00389b71")
 """What a store of content credentials begins with, in whatever kind of file. It is bound to every byte of it."""
 
@@ -185,8 +187,10 @@ def _jpeg(data: bytes, kind: str, max_pixels: int) -> Picture:
     checks.check_jpeg(data)
     image = _opened(data, kind, max_pixels)
     more = image.format == "MPO" or "mp" in image.info
-    strangers = sorted(set(metadata.strangers(image)) - ({"APP11 'JP'"} if _C2PA in data else set()))
-    told = (*[SECOND_PICTURE] * more, *[STRANGERS.format(", ".join(strangers))] * bool(strangers))
+    strangers = {*metadata.strangers(image)}
+    if JUMBF in strangers and _C2PA in data:  # `decode` tells
+        strangers.remove(JUMBF)
+    told = (*[SECOND_PICTURE] * more, *[STRANGERS.format(", ".join(sorted(strangers)))] * bool(strangers))
     return from_image(image, metadata.given(image.info, kind, *told, texts=metadata.comments(image)))
 
 
@@ -202,7 +206,7 @@ def _png(data: bytes, kind: str, max_pixels: int) -> Picture:
     colours = 3 if head.colour in (2, 6) else 1
     # Pillow knows how PNG stores metadata; it need not decode all pixels, wrongly, to tell. First, as it has limits of
     # what texts are unpacked to, and OpenCV has none.
-    info = _opened(png.shell(head.metadata), kind, max_pixels).info
+    info = _opened(png.shell(head), kind, max_pixels).info
     raw = deep.opencv(data, (head.height, head.width))
     key = np.frombuffer(head.transparent, ">u2")[:colours] if head.transparent and head.colour in (0, 2) else None
     given = metadata.given(info, kind, *told, texts=png.texts(head))

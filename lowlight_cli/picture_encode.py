@@ -49,7 +49,8 @@ def losses(picture: Picture, format: str, depth: Depth = "keep") -> tuple[str, .
     if picture.bits == 16 and depth != 8 and format not in DEEP:
         lost.append("16 bit")
     held = _held(picture, format, picture.bits if depth == "keep" else depth)
-    if _texts(picture, format) != picture.texts or any(held[name] is None and getattr(picture, name) for name in held):
+    cut = any(getattr(picture, name) is not None and held[name] is None for name in held)
+    if cut or _texts(picture, format) != picture.texts:
         lost.append("metadata")
     return tuple(lost)
 
@@ -190,9 +191,9 @@ def _bmp(picture: Picture, _: int, __: int) -> bytes:
 
 
 def _png(picture: Picture, bits: int, _: int) -> bytes:
-    held, array = _held(picture, "png", bits), samples(picture, bits, alpha=True)
-    beside = {"icc": held["icc"], "exif": held["exif"], "xmp": held["xmp"], "dpi": picture.dpi}
-    return png.encode(array, png.metadata(**beside, texts=_texts(picture, "png")))
+    held, texts = _held(picture, "png", bits), _texts(picture, "png")
+    beside = png.metadata(icc=held["icc"], exif=held["exif"], xmp=held["xmp"], dpi=picture.dpi, texts=texts)
+    return png.encode(samples(picture, bits, alpha=True), beside)
 
 
 def _ppm(picture: Picture, bits: int, _: int) -> bytes:

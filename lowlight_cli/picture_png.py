@@ -30,7 +30,7 @@ MOST_CHUNKS, SMALLEST_CHUNK, MOST_PROFILES = 10_000, 256, 16
 
 
 class Header(NamedTuple):
-    """The IHDR chunk, the tRNS chunk where there is one, and the chunks that are kept, as they stand."""
+    """The IHDR chunk, the tRNS chunk where there is one, and (kind, body) of the chunks that are kept."""
 
     width: int
     height: int
@@ -38,7 +38,7 @@ class Header(NamedTuple):
     colour: int
     interlaced: bool
     transparent: bytes = b""
-    metadata: bytes = b""
+    metadata: tuple[tuple[bytes, bytes], ...] = ()
     strange: str = ""
     """The chunk that says that the colours are not those of sRGB, if one does."""
 
@@ -63,7 +63,7 @@ def check(data: bytes, limit: int) -> Header:
         elif kind == b"IDAT":
             inflated += _inflated(inflater, body, expected - inflated)
         elif kind in METADATA:
-            kept.append(chunk(kind, body))
+            kept.append((kind, bytes(body)))
         elif kind in COLOURS:
             colours[kind] = bytes(body)
     if header is None or inflated < expected:
@@ -73,7 +73,7 @@ def check(data: bytes, limit: int) -> Header:
     if counts.total() > MOST_CHUNKS + len(data) // SMALLEST_CHUNK or counts[b"iCCP"] > MOST_PROFILES:
         raise checks.damaged(f"it has {counts.total()} parts, {counts[b'iCCP']} of them colour profiles")
     strange = _strange(colours, profile=counts[b"iCCP"] > 0)
-    return header._replace(transparent=transparent, metadata=b"".join(kept), strange=strange)
+    return header._replace(transparent=transparent, metadata=tuple(kept), strange=strange)
 
 
 def _strange(colours: Mapping[bytes, bytes], *, profile: bool) -> str:
@@ -139,8 +139,8 @@ def _row_bytes(header: Header) -> int:
 def texts(header: Header) -> Texts:
     """All texts. Have Pillow read the file before: it has limits of what they are unpacked to."""
     found = []
-    for kind, body in _chunks(shell(header.metadata)):
-        keyword, _, rest = bytes(body).partition(b"\0")
+    for kind, body in header.metadata:
+        keyword, _, rest = body.partition(b"\0")
         if kind in TEXTS:
             with contextlib.suppress(zlib.error):
                 found.append((keyword.decode("latin-1"), _unpacked(kind, rest)))
@@ -157,10 +157,10 @@ def _unpacked(kind: bytes, rest: bytes) -> str:
     return (zlib.decompress(text) if rest[:1] == b"\1" else text).decode(errors="replace")
 
 
-def shell(metadata: bytes) -> bytes:
-    """A grey PNG of one pixel with these chunks, for whoever is to read them alone."""
-    head, pixel = chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0"), chunk(b"IDAT", zlib.compress(b"\0\0"))
-    return b"".join((MAGIC, head, metadata, pixel, chunk(b"IEND", b"")))
+def shell(header: Header) -> bytes:
+    """A grey PNG of one pixel with the chunks that are kept, for whoever is to read them alone."""
+    head, pixel = (b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0"), (b"IDAT", zlib.compress(b"\0\0"))
+    return MAGIC + b"".join(chunk(*part) for part in (head, *header.metadata, pixel, (b"IEND", b"")))
 
 
 def encode(array: NDArray, metadata: bytes) -> bytes:

@@ -249,7 +249,8 @@ def geometry(
         "thumbnail": THUMBNAIL if guided else 0,
         "scales": [1],
         "exposure": exposure,
-        "smallest": 8 * max(RATES) if aspp and guided else 1,
+        # Then every feature has another at the widest rate from it, on one side at least; they are four pixels apart.
+        "smallest": 4 * 2 * max(RATES) if aspp and guided else 1,
     }
 
 

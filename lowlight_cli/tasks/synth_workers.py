@@ -73,12 +73,10 @@ def blocked() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         if threading.current_thread() is threading.main_thread():
-            present = {number: signal.getsignal(number) for number in ENDING}  # None: a handler that is not Python's
-            handlers = {
-                number: handler for number, handler in present.items() if handler is not None
-            }  # None: not Python's
-            for number in handlers:
-                signal.signal(number, lambda number, _: came.append(number))
+            for number in ENDING:
+                if (handler := signal.getsignal(number)) is not None:  # else it is not Python's, and cannot be put back
+                    handlers[number] = handler
+                    signal.signal(number, lambda number, _: came.append(number))
         yield
     finally:
         for number, handler in handlers.items():
