@@ -102,11 +102,12 @@ def find_or_export(
 
 
 def present(spec: ModelSpec, role: str) -> Path | None:
-    """The checked path of that file if it is on this disk, else None."""
+    """The checked path of that file if it is on this disk, else None. As in `find` only the first copy counts."""
     file = spec.file(role)
     if file is None:
         return _ready_export(spec, role)
-    return next((path for _, path in copies(spec, role) if not _problem(path, file)), None)
+    found = next(copies(spec, role), None)
+    return found.path if found is not None and not _problem(found.path, file) else None
 
 
 def copies(spec: ModelSpec, role: str) -> Iterator[Copy]:

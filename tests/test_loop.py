@@ -298,6 +298,19 @@ def test_the_best_weights_are_those_of_the_best_score(tmp_path, name, sign):
     assert torch.equal(last["layer.weight"], seen[2]["layer.weight"])
 
 
+@pytest.mark.parametrize("left", [None, b"cut"])
+def test_best_weights_that_are_gone_are_made_anew_by_a_run_that_goes_on(tmp_path, left):
+    run = new(tmp_path, validate_every=1, steps=1)
+    run.judge.scores = lambda _: {"psnr_gtmean": 30.0}
+    finished(run)
+    best = tmp_path / "best.safetensors"
+    best.unlink() if left is None else best.write_bytes(left)
+    run = new(tmp_path, validate_every=1, steps=2)
+    run.judge.scores = lambda _: {"psnr_gtmean": 20.0}
+    finished(run, resume=True)
+    assert best.read_bytes() == (tmp_path / "last.safetensors").read_bytes()
+
+
 def test_where_only_darkened_photos_have_truths_they_choose(tmp_path):
     run = new(tmp_path, ema=0.0, validate_every=1, steps=2, best="psnr")
     scores = iter([20.0, 10.0])

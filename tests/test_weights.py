@@ -242,6 +242,16 @@ def test_wrong_bytes_in_our_own_folders_are_an_error(place: str, data: bytes) ->
     assert weights.present(spec, "torch") is None
 
 
+@pytest.mark.usefixtures("no_network")
+def test_behind_a_bad_copy_a_good_one_is_found_by_neither() -> None:
+    spec = row(weight_file("torch", GOOD))
+    put(hub_module.cached_path(spec.files[0]))
+    assert weights.present(spec, "torch") == weights.find(spec, "torch")
+    put(weights.store_path(spec.files[0]), OTHER)
+    assert "models rm" in failure(lambda: weights.find(spec, "torch"))
+    assert weights.present(spec, "torch") is None
+
+
 # Faults of the Hub
 
 

@@ -15,8 +15,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lowlight_cli.errors import Diverged, OptionError
-from lowlight_cli.nn.state import save_weights
+from lowlight_cli.errors import Diverged, ModelUnavailable, OptionError
+from lowlight_cli.nn.state import load_weights, save_weights
 from lowlight_cli.training import checkpoint
 from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.journal import Journal, NoJournal
@@ -139,12 +139,20 @@ def prepare(run: Run, *, resume: bool) -> None:
     if resume:
         position = checkpoint.restore(run.folder / LAST, run.recipe, run.averaged, run.accelerator)
         run.step, run.best, run.seconds = position["step"], position["best"], position["seconds"]
-        if position["best_of"] not in (None, run.settings.best):  # of another score: numbers that do not compare
-            run.best = -math.inf
+        if position["best_of"] not in (None, run.settings.best) or not readable(run.folder / BEST):
+            run.best = -math.inf  # of another score, which does not compare, or of weights that are gone
         run.sums, run.counted = position["sums"], position["counted"]
         look_at_the_clock(run)
         for schedule in run.recipe.schedules.values():
             checkpoint.set_rates(schedule, checkpoint.rates(schedule))
+
+
+def readable(path: Path) -> bool:
+    """Whether there are whole weights."""
+    with contextlib.suppress(ModelUnavailable):
+        load_weights(path)
+        return True
+    return False
 
 
 def parts_of(run: Run, step: int) -> list[dict[str, Tensor]]:
