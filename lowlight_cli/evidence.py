@@ -42,32 +42,31 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.number, self.head = 0, FIRST
-        """Of the last record that this object wrote or read."""
-        self._lock, self._at = threading.Lock(), 0
+        self.number, self.head, self._at = 0, FIRST, 0
+        """Of the last record that this object wrote or read, and where its line ends."""
+        self._lock = threading.Lock()
 
     def records(self) -> Iterator[Record]:
         """All records while the chain is whole: where it breaks, or lacks that of the head beside it, an OptionError.
         None where there is no log yet."""
         told = read_head(self.path)  # first: others may append and seal meanwhile
-        torn, size = None, 0
+        torn, last = None, None
         empty = not self.path.exists() or (self.path.is_file() and not self.path.stat().st_size)
         for line in () if empty else read(self.path):
             told = "" if line.digest == told else told
-            if torn or (line.problems and line.record is not None):
+            if line.record is None:
+                torn = line if line.problems else torn
+                continue
+            if torn or line.problems:
                 remedy = "Keep it as it is, look at it with `lowlight verify`, and begin a new log."
                 raise OptionError(self._broken(torn or line), remedy)
-            size += line.size + 1
-            if line.record is not None:
-                self.number, self.head = line.number, line.digest
-                yield line.record
-            elif line.problems:
-                torn = line
+            last = line
+            yield line.record
         if told:
             remedy = "Keep both as they are, look at them with `lowlight verify`, and begin a new log."
             raise OptionError(f"{self.path} was cut or replaced: it has no record with the head beside it.", remedy)
-        if not torn and size and size <= self.path.stat().st_size:
-            self._at = size
+        if last is not None and last.end <= self.path.stat().st_size:
+            self.number, self.head, self._at = last.number, last.digest, last.end
 
     def _broken(self, line: Line) -> str:
         return f"{self.path} is broken at record {line.number}: {line.problems[0]}"
@@ -77,11 +76,12 @@ class Log:
         with self._lock, self._open() as descriptor:
             torn = self._catch_up(descriptor)
             chain = {"lowlight_evidence": SCHEMA, "record": self.number + 1, "previous": self.head, "time": now()}
-            record = chain | ({"torn": {"bytes": len(torn), "sha256": sha256(torn)}} if torn else {}) | dict(fields)
+            told = [left.told for left in torn]
+            record = chain | ({"torn": told[0] if len(told) == 1 else told} if told else {}) | dict(fields)
             line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii")
             before = os.fstat(descriptor).st_size
             try:
-                _write(descriptor, b"\n" * bool(torn) + line + b"\n")
+                _write(descriptor, line + b"\n")
             except OSError:
                 with contextlib.suppress(OSError):  # an append-only file keeps it, as a power cut would leave it
                     os.ftruncate(descriptor, before)
@@ -90,10 +90,12 @@ class Log:
         return record
 
     def seal(self) -> None:
-        """Write the head beside the log."""
+        """Write the head beside the log; nothing where there is no record."""
         path = head_path(self.path)
         with self._lock, self._open() as descriptor:
             self._catch_up(descriptor)
+            if not self.number:
+                return
             try:
                 atomic.write(path, f"{self.head}  {self.number}\n".encode("ascii"))
             except OSError as error:
@@ -108,28 +110,28 @@ class Log:
         except OSError as error:
             raise unwritten(self.path, error) from error
 
-    def _catch_up(self, descriptor: int) -> bytes:
-        """Read what others wrote since; gives what is left of a last line that was never finished."""
-        size = os.fstat(descriptor).st_size
-        if size < self._at:
+    def _catch_up(self, descriptor: int) -> list[Line]:
+        """Read what others wrote since; gives what stands behind the last record: lines that were never finished.
+
+        The last line gets an end where it lacks one.
+        """
+        size, begun = os.fstat(descriptor).st_size, self._at
+        if size < begun:
             raise LogError(f"{self.path} was cut or replaced while a run wrote to it.", "Keep it for inquiry.")
-        if size == self._at:
-            return b""
-        os.lseek(descriptor, self._at, os.SEEK_SET)
+        if size and _last_byte(descriptor) != b"\n":
+            _write(descriptor, b"\n")
+        torn: list[Line] = []
+        os.lseek(descriptor, begun, os.SEEK_SET)
         with os.fdopen(os.dup(descriptor), "rb") as stream:
             for line in chain(stream, self.number, self.head):
                 if line.record is None:
-                    continue  # the last one, or what a power cut left
-                if line.problems:
-                    raise LogError(self._broken(line), "It was changed while a run wrote to it: keep it for inquiry.")
-                self.number, self.head = line.number, line.digest
-        if line.record is None:
-            self._at = size - line.size
-            return _tail(descriptor, line.size)
-        if _tail(descriptor, 1) != b"\n":
-            _write(descriptor, b"\n")  # of this line only the end was missing
-        self._at = os.fstat(descriptor).st_size
-        return b""
+                    torn.append(line)
+                    continue
+                if bad := [each for each in (*torn, line) if each.problems]:
+                    raise LogError(self._broken(bad[0]), "It was changed while a run wrote to it: keep it for inquiry.")
+                self.number, self.head, self._at = line.number, line.digest, begun + line.end
+                torn = []
+        return torn
 
 
 def unwritten(path: Path, error: OSError) -> LogError:
@@ -154,10 +156,10 @@ def _locked(path: Path) -> Iterator[int]:
         os.close(descriptor)  # and with it the lock
 
 
-def _tail(descriptor: int, size: int) -> bytes:
-    """The last bytes of the file."""
-    os.lseek(descriptor, -size, os.SEEK_END)
-    return os.read(descriptor, size)
+def _last_byte(descriptor: int) -> bytes:
+    """The last byte of the file."""
+    os.lseek(descriptor, -1, os.SEEK_END)
+    return os.read(descriptor, 1)
 
 
 def _write(descriptor: int, data: bytes) -> None:

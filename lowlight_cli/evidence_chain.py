@@ -36,6 +36,13 @@ class Line:
     record: dict[str, Any] | None
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    end: int = 0
+    """Bytes of the stream up to here and with the line's end, which the last one may lack."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """How the next record tells of it where it is torn."""
+        return {"bytes": self.size, "sha256": self.digest}
 
 
 def sha256(data: bytes | memoryview) -> str:
@@ -66,9 +73,12 @@ def chain(stream: BinaryIO, number: int = 0, digest: str = FIRST) -> Iterator[Li
     held = Line(number, digest, 0, {})
     """The last record: whether it is sound shows in the next."""
     torn: list[Line] = []
+    end = 0
     while raw := stream.readline(LONGEST):
+        end += len(raw)
+        open_end = not raw.endswith(b"\n")
         raw = raw.removesuffix(b"\n")
-        line = Line(held.number, sha256(raw), len(raw), _parsed(raw))
+        line = Line(held.number, sha256(raw), len(raw), _parsed(raw), end=end + open_end)
         if line.record is None:
             torn.append(line)
             continue
@@ -107,13 +117,14 @@ def _judge(held: Line, torn: list[Line], line: Line) -> None:
             line.problems.append(f"it stands after record {held.number}: records were moved or put in.")
     elif line.number != held.number + 1:
         line.problems.append(f"it should be record {held.number + 1}: its number was changed.")
-    told = line.record.get("torn")
-    for fragment in torn:
-        if told != {"bytes": fragment.size, "sha256": fragment.digest}:
+    told = line.record.get("torn", [])
+    told = told if isinstance(told, list) else [told]
+    for place, fragment in enumerate(torn):
+        if told[place : place + 1] != [fragment.told]:
             fragment.problems.append("after it stands a line that is no whole record.")
         else:
             fragment.notes.append("a line after it was cut off when it was written, as in a power failure.")
-    if told is not None and not torn:
+    if len(told) > len(torn):
         line.problems.append("it tells of a torn line before it that is not there any more.")
     if held.size and (back := _gap(held.record, line.record)):
         line.notes.append(f"its time is {back:.0f} s before that of the record before it: a clock was set, or differs.")

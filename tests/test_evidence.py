@@ -131,6 +131,42 @@ def test_a_torn_line_stays_and_the_next_record_tells_of_it() -> None:
     assert [line.notes for line in read(LOG) if line.record is None] != [[]]
 
 
+@pytest.mark.parametrize("left", [b'{"half', b'{"half\n', b"\n", b'{"half\n{"other half', b"x" * (17 << 20), b"\0" * 900])
+def test_what_power_cuts_left_is_gone_on_with_by_whoever_read_the_log(left: bytes) -> None:
+    made(2)
+    before = LOG.read_bytes() + left
+    LOG.write_bytes(before)
+    log = Log(LOG)
+    assert len(list(log.records())) == 2
+    assert [log.append({"kind": "start", "run": "s"})["record"] for _ in range(2)] == [3, 4]
+    assert LOG.read_bytes().startswith(before)
+    assert found() == {}
+    assert len(list(Log(LOG).records())) == 4
+
+
+def test_of_two_torn_lines_the_next_record_tells_both() -> None:
+    made(2)
+    whole = LOG.read_bytes()
+    LOG.write_bytes(whole + b"one\ntwo")
+    record = Log(LOG).append({"kind": "start", "run": "s"})
+    lost = [hashlib.sha256(data).hexdigest() for data in (b"one", b"two")]
+    assert record["torn"] == [{"bytes": 3, "sha256": digest} for digest in lost]
+    for other in (b"one\n", b"two\n", b"two\none\n", b""):
+        LOG.write_bytes(LOG.read_bytes()[: len(whole)] + other + LOG.read_bytes().splitlines(keepends=True)[-1])
+        assert found(), other
+
+
+def test_a_record_that_lacks_its_end_is_gone_on_with_by_whoever_read_the_log() -> None:
+    made(2)
+    LOG.write_bytes(LOG.read_bytes()[:-1])
+    log = Log(LOG)
+    assert len(list(log.records())) == 2
+    log.seal()
+    log.append({"kind": "start", "run": "s"})
+    assert found() == {}
+    assert len(LOG.read_bytes().splitlines()) == 3
+
+
 def test_a_torn_line_that_is_taken_out_or_changed_is_found() -> None:
     lines = made(2)
     LOG.write_bytes(b"".join(lines) + b'{"half')

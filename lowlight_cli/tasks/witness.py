@@ -121,7 +121,7 @@ class Witness(Unwitnessed):
             counts = {"pictures": len(jobs) - skipped, "already_done": skipped}
         self.planned = counts["pictures"]
         try:
-            if self.log.number:
+            if self.asked.log.exists():
                 self.log.seal()  # what can be refused is refused before a start is told
             self.append("start", argv=list(self.asked.argv), **counts, method=self.method, system=machine.system())
             self.log.seal()
