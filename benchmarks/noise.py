@@ -95,7 +95,7 @@ def main() -> None:
     found = {f"{name} (real)": levels(some(Path(folder), args.count)) for name, folder in real.items()}
     found |= {f"synth {name}": levels(darkened(args.photos, name, args.count)) for name in PRESETS}
     sets = " ".join(f"--real {name}=DIR" for name in real)
-    command = f"python benchmarks/noise.py {sets} --photos DIR --count {args.count}"
+    command = f"python benchmarks/noise.py {sets} --photos DIR --count {args.count} --out DIR"
     result = {"command": command, "about": machine.about({"count": args.count}), "edges": EDGES, "levels": found}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "noise.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

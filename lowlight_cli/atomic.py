@@ -28,7 +28,7 @@ def replacing(path: Path, *, overwrite: bool = True, check: Callable[[], None] =
     try:
         with named(path):
             yield temporary
-            with temporary.open("rb") as written:
+            with temporary.open("rb+") as written:  # Windows syncs no file that may only be read
                 os.fsync(written.fileno())
             check()
             if overwrite:

@@ -51,6 +51,7 @@ REASONS = {
     ),
     "RemoteProtocolError": ("the connection ended early", "Try again."),
     "ReadError": ("the connection ended early", "Try again."),
+    "UnicodeEncodeError": ("what would be sent is not plain ASCII", "Check HF_TOKEN and HF_ENDPOINT."),
     "TransportError": ("there is no connection", "Check the network, HF_ENDPOINT and the proxy settings."),
 }
 """By the class of the error, or one it inherits from; the transport (httpx, httpx2) is not ours to import."""

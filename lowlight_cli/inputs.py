@@ -16,7 +16,8 @@ from lowlight_cli.errors import NoInput
 from lowlight_cli.picture import SUFFIXES
 from lowlight_cli.picture_extras import HEIF, RAW
 
-UNWRITTEN = {".gif", ".jp2", ".jxl", ".pdf", ".svg", ".exr", *RAW, *HEIF}
+VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv"}
+UNWRITTEN = {".gif", ".jp2", ".jxl", ".pdf", ".psd", ".svg", ".exr", ".tga", *VIDEOS, *RAW, *HEIF}
 """Suffixes that a user takes for those of pictures: --out night.gif means a file, --out v1.2 a folder."""
 
 

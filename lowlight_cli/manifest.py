@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from lowlight_cli.errors import ModelUnavailable
@@ -143,7 +144,7 @@ def hub_repo() -> str:
 @functools.cache
 def models() -> Mapping[str, ModelSpec]:
     """All rows by name, in the order of the file."""
-    return {name: spec_from_row(name, row) for name, row in read()["models"].items()}
+    return MappingProxyType({name: spec_from_row(name, row) for name, row in read()["models"].items()})
 
 
 def spec_from_row(name: str, row: Mapping[str, Any]) -> ModelSpec:

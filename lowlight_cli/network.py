@@ -33,7 +33,7 @@ def _watch(event: str, _: tuple[Any, ...]) -> None:
 
 @contextlib.contextmanager
 def closed() -> Iterator[None]:
-    """Within the block, in all threads, sockets neither connect, send nor listen, and no name is looked up."""
+    """Within the block, in all threads, sockets are not bound, do not connect nor send, and no name is looked up."""
     with _Gate.lock:
         if not _Gate.hooked:
             sys.addaudithook(_watch)

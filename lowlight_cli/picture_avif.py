@@ -14,6 +14,9 @@ from . import picture_checks as checks
 Box = tuple[bytes, int, int]
 """Kind, begin and end of the content."""
 
+MOST_PARTS = 10_000
+"""Of all items; encoders write one for each tile of a grid."""
+
 
 def check(data: bytes, limit: int) -> None:
     """Refuse image sequences, and pictures or grids of them with a part of more than `limit` pixels."""
@@ -25,10 +28,14 @@ def check(data: bytes, limit: int) -> None:
     begin, end = boxes[b"meta"]
     inner = {kind: (start, stop) for kind, start, stop in _boxes(data, begin + 4, end)}
     try:
-        coded = _coded_items(data, *inner[b"iinf"])
+        coded, left = _coded_items(data, *inner[b"iinf"]), 2 * len(data)
         for item, parts in _places(data, *inner[b"iloc"], inner.get(b"idat", (0, 0))[0]):
             if item in coded:
-                for width, height in _sizes(_content(data, parts)):
+                content = _content(data, parts)
+                left -= len(content)
+                if left < 0:
+                    raise checks.damaged("items of its AVIF lie one over the other")
+                for width, height in _sizes(content):
                     checks.check_size(width, height, limit)
     except (KeyError, IndexError, struct.error):
         raise checks.damaged("its AVIF boxes point outside each other") from None
@@ -64,13 +71,17 @@ def _places(data: bytes, begin: int, end: int, idat: int) -> Iterator[tuple[int,
     reader = _Bits(data[begin:end])
     version, _ = reader.take(8), reader.take(24)
     sizes = [reader.take(4) * 8 for _ in range(4)]  # of offset, length, base, index
+    left = MOST_PARTS
     for _ in range(reader.take(32 if version == 2 else 16)):
         item = reader.take(32 if version == 2 else 16)
         method = reader.take(16) & 15 if version else 0
         reader.take(16)
         base = reader.take(sizes[2]) + (idat if method == 1 else 0)
-        parts = []
-        for _ in range(reader.take(16)):
+        parts, count = [], reader.take(16)
+        left -= count
+        if left < 0:
+            raise checks.damaged(f"the items of its AVIF have more than {MOST_PARTS} parts")
+        for _ in range(count):
             reader.take(sizes[3] if version else 0)
             parts.append((base + reader.take(sizes[0]), reader.take(sizes[1])))
         yield item, parts
@@ -80,7 +91,8 @@ def _content(data: bytes, parts: list[tuple[int, int]]) -> bytes:
     """The bytes of an item, no more than the file has: its parts may overlap."""
     found = bytearray()
     for start, length in parts:
-        found += data[start : start + length if length else len(data)][: len(data) - len(found)]
+        room = len(data) - len(found)
+        found += data[start : start + min(length or room, room)]
     return bytes(found)
 
 

@@ -170,7 +170,34 @@ def check_tiff(data: bytes, limit: int) -> dict[int, tiff.Entry]:
     if any(not kind & 1 for kind in others):  # 1: a reduced copy of another page, that is a preview
         refuse_frames(1 + len(others), "a multi-page TIFF")
     refuse_cut(data, entries, (273, 279), (324, 325))
+    refuse_few(data, entries)
     return entries
+
+
+def refuse_few(data: bytes, entries: dict[int, tiff.Entry]) -> None:
+    """The error for a TIFF file with fewer strips or tiles than its picture has, or with shorter ones: of what is
+    missing decoders make pixels of whatever stands there. What other packings leave out they find themselves."""
+    order = tiff.byte_order(data)
+    packing, colour, planes, samples = (tiff.number(entries, tag, order, 1) for tag in (259, 262, 284, 277))
+    width, height = (tiff.number(entries, tag, order, 0) for tag in (256, 257))
+    across, down = width, min(tiff.number(entries, 278, order, height) or height, height)
+    tags = (273, 279)
+    if 324 in entries:
+        across, down = (
+            tiff.number(entries, tag, order, whole) or whole for tag, whole in ((322, width), (323, height))
+        )
+        tags = (324, 325)
+    if any(tag not in entries for tag in tags):
+        return
+    starts, lengths = (entries[tag].numbers(order) for tag in tags)
+    shares = samples if planes == 2 else 1
+    wanted = -(-width // across) * -(-height // down) * shares
+    bits = tiff.number(entries, 258, order, 1) * samples // shares
+    area = wanted * down * -(-across * bits // 8) if 324 in entries else shares * height * -(-width * bits // 8)
+    short = packing == 1 and colour != 6 and lengths.sum() < area  # YCbCr (6) has fewer samples of two channels
+    ends = (data[start : start + length].rstrip(b"\0")[-2:] for start, length in zip(starts, lengths, strict=False))
+    if len(starts) < wanted or short or (packing == 7 and any(end != b"\xff\xd9" for end in ends)):
+        raise damaged("pixel data are missing")
 
 
 def refuse_cut(data: bytes, entries: dict[int, tiff.Entry], *pairs: tuple[int, int]) -> None:

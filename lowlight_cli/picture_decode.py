@@ -55,9 +55,6 @@ _TRANSPARENT = {"L": "LA", "RGB": "RGBA"}
 # The configuration box of an AVIF: the third byte tells, among others, whether it has more than 8 bits.
 _AVIF_DEEP = re.compile(rb"av1C\x81.[\x40-\x7f\xc0-\xff]", re.DOTALL)
 
-LARGEST_TEXT = 8 << 20
-"""Bytes that a text or a colour profile in a PNG is unpacked to: profiles with tables are larger than Pillow's 1 MB."""
-
 JUMBF = "APP11 'JP'"
 """The segments of a JPEG that hold, among others, content credentials; see `picture_metadata.strangers`."""
 _C2PA = bytes.fromhex("63327061 0011 0010 8000 00aa00389b71")
@@ -152,7 +149,7 @@ def plugin(kind: str) -> tuple[Callable[..., Image.Image], Callable[[bytes], boo
     """
     module = importlib.import_module(f"PIL.{_PLUGINS[kind]}ImagePlugin")
     if kind == "png":
-        module.MAX_TEXT_CHUNK = LARGEST_TEXT
+        module.MAX_TEXT_CHUNK = png.LARGEST_TEXT
     return Image.OPEN[_PLUGINS[kind].upper()]
 
 
@@ -228,8 +225,9 @@ def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
     # turn, none does, and it is done here as for every other format.
     turn, data = metadata.unturned(data, entries)
     image = _opened(data, kind, max_pixels)
-    told = (UNSTATED,) * (338 in entries and 0 in entries[338].numbers(order))
-    given = metadata.given(image.info | {"exif": metadata.exif_of_tiff(data)}, kind, *told)
+    exif, told = metadata.exif_of_tiff(data)
+    told += (UNSTATED,) * (338 in entries and 0 in entries[338].numbers(order))
+    given = metadata.given(image.info | {"exif": exif}, kind, *told)
     given = given._replace(turn=turn or given.turn)
     image.info.pop("xmp", None)
     return from_image(image, given) if bits <= 8 else deep.from_tiff(data, entries, given)

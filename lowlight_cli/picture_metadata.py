@@ -58,24 +58,33 @@ def clean_exif(raw: bytes | None) -> tuple[bytes | None, int | None]:
 
     Orientation becomes 1, the size tags are swapped where the picture is turned by 90 degrees, and the thumbnail
     goes, because it shows the dark picture. Changed in place: all other bytes, maker notes too, stay where they are.
-    Damaged EXIF gives (None, None).
+    Damaged EXIF gives None, and the orientation if that could be read.
     """
+    orientation = 0
     block = bytearray(re.sub(rb"^(Exif\0\0)+", b"", raw or b""))
-    order = tiff.byte_order(block)
     try:
         start = tiff.first(block)
         entries, following = tiff.directory(block, start)
-        orientation = tiff.number(entries, ORIENTATION, order, 0)
-        if ORIENTATION in entries:
-            one = tiff.integers(ORIENTATION, entries[ORIENTATION].kind, (1,), order).value
-            block[entries[ORIENTATION].at : entries[ORIENTATION].at + len(one)] = one
+        orientation = _upright(block, entries)
         if orientation in (5, 6, 7, 8):
             _swap_sizes(block, entries)
         if following:
             _drop_thumbnail(block, start, following)
+        cleaned = bytes(block)
     except (struct.error, IndexError):
-        return None, None
-    return bytes(block), orientation if 1 <= orientation <= 8 else None
+        cleaned = None
+    return cleaned, orientation or None
+
+
+def _upright(block: bytearray, entries: Entries) -> int:
+    """Write into a TIFF block that the picture is upright, in as many bytes as before; what it said, 0 for nonsense."""
+    order, entry = tiff.byte_order(block), entries.get(ORIENTATION)
+    if entry is None or not entry.numbers(order).size:
+        return 0
+    one = (1).to_bytes(tiff.SIZES[entry.kind], "little" if order == "<" else "big")
+    block[entry.at : entry.at + len(one)] = one
+    said = int(entry.numbers(order)[0])
+    return said if 1 <= said <= 8 else 0
 
 
 def _swap_sizes(block: bytearray, entries: dict[int, tiff.Entry]) -> None:
@@ -125,9 +134,13 @@ def _without_thumbnails(raw: bytes) -> bytes:
     return b"".join((*kept, raw[at:]))
 
 
-def exif_of_tiff(data: bytes) -> bytes | None:
-    """An EXIF block with what the first directory of a TIFF file tells of the photo; None where it tells nothing."""
-    return exif_of(*directories(data), left_out=(INTEROPERABILITY,))
+def exif_of_tiff(data: bytes) -> tuple[bytes | None, tuple[str, ...]]:
+    """An EXIF block with what the first directory of a TIFF file tells of the photo, None where it tells nothing, and
+    what to tell of that."""
+    try:
+        return exif_of(*directories(data), left_out=(INTEROPERABILITY,)), ()
+    except struct.error:
+        return None, (EXIF_DAMAGED,)
 
 
 def directories(data: bytes) -> tuple[str, Entries, Entries, Entries]:
@@ -155,14 +168,11 @@ def exif_of(order: str, first: Entries, *inner: Entries, left_out: Collection[in
 
 def unturned(data: bytes, entries: dict[int, tiff.Entry]) -> tuple[int, bytes]:
     """The orientation in a TIFF file (0: none), and the file as if it said 1."""
-    order = tiff.byte_order(data)
-    turn = tiff.number(entries, ORIENTATION, order, 0)
+    turn = tiff.number(entries, ORIENTATION, tiff.byte_order(data), 0)
     if turn == 1 or ORIENTATION not in entries:
         return turn, data
     changed = bytearray(data)
-    entry = entries[ORIENTATION]
-    changed[entry.at : entry.at + len(entry.value)] = tiff.integers(ORIENTATION, entry.kind, (1,), order).value
-    return turn if 1 <= turn <= 8 else 0, bytes(changed)
+    return _upright(changed, entries), bytes(changed)
 
 
 def icc_fits(profile: bytes | None, *, gray: bool) -> bool:

@@ -28,6 +28,9 @@ _SRGB = {b"gAMA": (45455,), b"cHRM": (31270, 32900, 64000, 33000, 30000, 60000, 
 MOST_CHUNKS, SMALLEST_CHUNK, MOST_PROFILES = 10_000, 256, 16
 """Parts of a PNG beside one for each 256 bytes of the file; profiles among them: each is unpacked."""
 
+LARGEST_TEXT, LARGEST_TEXTS = 8 << 20, 64 << 20
+"""Bytes that a text or colour profile, and all texts, may unpack to: profiles with tables are over Pillow's 1 MB."""
+
 
 class Header(NamedTuple):
     """The IHDR chunk, the tRNS chunk where there is one, and (kind, body) of the chunks that are kept."""
@@ -137,24 +140,37 @@ def _row_bytes(header: Header) -> int:
 
 
 def texts(header: Header) -> Texts:
-    """All texts. Have Pillow read the file before: it has limits of what they are unpacked to."""
-    found = []
+    """All texts, but for those that cannot be unpacked."""
+    found, left = [], LARGEST_TEXTS
     for kind, body in header.metadata:
         keyword, _, rest = body.partition(b"\0")
         if kind in TEXTS:
             with contextlib.suppress(zlib.error):
-                found.append((keyword.decode("latin-1"), _unpacked(kind, rest)))
+                text = _text_of(kind, rest, min(left, LARGEST_TEXT))
+                found.append((keyword.decode("latin-1"), text))
+                left -= len(text)
     return tuple(found)
 
 
-def _unpacked(kind: bytes, rest: bytes) -> str:
-    """The text in what follows the keyword."""
+def _text_of(kind: bytes, rest: bytes, most: int) -> str:
+    """The text in what follows the keyword; one that is packed becomes `most` bytes at most."""
     if kind == b"tEXt":
         return rest.decode("latin-1")
     if kind == b"zTXt":
-        return zlib.decompress(rest[1:]).decode("latin-1")
+        return _unpacked(rest[1:], most).decode("latin-1")
     text = rest[2:].split(b"\0", 2)[-1]  # behind a language and the keyword in it
-    return (zlib.decompress(text) if rest[:1] == b"\1" else text).decode(errors="replace")
+    return (_unpacked(text, most) if rest[:1] == b"\1" else text).decode(errors="replace")
+
+
+def _unpacked(data: bytes, most: int) -> bytes:
+    """What a text unpacks to. Pillow has limits of its own, for the texts that it reads."""
+    unpacker = zlib.decompressobj()
+    found = unpacker.decompress(data, most + 1)
+    if len(found) > most:
+        raise checks.damaged(f"a text in it unpacks to more than {most} bytes")
+    if not unpacker.eof:
+        raise zlib.error("it is cut off")
+    return found
 
 
 def shell(header: Header) -> bytes:

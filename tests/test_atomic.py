@@ -55,3 +55,15 @@ def test_what_the_system_refuses_names_the_file_that_was_asked_for(tmp_path, mon
         atomic.write(tmp_path / "no folder" / "a", b"data")
     assert missing.value.filename == str(tmp_path / "no folder" / "a")
     assert not [*tmp_path.iterdir()]
+
+
+def test_what_is_synced_may_be_written_to(tmp_path, monkeypatch):
+    """As Windows asks for."""
+
+    def sync(descriptor: int) -> None:
+        os.write(descriptor, b"")
+
+    monkeypatch.setattr(atomic, "write_nameless", lambda *_, **__: False)
+    monkeypatch.setattr(os, "fsync", sync)
+    atomic.write(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"

@@ -350,6 +350,13 @@ def test_one_format_that_cannot_hold_the_depth_is_wrong_use(
         assert not [*Path().glob("out*")]
 
 
+@pytest.mark.parametrize("part", ["1/" + "9" * 5000, "0/2", "3/2", "1", "1/2/3", "-1/2"])
+def test_a_part_that_is_none_is_wrong_use(run: Run, part: str) -> None:
+    done = run("enhance", "in", "--out", "out", "--shard", part)
+    assert done.code == USAGE
+    assert "is not a part such as 2/4" in done.err
+
+
 @pytest.mark.usefixtures("fakes")
 def test_an_empty_shard_is_no_error_and_told_as_what_it_is(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"))

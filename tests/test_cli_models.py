@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -326,6 +327,43 @@ def test_what_is_published_can_be_pulled_at_the_printed_revision(
     weights.store_path(own.files[1]).unlink()
     monkeypatch.setenv("LOWLIGHT_HUB_REPO", f"me/mine@{revision}")
     assert weights.find(own, "onnx-x1").read_bytes() == GRAPH
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("repo", ["me/mine@v1", "@", "@v1"])
+def test_nothing_is_published_to_a_revision_or_to_no_repository(hub: Hub, run: Run, repo: str) -> None:
+    code, out, err = run("publish", "--repo", repo)
+    assert (code, out, hub.requests) == (USAGE, "", [])
+    assert f"{repo} is not OWNER/NAME" in err
+
+
+@pytest.mark.usefixtures("own", "hub")
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("HF_ENDPOINT", "http://127.0.0.1:99999", "Check the network, HF_ENDPOINT"),
+        ("HF_TOKEN", "hf_ü", "Check HF_TOKEN"),
+    ],
+)
+def test_settings_of_the_hub_that_cannot_be_are_exit_code_4(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv(name, value)
+    code, out, err = run("publish", "--repo", "me/mine")
+    assert (code, out) == (NO_MODEL, "")
+    assert told in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a redirection of POSIX")
+@pytest.mark.parametrize(
+    "words", ["models list --json", "export run --out out", "verify log --json", "synth in -o x --json"]
+)
+def test_a_closed_stdout_is_told_by_whatever_needs_it(words: str) -> None:
+    line = f"{sys.executable} -m lowlight_cli {words} >&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == USAGE, done.stderr
+    assert "stdout is closed" in done.stderr
 
 
 @pytest.mark.usefixtures("own")

@@ -93,3 +93,22 @@ def test_runs_of_the_library_and_of_files_agree(tmp_path: Path) -> None:
     picture.save(night(90, 70), path)
     first, second = (open_model("aux-retinex", deterministic=True)(path) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_a_model_that_computes_on_one_thread_leaves_pytorchs_threads_to_others() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        seen = []
+        for options in ({"deterministic": True}, {}, {"threads": 2}):
+            with open_model("aux-retinex", backend="torch", **options) as enhancer:
+                network = enhancer.runner.network
+                tile = network.tile
+                network.tile = lambda *words, tile=tile, **more: (
+                    seen.append(torch.get_num_threads()) or tile(*words, **more)
+                )
+                enhancer(np.zeros((32, 32, 3), np.uint8))
+            assert torch.get_num_threads() == 3
+        assert seen == [1, 3, 2]
+    finally:
+        torch.set_num_threads(before)

@@ -131,7 +131,9 @@ def test_a_torn_line_stays_and_the_next_record_tells_of_it() -> None:
     assert [line.notes for line in read(LOG) if line.record is None] != [[]]
 
 
-@pytest.mark.parametrize("left", [b'{"half', b'{"half\n', b"\n", b'{"half\n{"other half', b"x" * (17 << 20), b"\0" * 900])
+@pytest.mark.parametrize(
+    "left", [b'{"half', b'{"half\n', b"\n", b'{"half\n{"other half', b"x" * (17 << 20), b"\0" * 900]
+)
 def test_what_power_cuts_left_is_gone_on_with_by_whoever_read_the_log(left: bytes) -> None:
     made(2)
     before = LOG.read_bytes() + left

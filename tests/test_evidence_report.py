@@ -680,6 +680,27 @@ for word in "$@"; do case $word in --print-to-pdf=*) printf '%%PDF-1.4 %%%%EOF\\
 
 
 @posix
+@pytest.mark.parametrize("on_path", [False, True])
+def test_a_browser_may_be_named_from_where_one_is(tmp_path: Path, monkeypatch, on_path: bool):
+    script = """for word in "$@"; do case $word in
+--print-to-pdf=*) printf '%%PDF-1.4 %%%%EOF\\n' > "${word#*=}";; esac; done"""
+    name = fake_browser(tmp_path, monkeypatch, script).name
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(pdf.VARIABLE, name if on_path else f"./{name}")
+    if on_path:
+        monkeypatch.setenv("PATH", f".{os.pathsep}{os.environ['PATH']}")
+    assert pdf.printed("<p>") == b"%PDF-1.4 %%EOF\n"
+
+
+@posix
+def test_a_browser_that_cannot_be_run_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch):
+    fake_browser(tmp_path, monkeypatch, "exit 0").write_text("#!/no/such/interpreter\n")
+    with pytest.raises(pdf.PrintFailed, match="cannot be run: No such file") as caught:
+        pdf.printed("<p>")
+    assert "Write the report as .html" in caught.value.hint
+
+
+@posix
 @pytest.mark.parametrize(
     ("script", "told"),
     [

@@ -11,6 +11,7 @@ import re
 import signal
 import struct
 import tarfile
+import time
 import tracemalloc
 import zipfile
 import zlib
@@ -264,6 +265,29 @@ def test_the_size_of_honest_avifs_is_read_right(
     picture_avif.check(pillow(Image.new(mode, size), "AVIF"), 10**6)
     assert {*seen} == {size}
     assert len(seen) == 1 + (mode == "RGBA")
+
+
+def in_parts(encoded: bytes, parts: list[tuple[int, int]], items: int = 1) -> bytes:
+    """An AVIF whose first item is said to lie in these parts, so many times."""
+    at = encoded.index(b"iloc")
+    item = encoded[encoded.index(b"infe") + 8 :][:2]
+    places = b"".join(struct.pack(">II", *part) for part in parts)
+    one = item + struct.pack(">HH", 0, len(parts)) + places
+    body = struct.pack(">IHH", 0, 0x4400, items) + items * one
+    old = struct.unpack_from(">I", encoded, at - 4)[0]
+    changed = encoded[: at - 4] + struct.pack(">I", 8 + len(body)) + b"iloc" + body + encoded[at - 4 + old :]
+    meta = changed.index(b"meta") - 4
+    longer = struct.unpack_from(">I", changed, meta)[0] + 8 + len(body) - old
+    return changed[:meta] + struct.pack(">I", longer) + changed[meta + 4 :]
+
+
+def test_items_of_an_avif_that_overlap_or_have_no_end_of_parts_are_refused_at_once() -> None:
+    encoded = avif(64, 64)
+    assert "one over the other" in refusal(in_parts(encoded, [(0, 300)] * 20, items=99))
+    begun = time.monotonic()
+    for parts, items in (([(0, 0)] * 60_000, 5), ([(0, 300)] * 6000, 60)):
+        assert "more than 10000 parts" in refusal(in_parts(encoded, parts, items))
+    assert time.monotonic() - begun < 5
 
 
 def bits(*numbers: tuple[int, int]) -> bytes:

@@ -6,8 +6,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from lowlight_cli.runners import onnx
 
 SCRIPT = """
 import json, os, sys
@@ -41,3 +44,13 @@ def test_memory_of_a_large_picture_goes_back_when_several_small_ones_follow() ->
     assert small - first < 0.5 * (large - first)
     assert last <= small + 20
     assert found["same"]
+
+
+def test_what_onnx_runtime_misses_of_cuda_is_not_said_on_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(onnx.onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnx.onnxruntime, "preload_dlls", lambda: print("Failed to load libcublas"))
+    name, options = onnx.OnnxRunner.wanted_provider(SimpleNamespace(device="cuda:1"))
+    assert (name, options["device_id"]) == ("CUDAExecutionProvider", "1")
+    assert capsys.readouterr() == ("", "Failed to load libcublas\n")

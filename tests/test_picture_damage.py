@@ -19,6 +19,7 @@ from PIL import Image
 from skimage import data
 
 from lowlight_cli import picture
+from lowlight_cli import picture_tiff as tiff
 from lowlight_cli.errors import PictureError
 
 PHOTO = data.chelsea()[100:164, 100:196]
@@ -179,6 +180,43 @@ def test_the_main_picture_of_an_mpo_is_read_with_a_notice() -> None:
     assert "main picture" in found.notices[0]
 
 
+@pytest.mark.parametrize("packed", [b"a\0\1\1\0\0", b"a\0\1\0\0\0"], ids=["Pillow skips it", "Pillow unpacks it"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_text_that_unpacks_to_too_much_is_refused_wherever_it_stands(deep: bool, packed: bytes) -> None:
+    bomb = chunk(b"iTXt", packed + zlib.compress(bytes(9 << 20)))
+    encoded = picture.encode(picture.from_array(np.zeros((2, 3, 3), np.uint16 if deep else np.uint8)), "png")
+    refusal(encoded[:33] + bomb + encoded[33:])
+    # Pillow reads nothing behind a part that it takes for no PNG's, and OpenCV nothing of such a file.
+    message = refusal(encoded[:-12] + chunk(b"a\0b\1", b"") + bomb + encoded[-12:]).message
+    assert deep or "a text in it unpacks to more" in message
+
+
+def test_a_text_that_is_cut_off_is_left_out() -> None:
+    cut = chunk(b"zTXt", b"a\0\0" + zlib.compress(b"some text of a night")[:-6])
+    encoded = picture.encode(picture.from_array(np.zeros((2, 3, 3), np.uint8)), "png")
+    assert picture.load(encoded[:-12] + chunk(b"a\0b\1", b"") + cut + encoded[-12:]).texts == ()
+
+
+def strips(compression: str | None, keep: slice, share: int) -> bytes:
+    """A TIFF of strips of eight lines that says it has only some of them, each with a share of its bytes."""
+    encoded = pillow(PHOTO, "TIFF", compression=compression, strip_size=8 * PHOTO[0].nbytes)
+    entries, _ = tiff.directory(encoded, tiff.first(encoded))
+    for tag, divisor in ((273, 1), (279, share)):
+        numbers = entries[tag].numbers("<")[keep] // np.uint64(divisor)
+        entries[tag] = tiff.integers(tag, tiff.LONG, numbers.tolist(), "<")
+    start = len(encoded) + len(encoded) % 2
+    encoded = encoded[:4] + struct.pack("<I", start) + encoded[8:].ljust(start - 8, b"\0")
+    return encoded + tiff.build(entries.values(), "<", start)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
+def test_a_tiff_with_fewer_or_shorter_strips_than_it_has_lines_is_refused(compression: str | None) -> None:
+    whole = picture.load(strips(compression, slice(None), 1)).pixels
+    assert np.array_equal(whole, PHOTO) or (compression == "jpeg" and abs(whole - PHOTO.astype(int)).mean() < 9)
+    for keep, share in ((slice(-1), 1), (slice(None), 2)):
+        assert "damaged" in refusal(strips(compression, keep, share)).message
+
+
 @pytest.mark.parametrize("array", [np.ones((4, 4), np.float32), np.ones((4, 4), np.int32)])
 def test_float_and_32_bit_tiffs_are_refused(array: np.ndarray) -> None:
     assert "32 bits" in refusal(pillow(array, "TIFF")).message
@@ -187,17 +225,21 @@ def test_float_and_32_bit_tiffs_are_refused(array: np.ndarray) -> None:
 @pytest.mark.parametrize("planes", [1, 2])
 def test_16_bit_tiffs_in_tiles_are_read_and_in_planes_refused(planes: int) -> None:
     parts = [DEEP[top : top + 32, left : left + 32] for top in (0, 32) for left in (0, 32, 64)]
+    if planes == 2:
+        parts = [part[..., channel] for channel in range(3) for part in parts]
+    count, size = len(parts), parts[0].nbytes
     pixels = b"".join(part.astype("<u2").tobytes() for part in parts)
     behind = 8 + len(pixels)
-    places = struct.pack("<6I6I3HH", *(8 + 6144 * i for i in range(6)), *[6144] * 6, 16, 16, 16, 0)
-    rows = [(256, 4, 1, 96), (257, 4, 1, 64), (258, 3, 3, behind + 48), (259, 3, 1, 1), (262, 3, 1, 2), (277, 3, 1, 3)]
-    rows += [(284, 3, 1, planes), (322, 4, 1, 32), (323, 4, 1, 32), (324, 4, 6, behind), (325, 4, 6, behind + 24)]
+    places = struct.pack(f"<{2 * count}I3HH", *(8 + size * i for i in range(count)), *[size] * count, 16, 16, 16, 0)
+    bits, sizes = behind + 8 * count, behind + 4 * count
+    rows = [(256, 4, 1, 96), (257, 4, 1, 64), (258, 3, 3, bits), (259, 3, 1, 1), (262, 3, 1, 2), (277, 3, 1, 3)]
+    rows += [(284, 3, 1, planes), (322, 4, 1, 32), (323, 4, 1, 32), (324, 4, count, behind), (325, 4, count, sizes)]
     table = struct.pack("<H", 11) + b"".join(struct.pack("<HHII", *row) for row in rows) + bytes(4)
-    tiff = b"II*\0" + struct.pack("<I", behind + len(places)) + pixels + places + table
+    encoded = b"II*\0" + struct.pack("<I", behind + len(places)) + pixels + places + table
     if planes == 1:
-        assert np.array_equal(picture.load(tiff).pixels, DEEP)
+        assert np.array_equal(picture.load(encoded).pixels, DEEP)
     else:
-        assert "planes 2" in refusal(tiff).message
+        assert "planes 2" in refusal(encoded).message
 
 
 def test_damaged_exif_costs_the_exif_not_the_picture() -> None:

@@ -112,6 +112,42 @@ def test_the_thumbnail_of_the_dark_picture_is_dropped_and_sizes_follow_the_turn(
     assert (read.get_ifd(34665)[40962], read.get_ifd(34665)[40963]) == (48, 72)
 
 
+def test_exif_that_ends_too_early_still_says_how_to_turn_the_picture() -> None:
+    block = bytearray(exif(6).tobytes())
+    order = ">" if block[6:8] == b"MM" else "<"
+    count = struct.unpack_from(f"{order}H", block, 14)[0]
+    struct.pack_into(f"{order}I", block, 16 + 12 * count, 10**8)
+    found = picture.load(pillow(PHOTO, "JPEG", exif=bytes(block)))
+    assert (found.width, found.height, found.exif) == (48, 72, None)
+    assert found.notices == ("The EXIF data are damaged and were dropped.",)
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3, 4])
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("deep", [False, True])
+def test_an_orientation_of_any_type_moves_nothing_in_a_tiff(kind: int, count: int, deep: bool) -> None:
+    array = noise(4, 6, 3).astype(np.uint16) if deep else noise(4, 6, 3)
+    size = {1: 1, 2: 1, 3: 2, 4: 4}[kind]
+    values = 6 * count * b"".join([(6).to_bytes(size, "little")]) if kind != 2 else b"6" * count
+    values = (6).to_bytes(size, "little") * count if kind != 2 else b"6" * count
+    pixels, start = array.astype("<u2" if deep else "u1").tobytes(), 8 + len(values) + len(values) % 2
+    bits = 16 if deep else 8
+    rows = [(256, 3, 1, 6), (257, 3, 1, 4), (258, 3, 1, bits), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, start)]
+    place = int.from_bytes(values.ljust(4, b"\0"), "little") if len(values) <= 4 else 8
+    rows += [(274, kind, count, place), (277, 3, 1, 3), (278, 3, 1, 4), (279, 4, 1, len(pixels))]
+    table = struct.pack("<H", len(rows)) + b"".join(struct.pack("<HHII", *row) for row in rows) + bytes(4)
+    head = b"II*\0" + struct.pack("<I", start + len(pixels)) + values.ljust(start - 8, b"\0")
+    found = picture.load(head + pixels + table)
+    assert np.array_equal(found.pixels, array if kind == 2 else np.rot90(array, -1))
+
+
+def test_an_exif_directory_outside_of_a_tiff_costs_the_exif_not_the_picture() -> None:
+    encoded = bytearray(pillow(PHOTO, "TIFF", tiffinfo={34665: 10**8}))
+    found = picture.load(bytes(encoded))
+    assert np.array_equal(found.pixels, PHOTO)
+    assert found.notices == ("The EXIF data are damaged and were dropped.",)
+
+
 def test_colour_profiles_that_do_not_fit_are_dropped() -> None:
     gray = picture.load(pillow(PHOTO[..., 0].copy(), "JPEG", icc_profile=SRGB))
     assert gray.icc is None

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lowlight_cli import picture
 from lowlight_cli.report import Row, published_figures, write_csv, write_json, write_page
 from lowlight_cli.report.document import plain, printable
-from lowlight_cli.report.embed import RUNGS, embed, spaced
+from lowlight_cli.report.embed import RUNGS, embed, shrunk, spaced
 from lowlight_cli.report.figures import cells, columns, quantity
 from lowlight_cli.report.markdown import markdown, write_markdown
 from lowlight_cli.report.plots import plot
@@ -291,6 +292,15 @@ def test_a_picture_that_cannot_be_read_is_told_and_costs_no_page(render, files, 
     assert "torn.png: " in page.text
     assert "none.png: " in page.text
     assert [own["data-of"] for own in page.all("img")] == ["input"]
+
+
+def test_of_what_stands_beside_the_pixels_pictures_in_a_page_keep_the_profile_alone():
+    source = picture.from_array(np.zeros((40, 30, 3), np.uint8))
+    kept = {"icc": b"profile"}
+    told = {"exif": b"e", "xmp": b"x", "iptc": b"i", "texts": (("Comment", "who"),), "dpi": (300.0, 300.0)}
+    for side in (10, 100):
+        small = dataclasses.replace(shrunk(dataclasses.replace(source, **kept, **told), side), pixels=source.pixels)
+        assert small == dataclasses.replace(source, **kept)
 
 
 def test_pictures_lie_in_the_page_and_the_first_model_against_the_input_is_shown(render, files):

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,8 @@ def test_test_pairs_come_from_photos_that_give_no_others(photos, tmp_path):
     for folder, count in (("train", 20), ("test", 7)):
         for side in ("low", "high"):
             assert len([*(tmp_path / "out" / folder / side).iterdir()]) == count
+    run = make(photos, tmp_path / "c", preset="paper", test=2, crop=32)
+    assert sorted(Counter(r["photo"] for r in run.records if r["folder"] == "train").values()) == [1, 1, 1, 1]
     with pytest.raises(OptionError, match="cannot be parted"):
         make(photos / "more", tmp_path / "b", count=2, test=1)
 
@@ -184,6 +187,15 @@ def test_a_run_is_not_resumed_with_photos_of_the_same_names_but_other_content(ow
     with pytest.raises(OptionError, match=r"The photos differ: other content: p1\.png\."):
         make(own, out, count=8, crop=32, resume=True)
     assert files(out) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_run_does_not_wait_for_a_pipe_in_place_of_a_photo_it_was_made_of(own, tmp_path):
+    make(own, tmp_path / "out", count=8, crop=32)
+    (own / "p1.png").unlink()
+    os.mkfifo(own / "p1.png")
+    with pytest.raises(OptionError, match=r"other content: p1\.png"):
+        make(own, tmp_path / "out", count=8, crop=32, resume=True)
 
 
 def test_photos_given_in_another_order_do_not_resume(own, tmp_path):

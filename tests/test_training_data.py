@@ -90,6 +90,8 @@ def levels(data: TrainingData, side: str = "low", steps: int = 30) -> set[int]:
 def test_pairs_are_matched_by_name_strictly(tmp_path: Path) -> None:
     root = textured_pairs(tmp_path / "d")
     assert [name for name, *_ in matched(root / "low", root / "high")] == ["0", "1", "2", "3"]
+    (root / "low" / "old.png").mkdir()
+    assert len(matched(root / "low", root / "high")) == 4
     (root / "low" / "3.png").rename(root / "low" / "4.png")
     with pytest.raises(PictureError, match="no partner, among them 3, 4"):
         opened(tmp_path, data=root)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -325,6 +326,50 @@ def test_an_output_folder_that_is_gone_is_waited_for_and_not_made_anew(
     assert at >= 60
     assert seen.said[1].startswith("out: .lowlight-watch-")
     assert seen.said[-1] == "out is there again"
+
+
+def test_in_place_of_an_output_folder_that_is_gone_nothing_is_made(
+    watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_memory, "SPARE", -1)
+    monkeypatch.setattr(task, "THOROUGH", 0)
+
+    def unmount() -> None:
+        OUT.rename("away")
+        OUT.mkdir()
+        Path("in/a.png").unlink()  # so that there is something to forget
+
+    arrive(photo, "a.png")()
+    seen = watched({30: unmount, 60: arrive(photo, "b.png")}, 200)
+    assert seen.done == ["a.png"]
+    assert "is gone; waiting for it" in seen.said[-1]
+    assert not [*OUT.iterdir()]
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ENOTCONN, errno.EACCES, errno.EIO])
+def test_an_output_share_that_answers_with_errors_is_waited_for(
+    watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    stat, lost = os.stat, []
+
+    def asked(path: Any, **more: Any) -> os.stat_result:
+        if lost and os.fspath(path).startswith("out/"):
+            raise OSError(number, os.strerror(number), path)
+        return stat(path, **more)
+
+    monkeypatch.setattr(os, "stat", asked)
+    script = {5: lambda: lost.append(1), 10: arrive(photo, "a.png"), 60: lost.clear}
+    seen = watched(script, 100)
+    assert seen.done == ["a.png"]
+    assert seen.said[-1] == "out is there again"
+
+
+def test_a_name_too_long_for_its_output_fails_alone(watched: Callable[..., Seen], photo: Photo) -> None:
+    arrive(photo, "a" * 251 + ".png")()
+    arrive(photo, "b.png")()
+    seen = watched(until=300, format="tiff")
+    assert seen.done == ["b.png"]
+    assert [result.source.name for _, result in seen.results if result.status == "failed"] == ["a" * 251 + ".png"]
 
 
 def test_folders_that_do_not_answer_are_left_to_themselves(
@@ -776,3 +821,8 @@ def test_kill_9_loses_nothing_and_does_nothing_twice(photo: Photo) -> None:
     subprocess.run(plain, check=True, capture_output=True)
     for name in names:
         assert (OUT / name).read_bytes() == (Path("plain") / name).read_bytes()
+
+
+@pytest.mark.parametrize("time_ns", [0, 1, -1, -86_400 * 10**9, 10**18, -(2**63), 2**63 - 1])
+def test_a_stamp_gives_back_what_it_was_made_of(time_ns: int) -> None:
+    assert watch_folders.parts(watch_folders.stamp(5, time_ns)) == (5, time_ns)

@@ -78,7 +78,7 @@ def command(**flags: Any) -> None:
     """
     from lowlight_cli.tasks.benchmark import Benchmark
 
-    if sys.stdout is None and (flags["as_json"] or not flags["results"]):
+    if sys.stdout is None and not flags["results"]:
         raise OptionError("stdout is closed, and the figures must go through it.", "Do not close it.")
     if flags["weights"] and len(flags["models"]) != 1:
         raise OptionError("--weights fits one model.", "Name one --model.")
@@ -207,7 +207,7 @@ def show(document: dict[str, Any], *, as_json: bool) -> None:
 
         click.echo(json_text(document))
         return
-    from lowlight_cli.report.document import conditions, printable
+    from lowlight_cli.report.document import printable
 
     click.echo(f"{document['dataset']} {document['split']}, n = {document['n']}, mean ± standard deviation")
     print_table(document)
@@ -215,8 +215,6 @@ def show(document: dict[str, Any], *, as_json: bool) -> None:
         click.echo(printable(notice))
     for entry in document["models"]:
         name = printable(entry["model"])
-        if told := conditions(entry):
-            click.echo(f"{name}: {told}")
         if entry["overlap"]:
             click.echo(f"{name}: {entry['overlap']}")
         for speed in entry["speed"] or []:

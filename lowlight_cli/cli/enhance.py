@@ -117,8 +117,8 @@ def command(**flags: Any) -> None:
         )
     if piped and str(flags["out"]) == "-" and flags["as_json"]:
         raise OptionError("stdout cannot hold both a picture and JSON.", "Leave out --json, or name a file with --out.")
-    if (piped and sys.stdin is None) or ((flags["as_json"] or str(flags["out"]) == "-") and sys.stdout is None):
-        raise OptionError("stdin or stdout is closed, and a picture or JSON must go through it.", "Do not close it.")
+    if piped and (sys.stdin is None or (str(flags["out"]) == "-" and sys.stdout is None)):
+        raise OptionError("stdin or stdout is closed, and a picture must go through it.", "Do not close it.")
     if str(flags["save_maps"]) == "-":
         raise OptionError("--save-maps takes no -: maps are several pictures.", "Name a folder.")
     for flag, why in NAMELESS.items() if piped else ():

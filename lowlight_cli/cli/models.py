@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from lowlight_cli import manifest, weights
+from lowlight_cli.cli.options import through_stdout
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec
 
 HEADINGS = ("NAME", "ARCH", "PARAMETERS", "MB", "WEIGHTS", "GENERATIVE", "SUMMARY")
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")
+as_json = click.option("--json", "as_json", is_flag=True, callback=through_stdout, help="One JSON document on stdout.")
 offline = click.option("--offline", is_flag=True, help="Never use the network.")
 names = click.argument("names", metavar="[NAME]...", nargs=-1)
 
@@ -186,7 +187,7 @@ def path(name: str, as_json: bool) -> None:
     else:
         for role, found in here.items():
             click.echo(f"{role}\t{found}")
-    for role in paths.keys() - here.keys():
+    for role in (role for role in paths if role not in here):
         weights.find(spec, role, offline=True)  # says what is wrong with it, or how to get it
 
 
@@ -228,7 +229,7 @@ def publish(repo: str | None, message: str, dry_run: bool, as_json: bool) -> Non
     """
     from lowlight_cli.tasks import publish as task
 
-    repo = (repo or manifest.hub_repo()).partition("@")[0]
+    repo = task.repository(repo)
     uploads = task.plan(manifest.models().values(), task.cards_folder())
     for upload in uploads:
         click.echo(f"{upload.target}  {upload.bytes} bytes  {upload.source}", err=as_json or not dry_run)

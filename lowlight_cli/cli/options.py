@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
+
+from lowlight_cli.errors import OptionError
 
 Command = Callable[..., Any]
 
@@ -86,7 +89,7 @@ class Shard(click.ParamType):
         """(I, N)."""
         if isinstance(value, tuple):
             return value
-        match = re.fullmatch(r"(\d+)/(\d+)", value)
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value)
         if not match or not 1 <= int(match[1]) <= int(match[2]):
             self.fail(f"{value!r} is not a part such as 2/4, from 1/N to N/N.", param, ctx)
         return int(match[1]), int(match[2])
@@ -174,7 +177,14 @@ def shadows_option(default: str, help_: str) -> Command:
     return click.option("--shadows", type=AutoOr(float, 0, 1), default=default, show_default=True, help=help_)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+def through_stdout(_: click.Context, param: click.Parameter, value: bool) -> bool:
+    """The value of a flag for which something goes to stdout, which must be open."""
+    if value and sys.stdout is None:
+        raise OptionError(f"stdout is closed, and what {param.opts[0]} asks for goes through it.", "Do not close it.")
+    return value
+
+
+json_option = click.option("--json", "as_json", is_flag=True, callback=through_stdout, help="JSON on stdout.")
 max_pixels_option = click.option(
     "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger pictures."
 )

@@ -11,7 +11,7 @@ import click
 
 from lowlight_cli.cli.console import end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import Given, PathOf, json_option, log_options
-from lowlight_cli.errors import DONE, SOME_FAILED, OptionError
+from lowlight_cli.errors import DONE, SOME_FAILED
 
 if TYPE_CHECKING:
     from lowlight_cli.tasks.report import Summary
@@ -48,8 +48,6 @@ def command(**flags: Any) -> None:
     from lowlight_cli import network
     from lowlight_cli.tasks.report import ReportOptions, run
 
-    if flags["as_json"] and sys.stdout is None:
-        raise OptionError("stdout is closed, and the summary must go through it.", "Do not close it.")
     end_as_by_ctrl_c()
     names = ("log", "out", "pictures", "head", "moved", "overwrite")
     with network.closed():

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NAMES = ("gamma", "gain", "noise", "stops", "balance", "tone", "smoothing", "quality")
 """Of the ranges that the presets draw from."""
+MOST = 10_000_000
+"""Pairs: all are planned before the first is made."""
 
 
 class Range(click.ParamType):
@@ -46,8 +48,12 @@ class Range(click.ParamType):
 @click.option(
     "--preset", type=click.Choice(["paper", "camera", "night"]), default="camera", show_default=True, help="See above."
 )
-@click.option("--count", type=click.IntRange(1), help="Pairs in all.  [default: one of each photo]")
-@click.option("--test", type=click.IntRange(0), default=0, help="Pairs besides, from photos kept for that, in test/.")
+@click.option(
+    "--count", type=click.IntRange(1, MOST), help="Pairs, without those of --test.  [default: one of each photo]"
+)
+@click.option(
+    "--test", type=click.IntRange(0, MOST), default=0, help="Pairs besides, from photos kept for that, in test/."
+)
 @click.option("--crop", type=click.IntRange(0), default=0, help="Side of a random square of each photo; 0: all of it.")
 @click.option("--gamma", type=Range(), help="paper: exponent.  [default: 1.1:2]")
 @click.option("--gain", type=Range(), help="paper: factor.  [default: 0:1]")

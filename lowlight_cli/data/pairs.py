@@ -33,7 +33,7 @@ def files_by_stem(folder: Path, prefix: str = "") -> dict[str, Path]:
     """Pictures in `folder` by name without suffix, and without `prefix`; two of one stem are an error."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in picture.SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in picture.SUFFIXES and not path.name.startswith(".") and not path.is_dir():
             stem = path.stem.removeprefix(prefix)
             if stem in found:
                 raise Unpaired(f"{folder} holds both {found[stem].name} and {path.name}.", "Remove one.")

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from lowlight_cli.color import luma
 from lowlight_cli.errors import PictureError
 
+WINDOW = 11
+"""Side of the window of `windowed`, in pixels."""
+
 
 def psnr(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio in dB over all channels, peak 255; infinite for equal pictures."""
@@ -20,16 +23,11 @@ def psnr(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
 def ssim(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     """Structural similarity (Wang et al., 2004): Gaussian 11x11, sigma 1.5, per channel, mean over the interior."""
     check(image, truth)
-    if min(image.shape[:2]) < 11:
-        raise PictureError(f"The picture is {image.shape[1]}x{image.shape[0]}; SSIM needs 11x11.", "")
+    check_window(image, "SSIM")
     x, y = image.astype(np.float64), truth.astype(np.float64)
-    taps = cv2.getGaussianKernel(11, 1.5, cv2.CV_64F)
-
-    def blur(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return cv2.sepFilter2D(values, cv2.CV_64F, taps, taps)[5:-5, 5:-5]
-
-    mean_x, mean_y = blur(x), blur(y)
-    var_x, var_y, covariance = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2, blur(x * y) - mean_x * mean_y
+    mean_x, mean_y = windowed(x), windowed(y)
+    var_x, var_y = windowed(x * x) - mean_x**2, windowed(y * y) - mean_y**2
+    covariance = windowed(x * y) - mean_x * mean_y
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     alike = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     return float(np.mean(alike / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))))
@@ -70,3 +68,16 @@ def check(image: NDArray, truth: NDArray) -> None:
     if image.shape != truth.shape or image.dtype != np.uint8 or truth.dtype != np.uint8:
         one, other = (f"{each.shape[1]}x{each.shape[0]} {each.dtype}" for each in (image, truth))
         raise PictureError(f"Cannot compare {one} with {other}.", "Give 8 bits, one size.")
+
+
+def check_window(image: NDArray, name: str) -> None:
+    """A window of `windowed` must fit into the picture; `name` is that of the metric."""
+    height, width = image.shape[:2]
+    if min(height, width) < WINDOW:
+        raise PictureError(f"The picture is {width}x{height}; {name} needs {WINDOW}x{WINDOW}.", "Leave it out.")
+
+
+def windowed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of (H, W) or (H, W, C) under a Gaussian window 11x11 of sigma 1.5, (H - 10, W - 10): the interior alone."""
+    taps, edge = cv2.getGaussianKernel(WINDOW, 1.5, cv2.CV_64F), WINDOW // 2
+    return cv2.sepFilter2D(values, cv2.CV_64F, taps, taps)[edge:-edge, edge:-edge]

@@ -189,4 +189,4 @@ def shrunk(source: Picture, side: int) -> Picture:
     if scale < 1:
         fit = (max(1, round(source.width * scale)), max(1, round(source.height * scale)))
         pixels = cv2.resize(pixels, fit, interpolation=cv2.INTER_AREA)
-    return replace(source, pixels=pixels, alpha=None, exif=None, xmp=None, dpi=None)
+    return replace(source, pixels=pixels, alpha=None, exif=None, xmp=None, iptc=None, texts=(), dpi=None)

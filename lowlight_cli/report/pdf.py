@@ -44,7 +44,7 @@ def browser() -> str:
     """The browser to print with; OptionError where there is none."""
     if asked := os.environ.get(VARIABLE):
         if found := shutil.which(asked):
-            return found
+            return os.path.abspath(found)  # noqa: PTH100 - links are the program's own affair
         raise OptionError(f"{VARIABLE} names {asked}, which cannot be run.", "Name a Chromium, Chrome or Edge.")
     found = next((path for name in (*NAMES, *PLACES) if (path := shutil.which(name))), None)
     if found is None:
@@ -52,7 +52,7 @@ def browser() -> str:
             "A PDF is printed by Chromium, Chrome or Edge, and none of them is on PATH.",
             f"{REMEDY} Or name a browser by {VARIABLE}.",
         )
-    return found
+    return os.path.abspath(found)  # noqa: PTH100
 
 
 def printed(html: str, *, timeout: float = TIMEOUT) -> bytes:
@@ -101,14 +101,17 @@ def print_page(words: list[str], folder: Path, timeout: float) -> str:
     """Run the browser until it ends; gives the last line that it said, as a part of a sentence."""
     log = folder / "browser.log"
     with log.open("wb") as told:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=told,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            start_new_session=sys.platform != "win32",
-        )
+        try:
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=told,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                start_new_session=sys.platform != "win32",
+            )
+        except OSError as error:
+            raise PrintFailed(f"{words[0]} cannot be run: {error.strerror or error}.", REMEDY) from error
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 KNOWN = {"backend": ("auto", "torch", "onnx"), "device": ("auto", "cpu", "cuda", "mps")}
+MOST_THREADS = 256
 NUMBERED = re.compile(r"cuda:\d+", re.ASCII)
 """One of several devices."""
 AUTO = -1.0
@@ -167,8 +168,8 @@ def check_options(spec: ModelSpec, options: RunnerOptions) -> None:
     for name, known in KNOWN.items():
         if (value := getattr(options, name)) not in known and not (name == "device" and NUMBERED.fullmatch(value)):
             raise OptionError(f"{name} {value} is none of {', '.join(known)}.", f"Leave out {name}: it is chosen.")
-    if options.threads < 0:
-        raise OptionError(f"threads {options.threads} is negative.", "0 leaves it to the back end.")
+    if not 0 <= options.threads <= MOST_THREADS:
+        raise OptionError(f"threads {options.threads} is not from 0 to {MOST_THREADS}.", "0 leaves it to the back end.")
     if options.scale not in spec.scales:
         raise OptionError(
             f"{spec.name} has no scale {options.scale}.", f"It has {', '.join(str(scale) for scale in spec.scales)}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +119,8 @@ class OnnxRunner:
         name = {"cuda": "CUDAExecutionProvider"}.get(kind)
         if name not in onnxruntime.get_available_providers():
             raise no_device(self.device, f"this ONNX Runtime has only {', '.join(providers())}")
-        onnxruntime.preload_dlls()
+        with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses, and stdout is for pictures and JSON
+            onnxruntime.preload_dlls()
         # TF32 would round products to ten bits; an exhaustive search would tune anew for every size of picture.
         return name, {"device_id": number or "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 

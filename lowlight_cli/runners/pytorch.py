@@ -46,9 +46,8 @@ class TorchRunner:
         self.check_device()
         self.precision = quickest(spec, options) if options.precision == "auto" else options.precision
         # oneDNN shares out the sums of some convolutions among threads: with another number other bits come out.
-        if threads := 1 if options.deterministic and self.device == "cpu" else options.threads:
-            torch.set_num_threads(threads)
-        self.threads = torch.get_num_threads()
+        exact = options.deterministic and self.device == "cpu"
+        self.threads = 1 if exact else options.threads or torch.get_num_threads()
         name = torch.cuda.get_device_name(self.device) if self.device.startswith("cuda") else self.device
         self.provider = f"PyTorch on {name}"
         torch.set_flush_denormal(True)
@@ -73,14 +72,17 @@ class TorchRunner:
 
     @contextlib.contextmanager
     def running(self):
-        """Inference mode in the right precision; foreign errors translated."""
+        """Inference mode in the right precision, on our number of threads; foreign errors translated."""
         kind = self.device.partition(":")[0]
-        dtype = TYPES.get(self.precision)
+        dtype, before = TYPES.get(self.precision), torch.get_num_threads()
+        torch.set_num_threads(self.threads)
         try:
             with torch.inference_mode(), torch.autocast(kind, dtype or torch.bfloat16, enabled=dtype is not None):
                 yield
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             raise unless_memory(error, self.spec) from error
+        finally:
+            torch.set_num_threads(before)
 
     def tensor(self, values: NDArray[np.float32]) -> torch.Tensor:
         """On the device."""

@@ -17,6 +17,7 @@ from lowlight_cli import atomic, manifest, models, weights
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import ModelUnavailable, OptionError, OutputExists
 from lowlight_cli.manifest import ModelSpec, WeightFile
+from lowlight_cli.manifest_checks import PATH
 from lowlight_cli.nn.state import save_weights
 from lowlight_cli.picture import from_array
 from lowlight_cli.runners import RunnerOptions, open_runner, with_weights
@@ -54,8 +55,9 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
         raise OptionError(f"{model} is a classical method: there is nothing to export.", "Name a network.")
     spec = with_weights(spec, source)
     name = options.name or model
-    if Path(name).name != name or name == "..":
-        raise OptionError(f"--name {name} is no name of a file.", "Leave folders to --out.")
+    if not PATH.fullmatch(name) or "/" in name:
+        remedy = "A name has letters from a to z, digits, dots, dashes and underscores. Leave folders to --out."
+        raise OptionError(f"--name {name} is no name that a manifest takes.", remedy)
     targets = {"torch": options.out / f"{name}.safetensors"}
     graphs = [*spec.graphs(), *(f"{tile}-int8" for tile in tiles(spec) if options.int8)]
     targets |= {f"onnx-{graph}": options.out / f"{name}-{graph}.onnx" for graph in graphs}

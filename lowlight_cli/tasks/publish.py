@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lowlight_cli import hub, manifest, weights
-from lowlight_cli.errors import ModelUnavailable
+from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec
 
 
@@ -50,14 +50,22 @@ def _local(spec: ModelSpec, role: str) -> Path:
     return weights.find(spec, role, offline=True)
 
 
+def repository(asked: str | None) -> str:
+    """OWNER/NAME as asked for, or else the project's own. Uploads make a new revision: none can be named."""
+    name, _, revision = (asked or manifest.hub_repo()).partition("@")
+    if not name or (asked and revision):
+        raise OptionError(f"{asked or '@'} is not OWNER/NAME.", "What is uploaded goes to the default branch.")
+    return name
+
+
 def publish(uploads: list[Upload], repo: str, message: str) -> str:
     """Commit all files in one commit, making the repository if need be; the revision (40 hex digits) to pin."""
     failures = hub.set_up()
-    from huggingface_hub import CommitOperationAdd, HfApi
-
-    api = HfApi(endpoint=hub.endpoint())
-    additions = [CommitOperationAdd(upload.target, str(upload.source)) for upload in uploads]
     try:
+        from huggingface_hub import CommitOperationAdd, HfApi
+
+        api = HfApi(endpoint=hub.endpoint())
+        additions = [CommitOperationAdd(upload.target, str(upload.source)) for upload in uploads]
         api.create_repo(repo, exist_ok=True)
         return api.create_commit(repo, additions, commit_message=message).oid
     except failures as error:

@@ -119,7 +119,7 @@ def told(
         return PictureError("There is not enough memory.", memory)
     if isinstance(error, OSError):
         remedy = disk if error.errno in FULL else path
-        return PictureError(f"{error.strerror or error}: {error.filename or ''}", remedy)
+        return PictureError(": ".join(str(part) for part in (error.strerror or error, error.filename) if part), remedy)
     return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
 
 

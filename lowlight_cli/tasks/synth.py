@@ -41,7 +41,7 @@ class SynthOptions:
     ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     """In place of the preset's own, by name."""
     count: int | None = None
-    """Pairs in all; None: one of each photo."""
+    """Pairs, those for tests not counted; None: one of each photo that is not kept for tests."""
     test: int = 0
     """Pairs made besides from photos that give no others; they go to `test/`, the rest to `train/`."""
     crop: int = 0
@@ -169,7 +169,7 @@ def planned(found: Sequence[Found], options: SynthOptions) -> list[Task]:
     order = sorted(found, key=lambda f: digest(options.seed, f.relative.as_posix()))
     held = {id(f) for f in order[:share]}
     training, test = [f for f in found if id(f) not in held], [f for f in found if id(f) in held]
-    return [*tasks_of(training, count, "train"), *tasks_of(test, options.test, "test")]
+    return [*tasks_of(training, options.count or len(training), "train"), *tasks_of(test, options.test, "test")]
 
 
 def tasks_of(found: Sequence[Found], count: int, folder: str) -> list[Task]:

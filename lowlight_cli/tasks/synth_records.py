@@ -7,14 +7,13 @@ unfinished is never believed: those pairs are made again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lowlight_cli import atomic, jsonl, locks
+from lowlight_cli import atomic, jsonl, locks, weights
 from lowlight_cli.errors import NAMED, OptionError, OutputExists, some
 
 RECORDS, SETTINGS = "synth.jsonl", "synth.json"
@@ -104,8 +103,7 @@ def refuse_other_content(records: Iterable[Record], photos: Mapping[str, Path]) 
 def digest_of(path: Path) -> str:
     """The sha256 of a file; nothing for one that cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return weights.sha256_of(path)
     except OSError:
         return ""
 

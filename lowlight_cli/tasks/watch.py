@@ -198,14 +198,14 @@ class Watch:
         problems = dict(self.folders.problems)
         if not self.memory.here:
             problems[str(self.options.layout.out)] = f"{self.memory.path.name}, which this watch keeps there, is gone"
-        for folder in problems.keys() - self.gone.keys():
+        for folder in sorted(problems.keys() - self.gone.keys()):
             self.say(f"{folder}: {problems[folder]}; waiting for it")
-        for folder in self.gone.keys() - problems.keys():
+        for folder in sorted(self.gone.keys() - problems.keys()):
             self.say(f"{folder} is there again")
         self.gone = problems
         for suffix in sorted(self.folders.kinds - self.kinds):
             hint = to_install([suffix])
-            self.say(f"note: {suffix} pictures are passed over, as this kind is not read. {hint}".rstrip())
+            self.say(f"note: {suffix} files are passed over, as this kind is not read. {hint}".rstrip())
         for path in sorted(self.folders.odd - self.odd):
             self.say(f"note: {path} is no file, or a link to nothing; it is passed over as long as it is")
         self.kinds, self.odd = self.kinds | self.folders.kinds, self.odd | self.folders.odd

@@ -50,8 +50,9 @@ def stamp_of(path: str) -> int | None:
 
 
 def parts(number: int) -> tuple[int, int]:
-    """Size and time of a stamp."""
-    return number >> 64, number & (1 << 64) - 1
+    """Size and time of a stamp; a time before 1970 is negative."""
+    time = number & (1 << 64) - 1
+    return number >> 64, time - (time >> 63 << 64)
 
 
 class Folders:

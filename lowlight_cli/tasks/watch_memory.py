@@ -65,7 +65,11 @@ class Memory:
     def here(self) -> bool:
         """Whether the output folder is there, and is the one in which the watch began: not what lies below a share
         that is gone."""
-        return self.path.exists()
+        return os.path.exists(self.path)  # noqa: PTH110 - False, too, for a share that is lost
+
+    def check(self) -> None:
+        """An OSError where the file is gone: it is not made anew below a share that went away."""
+        self.path.stat()
 
     def load(self) -> None:
         """Read all lines; what a power cut has torn is passed over."""
@@ -114,7 +118,7 @@ class Memory:
         for table in (self.known, self.failed, self.told):
             for relative in [relative for relative in table if relative not in present]:
                 del table[relative]
-        if self.lines > 2 * (len(self.known) + len(self.told)) + SPARE:
+        if self.here and self.lines > 2 * (len(self.known) + len(self.told)) + SPARE:
             self.rewrite()
 
     def rewrite(self) -> None:
@@ -126,7 +130,7 @@ class Memory:
         entries += [written(name, *told, final=False) for name, told in self.told.items()]
         text = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries)
         try:
-            atomic.write(self.path, text.encode())
+            atomic.write(self.path, text.encode(), check=self.check)
             descriptor = self.opened()
         except (OSError, OptionError):
             return  # no space: the long one stays; or somebody has the new one: this process goes on without

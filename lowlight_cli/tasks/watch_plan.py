@@ -98,7 +98,7 @@ class Plan:
         """Why a file cannot have its output, and a remedy; both are empty if it can."""
         if (other := self.claim(name)) != name:
             return f"{other} and {name} would both be written to {target}.", "Rename one of them."
-        if target.is_dir():
+        if os.path.isdir(target):  # noqa: PTH112 - False, too, for what cannot be looked at; writing says why
             return f"{target} is a folder, and a picture would be written there.", "Remove or rename it."
         if changed and os.path.lexists(target):
             remedy = "Give pictures names of their own; or remove that output, and it is made anew."

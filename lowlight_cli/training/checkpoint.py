@@ -17,7 +17,7 @@ from accelerate.utils import gather_object
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from lowlight_cli import atomic
+from lowlight_cli import atomic, regular
 from lowlight_cli.errors import LowlightError
 from lowlight_cli.training.recipe import Recipe
 
@@ -95,6 +95,7 @@ def set_rates(schedule: LRScheduler, values: Sequence[tuple[float, tuple[float, 
 def loaded(path: Path, accelerator: Accelerator) -> dict[str, Any]:
     """What a checkpoint holds; never more than tensors and plain values."""
     try:
+        regular.refuse_others(path)
         # Of several processes on a CPU each calls it cpu:0, which torch does not know.
         device = "cpu" if accelerator.device.type == "cpu" else accelerator.device
         state = torch.load(path, weights_only=True, map_location=device)
