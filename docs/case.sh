@@ -12,6 +12,11 @@ set -eu
 source=$1 case=$2 id=$3 examiner=$4
 command -v lowlight > /dev/null || { echo "There is no lowlight on the PATH: activate its environment." >&2; exit 127; }
 [ -n "$(find -L "$source" -type f | head -n 1)" ] || { echo "There are no files in $source." >&2; exit 3; }
+above=$case
+while [ ! -d "$above" ]; do above=$(dirname "$above"); done
+case $(cd "$above" && pwd -P)/ in
+"$(cd "$source" && pwd -P)"/*) echo "$case lies in $source, which is only read: choose another folder." >&2; exit 2 ;;
+esac
 
 step() { printf '\n== %s\n' "$1"; }
 

@@ -187,6 +187,8 @@ def refuse_few(data: bytes, entries: dict[int, tiff.Entry]) -> None:
             tiff.number(entries, tag, order, whole) or whole for tag, whole in ((322, width), (323, height))
         )
         tags = (324, 325)
+    if tags[0] not in entries and packing != 6:  # old JPEG pictures stand elsewhere
+        raise damaged("pixel data are missing")
     if any(tag not in entries for tag in tags):
         return
     starts, lengths = (entries[tag].numbers(order) for tag in tags)

@@ -216,15 +216,20 @@ def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
     bits = entries[258].numbers(order).max(initial=1) if 258 in entries else 1
     samples, colour, planes = (tiff.number(entries, tag, order, 1) for tag in (339, 262, 284))
     # OpenCV mixes up the channels of 16-bit pictures stored plane by plane.
-    if bits > 8 and (bits != 16 or samples != 1 or colour > 2 or planes != 1):
+    if samples != 1 or (bits > 8 and (bits != 16 or colour > 2 or planes != 1)):
         raise PictureError(
             f"The TIFF has {bits} bits per channel (sample format {samples}, colour kind {colour}, planes {planes}).",
-            "Above 8 bits, only 16-bit unsigned grey and RGB with interleaved channels are read: convert it.",
+            "Read are unsigned numbers, above 8 bits 16-bit grey and RGB with interleaved channels alone: convert it.",
         )
     # Pillow and some versions of OpenCV turn a TIFF as its tag says, others do not. Told that there is nothing to
     # turn, none does, and it is done here as for every other format.
     turn, data = metadata.unturned(data, entries)
-    image = _opened(data, kind, max_pixels)
+    try:
+        image = _opened(data, kind, max_pixels)
+    except PictureError as error:
+        count, packing = (tiff.number(entries, tag, order, 1) for tag in (277, 259))
+        told = f"{count} channels of {bits} bits, colour kind {colour}, compression {packing}"
+        raise PictureError(f"This kind of TIFF is not read ({told}).", "Convert it, to PNG for example.") from error
     exif, told = metadata.exif_of_tiff(data)
     told += (UNSTATED,) * (338 in entries and 0 in entries[338].numbers(order))
     given = metadata.given(image.info | {"exif": exif}, kind, *told)

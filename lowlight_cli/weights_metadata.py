@@ -1,8 +1,9 @@
 """What a file of weights says of itself: which network it is of. Standard library only.
 
 Safetensors files have room for texts by name. Ours say `arch`, the file of the network; `params`, the arguments of its
-`build`, as JSON; `geometry`, the facts of a manifest row that follow from them, as JSON; and `lowlight`, the version
-that wrote them. Files without `arch` say nothing, and the manifest's row goes for them.
+`build`, as JSON; `geometry`, the facts of a manifest row that follow from them, as JSON; `lowlight`, the version that
+wrote them; and, where a training wrote them, `step`. Files without `arch` say nothing, and the manifest's row goes for
+them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,6 +56,13 @@ def read(path: Path) -> Origin | None:
     if problem := problem_of_params(params) or problem_of_geometry(geometry):
         refuse(path, problem)
     return Origin(arch, params, {**geometry, "scales": tuple(geometry["scales"])})
+
+
+def step(path: Path) -> int | None:
+    """The step of their training that weights are of; None where the file does not say."""
+    found = header(path).get("__metadata__")
+    told = found.get("step") if isinstance(found, dict) else None
+    return int(told) if isinstance(told, str) and re.fullmatch(r"[0-9]{1,12}", told) else None
 
 
 def header(path: Path) -> dict[str, Any]:

@@ -97,6 +97,16 @@ def test_an_empty_source_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "case").exists()
 
 
+def test_a_case_within_its_source_is_refused(tmp_path: Path, photo: Photo) -> None:
+    photo(tmp_path / "in" / "a.png")
+    (tmp_path / "link").symlink_to("in")
+    for case in (tmp_path / "in" / "case", tmp_path / "in", tmp_path / "link" / "case"):
+        done = run(tmp_path / "in", case, "1", "R")
+        assert done.returncode == 2
+        assert "which is only read" in done.stderr
+    assert [path.name for path in (tmp_path / "in").rglob("*")] == ["a.png"]
+
+
 def test_without_its_words_it_says_how_to_use_it() -> None:
     done = run("only one")
     assert done.returncode == 2

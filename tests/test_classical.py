@@ -186,6 +186,9 @@ def test_a_fast_surround_is_the_gaussian(sigma: float, size: tuple[int, int]) ->
     values[: size[0] // 2] *= 3
     exact = cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
     assert np.abs(np.log(retinex.surround(values, sigma)) - np.log(exact)).max() < 0.005
+    values[:] = np.where(np.arange(size[1]) < size[1] // 2, np.float32(1), np.float32(256))
+    exact = cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    assert np.abs(np.log(retinex.surround(values, sigma)) - np.log(exact)).max() < 0.02
 
 
 def plain_retinex(pixels: NDArray[np.float32], sigmas: tuple[float, ...]) -> NDArray[np.float64]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lowlight_cli import picture
+from lowlight_cli.errors import NO_DEVICE
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="shell redirections of POSIX")
 COMMAND = f"{sys.executable} -m lowlight_cli enhance"
@@ -160,3 +163,20 @@ def test_a_second_signal_while_an_interrupted_command_ends_changes_nothing(tmp_p
     (tmp_path / "code.py").write_text(code)
     done = shell(f"{sys.executable} code.py", tmp_path, PYTHONPATH=str(Path(__file__).parents[1]))
     assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "cv2"])
+def test_a_package_that_does_not_load_is_one_message_and_exit_code_5(tmp_path: Path, package: str) -> None:
+    (tmp_path / "a.png").write_bytes(picture.encode(picture.from_array(np.zeros((8, 8, 3), np.uint8)), "png"))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / f"{package}.py").write_text("print('odd')\nraise ImportError('libGL.so.1: no such file')\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "broken"), *sys.path])}
+    command = [sys.executable, "-m", "lowlight_cli", "enhance", "a.png", "--out", "b.png"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == NO_DEVICE, done.stderr
+    assert "does not load: libGL.so.1: no such file." in done.stderr
+    assert "lowlight doctor" in done.stderr
+    assert "Traceback" not in done.stderr
+    command = [sys.executable, "-m", "lowlight_cli", "doctor", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert f"{package} does not load" in json.dumps(json.loads(done.stdout))

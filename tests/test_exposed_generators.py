@@ -48,6 +48,14 @@ def to_the_full(network: GuidedNetwork) -> GuidedNetwork:
     return network
 
 
+def test_black_that_another_network_made_has_a_gradient() -> None:
+    made = torch.cat([torch.zeros(1, 3, 4, 4), torch.rand(1, 3, 4, 4)], dim=3).requires_grad_()
+    planes = GuidedNetwork.planes(made, lift(made, torch.tensor([4.0])))
+    assert torch.allclose(planes[:, 3:], 2 * made.sqrt() - 1, atol=3e-6)
+    planes.sum().backward()
+    assert torch.isfinite(made.grad).all()
+
+
 @BOTH
 def test_a_network_that_makes_nothing_of_it_gives_the_curve_to_the_target_half_blurred(arch: str) -> None:
     idle, pixels = network(arch), dark()

@@ -310,6 +310,7 @@ def test_the_size_is_found_in_a_sequence_header_with_all_its_parts(timed: bool) 
 
 ROW = json.loads(manifest.manifest_path().read_text(encoding="utf-8"))["models"]["neid"]
 FILE = ROW["files"][0]
+WEIGHTS = manifest.PACKAGE / "bundled" / FILE["path"]
 
 
 @pytest.mark.parametrize(
@@ -470,7 +471,7 @@ def test_a_damaged_record_of_a_run_is_told(tmp_path: Path, text: str) -> None:
 def test_a_record_of_a_run_need_not_tell_its_command(tmp_path: Path) -> None:
     (tmp_path / train_record.RECORD).write_text('{"starts": [{}]}')
     (tmp_path / train_record.CONFIG).write_text("seed: 1")
-    assert train_record.training(tmp_path)["command"] == [None]
+    assert train_record.training(tmp_path, WEIGHTS)["command"] == [None]
 
 
 def test_rows_of_a_log_that_are_no_numbers_are_none(tmp_path: Path) -> None:
@@ -487,7 +488,7 @@ def test_rows_of_a_log_that_are_no_numbers_are_none(tmp_path: Path) -> None:
     (tmp_path / journal.LOG).write_text("\n".join([",".join(journal.HEADER), *good, *bad]), encoding="utf-8")
     assert [",".join(row) for row in journal.rows(tmp_path / journal.LOG)] == good
     (tmp_path / train_record.CONFIG).write_text("best: psnr")
-    assert train_record.training(tmp_path)["hours"] == 0.0
+    assert train_record.training(tmp_path, WEIGHTS)["hours"] == 0.0
 
 
 @pytest.mark.parametrize("text", [DEEPER, f'["{LONG}"]', f"[{LONG}]", "[7"])

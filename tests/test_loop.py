@@ -12,12 +12,13 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from lowlight_cli import weights_metadata
 from lowlight_cli.data.pairs import Pair
 from lowlight_cli.errors import Diverged, LowlightError
 from lowlight_cli.nn.gan import ImagePool
 from lowlight_cli.nn.schedule import schedules
 from lowlight_cli.nn.state import load_weights
-from lowlight_cli.tasks.train_record import best_scores
+from lowlight_cli.tasks.train_record import scores as told_scores
 from lowlight_cli.training import checkpoint, loop
 from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.journal import Journal, rows
@@ -91,6 +92,7 @@ def new(folder, *, pictures=PICTURES, limits=None, recipe=None, **changes):
             pictures,
             [],
             multiple=4,
+            smallest=1,
             thumbnail_side=8,
             device=accelerator.device,
             autocast=contextlib.nullcontext,
@@ -309,6 +311,20 @@ def test_best_weights_that_are_gone_are_made_anew_by_a_run_that_goes_on(tmp_path
     run.judge.scores = lambda _: {"psnr_gtmean": 20.0}
     finished(run, resume=True)
     assert best.read_bytes() == (tmp_path / "last.safetensors").read_bytes()
+    assert told_scores(rows(tmp_path / "log.csv"), "psnr_gtmean", 2)["psnr_gtmean"] == 20.0
+
+
+def test_what_is_told_of_weights_are_the_scores_of_their_own_step(tmp_path):
+    run = new(tmp_path, validate_every=2, steps=5)
+    found = iter([30.0, 20.0, 10.0])
+    run.judge.scores = lambda _: {"psnr_gtmean": next(found)}
+    finished(run)
+    logged = rows(tmp_path / "log.csv")
+    steps = [weights_metadata.step(tmp_path / f"{name}.safetensors") for name in ("best", "last")]
+    assert steps == [2, 5]
+    told = [told_scores(logged, "psnr_gtmean", step) for step in (*steps, 4, 1, None)]
+    assert [one.get("psnr_gtmean") for one in told] == [30.0, 10.0, 20.0, None, 30.0]
+    assert [one.get("step") for one in told] == [2, 5, 4, None, 2]
 
 
 def test_where_only_darkened_photos_have_truths_they_choose(tmp_path):
@@ -317,7 +333,7 @@ def test_where_only_darkened_photos_have_truths_they_choose(tmp_path):
     run.judge.scores = lambda _: {"made_psnr": next(scores)}
     finished(run)
     assert (tmp_path / "best.safetensors").read_bytes() != (tmp_path / "last.safetensors").read_bytes()
-    assert best_scores(rows(tmp_path / "log.csv"), "psnr") == {"step": 1, "made_psnr": 20.0}
+    assert told_scores(rows(tmp_path / "log.csv"), "psnr", None) == {"step": 1, "made_psnr": 20.0}
 
 
 def test_with_nothing_held_out_the_last_weights_are_the_best(tmp_path):
@@ -343,7 +359,7 @@ def test_the_least_loss_chooses_where_it_is_asked_to_or_alone_and_is_found_in_th
     run.judge.losses = lambda *_: {"loss_total": next(losses), "loss_critic": 0.1}
     finished(run)
     assert run.best == -3 + 1  # the second, of the first step: that of before it does not count
-    found = best_scores(rows(tmp_path / "log.csv"), name)
+    found = told_scores(rows(tmp_path / "log.csv"), name, None)
     assert found["step"] == 1
     assert ("psnr" in found) == truths
     assert ("loss_total" in found) != truths

@@ -203,6 +203,8 @@ def test_a_flat_patch_is_left_out_and_niqe_wants_two_others():
     rows = features(grey(photo))
     assert rows.shape == (6, 36)
     assert np.isnan(rows).any(axis=1).tolist() == [True] + [False] * 5
+    assert rows[0, [0, 2, 6, 10, 14]].tolist() == [pytest.approx(0.2)] * 5, "MATLAB's least of nothing but NaN"
+    assert np.isnan(rows[0, 1])
     niqe = Niqe(MEAN, COVARIANCE)
     assert np.isfinite(niqe.score(photo))
     with pytest.raises(PictureError, match="has 1"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import cv2
 import numpy as np
 import pytest
@@ -9,11 +11,13 @@ import torch
 from skimage import data
 
 from lowlight_cli import manifest, models, tiles, weights
+from lowlight_cli.data.pairs import Pair
 from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, OptionError
 from lowlight_cli.models import aux_retinex, neid
 from lowlight_cli.picture import from_array
 from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.training.validation import Judge
 
 ROWS = sorted(name for name, spec in manifest.models().items() if not spec.classical and not spec.untrained)
 BACKENDS = ("onnx", "torch")
@@ -141,6 +145,26 @@ def test_and_in_small_pictures(opened, name, backend, side):
     pixels = cv2.resize(data.coffee()[:, 100:500], (side, side), interpolation=cv2.INTER_AREA)
     luma = enhanced(opened(name, backend), np.rint(pixels * 0.2).astype(np.uint8), exposure=0.3) @ [0.299, 0.587, 0.114]
     assert luma.mean() == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["ema-cyclegan", "drs-cyclegan"])
+@pytest.mark.parametrize("size", [(64, 96), (40, 200)])
+def test_validation_scores_what_a_user_gets(opened, name, size):
+    runner = opened(name, "torch")
+    spec, pixels = runner.spec, dark(*size)
+    judge = Judge(
+        *([], []),
+        multiple=spec.multiple,
+        smallest=spec.smallest,
+        thumbnail_side=spec.thumbnail,
+        device=torch.device("cpu"),
+        autocast=contextlib.nullcontext,
+    )
+    with torch.inference_mode():
+        output, truth = judge.output(runner.network, Pair("a", pixels, pixels))
+    assert output.shape == truth.shape == (1, 3, *size)
+    wanted = enhanced(runner, pixels)
+    assert np.abs(output[0].numpy().transpose(1, 2, 0).clip(0, 1) - wanted).mean() < 0.002
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -91,3 +91,13 @@ def test_the_setting_chooses_for_the_network_and_not_for_its_discriminator() -> 
     discriminators = discriminators_optimizer(asked, net)
     assert type(discriminators) is torch.optim.Adam
     assert discriminators.param_groups[0]["lr"] == 2e-3
+
+
+def test_what_is_turned_is_turned_in_full_precision_whatever_the_network_ran_in() -> None:
+    one, other = network(), network()
+    for net in (one, other):
+        net(torch.rand(2, 6, 8, 8, generator=torch.Generator().manual_seed(0))).square().mean().backward()
+    Muon(one.parameters(), 1e-2, (0.9, 0.999)).step()
+    with torch.autocast("cpu", torch.bfloat16):
+        Muon(other.parameters(), 1e-2, (0.9, 0.999)).step()
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

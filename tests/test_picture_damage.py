@@ -217,6 +217,23 @@ def test_a_tiff_with_fewer_or_shorter_strips_than_it_has_lines_is_refused(compre
         assert "damaged" in refusal(strips(compression, keep, share)).message
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_signed_tiffs_are_refused_and_kinds_that_are_not_read_are_not_called_damaged(order: str) -> None:
+    def made(bits: int, *more: tuple[int, int, int, int], count: int = 1) -> bytes:
+        pixels = bytes(4 * 4 * count * bits // 8)
+        rows = [(256, 3, 1, 4), (257, 3, 1, 4), (258, 3, 1, bits), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8)]
+        rows += [(277, 3, 1, count), (278, 3, 1, 4), (279, 4, 1, len(pixels)), *more]
+        entries = [tiff.integers(tag, kind, [value], order) for tag, kind, _, value in rows]
+        start = 8 + len(pixels)
+        return tiff.header(order, start) + pixels + tiff.build(entries, order, start)
+
+    assert not picture.load(made(8)).pixels.any()
+    assert "sample format 2" in refusal(made(8, (339, 3, 1, 2))).message
+    error = refusal(made(16, (338, 3, 1, 2), count=2))
+    assert "This kind of TIFF is not read (2 channels of 16 bits" in error.message
+    assert "Convert it" in error.hint
+
+
 @pytest.mark.parametrize("array", [np.ones((4, 4), np.float32), np.ones((4, 4), np.int32)])
 def test_float_and_32_bit_tiffs_are_refused(array: np.ndarray) -> None:
     assert "32 bits" in refusal(pillow(array, "TIFF")).message

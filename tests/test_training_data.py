@@ -435,6 +435,7 @@ def test_pictures_with_one_truth_show_one_scene(tmp_path: Path) -> None:
         assert {shown.name for shown in data.validation} in ([{"1"}, {"0", "2", "3"}] if count else [set()])
     assert scenes.grouped("abcd", [["c", "d"]], ["1213"]) == [[0, 2, 3], [1]]
     assert scenes.grouped(["001", "2", "x"], [["2", "1"]]) == [[0, 1], [2]]
+    assert scenes.grouped("1234", [["1", "2"], ["2", "3"]]) == [[0, 1, 2], [3]]
 
 
 @pytest.mark.parametrize(("pictures", "held"), [(2, 1), (6, 1), (11, 2), (200, 20)])
@@ -565,6 +566,16 @@ def test_photos_alone_are_enough_and_whole_ones_are_held_out(tmp_path: Path, pre
         assert ("high" in batch) == (kind != "low")
 
 
+@pytest.mark.parametrize("preset", ["paper", "mixed"])
+def test_a_photo_that_is_there_twice_is_not_both_held_out_and_trained_on(tmp_path: Path, preset: str) -> None:
+    folder = photos(tmp_path / "p", 4)
+    shutil.copy(folder / "3.png", folder / "1_copy.png")
+    data = opened(tmp_path, photos=folder, preset=preset)
+    assert [shown.name for shown in data.made_validation] == ["3"]
+    low = data.crops.made.low
+    assert {low.pictures.names[number].rsplit("-", 1)[0] for number in low.numbers} == {"0", "1", "2"}
+
+
 def test_copies_are_made_once_the_same_for_the_same_seed_and_anew_for_another_photo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -643,7 +654,7 @@ def test_own_dark_pictures_are_trained_unpaired_with_photos(tmp_path: Path) -> N
 
 def test_the_share_of_darkened_photos_is_as_asked(tmp_path: Path) -> None:
     for number in range(3):
-        save(tmp_path / "p" / f"{number}.png", flat(250))
+        save(tmp_path / "p" / f"{number}.png", flat(250 + number))
     root = flat_pairs(tmp_path / "d", 3)
     for share, least, most in ((0.0, 0, 0), (0.4, 0.28, 0.52), (1.0, 1, 1)):
         data = opened(tmp_path, data=root, photos=tmp_path / "p", preset="camera", synth=share)

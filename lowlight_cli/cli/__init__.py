@@ -21,7 +21,7 @@ import click
 
 from lowlight_cli import __version__
 from lowlight_cli.cli import console
-from lowlight_cli.errors import INTERRUPTED, SOME_FAILED, LowlightError
+from lowlight_cli.errors import INTERRUPTED, NO_DEVICE, SOME_FAILED, LowlightError
 
 PATIENCE = 3.0
 """Seconds that the threads of an interrupted command have to end."""
@@ -123,7 +123,12 @@ def run() -> int | str | None:
         return INTERRUPTED
     except (MemoryError, ImportError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in NO_MEMORY):
-            raise
+            if not isinstance(error, ImportError) or (error.name or "").startswith("lowlight_cli"):
+                raise
+            reason = (str(error) or "no reason is given").splitlines()[0].rstrip(".")
+            what = f"{error.name or 'A package'} does not load: {reason}."
+            tell(f"Error: {what}", "`lowlight doctor` says what is wrong, and how to mend it.")
+            return NO_DEVICE
         tell("Error: There is not enough memory.", "Free some, raise the limit of `ulimit -v`, or use another machine.")
         return SOME_FAILED
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -36,10 +38,12 @@ def command(context: click.Context, offline: bool, as_json: bool) -> None:
     from lowlight_cli.tasks.doctor import DoctorOptions, examine
 
     findings = []
-    for finding in examine(DoctorOptions(offline=offline)):
-        findings.append(finding)
-        if not as_json:
-            show(finding)
+    # What a broken package prints while it is tried is no JSON.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        for finding in examine(DoctorOptions(offline=offline)):
+            findings.append(finding)
+            if not as_json:
+                show(finding)
     counts = Counter(finding.level for finding in findings)
     if as_json:
         document = {"ok": not counts["problem"], "lowlight": __version__, "findings": findings}

@@ -197,7 +197,8 @@ class Copies:
 def made(request: Request, photos: Pictures, names: Collection[str] | None, announce: Announce) -> Part:
     """Darkened photos; whole photos are held out, those in `names` if there are any."""
     held = _held_photos(request, photos, names)
-    left = [number for number in range(len(photos)) if number not in held]
+    held_files = {photos.sha256[number] for number in held}
+    left = [number for number in range(len(photos)) if photos.sha256[number] not in held_files]
     if not left:
         raise OptionError("All photos are held out: none is left to train on.", "Hold out fewer with --val.")
     copied = _copied(request, photos, held if request.preset == PAPER else range(len(photos)), announce)
@@ -205,7 +206,7 @@ def made(request: Request, photos: Pictures, names: Collection[str] | None, anno
         low: Kept = Darkened(photos, np.array(left, np.intp), photos.thumbnails(request.thumbnail))
         high, told = _kept(photos, left, request), f"{len(left)} photos, darkened for each crop"
     else:
-        drawn = [index for index, number in enumerate(copied.photos) if number not in held]
+        drawn = [index for index, number in enumerate(copied.photos) if number in left]
         low = _kept(copied.low, [copied.lows[index] for index in drawn], request)
         high = _kept(copied.high, [copied.highs[index] for index in drawn], request)
         told = f"{len(drawn)} darkened copies of {len(left)} photos"

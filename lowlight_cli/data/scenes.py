@@ -76,10 +76,6 @@ def grouped(names: Sequence[str], scenes: Iterable[Iterable[str]], alike: Iterab
 
     `alike` are columns of hashes, one of each picture: pictures with a common one show one scene, too.
     """
-    scene_of: dict[str, int] = {}
-    for number, scene in enumerate(scenes):
-        for name in scene:
-            scene_of.setdefault(name, number)
     leader = list(range(len(names)))
 
     def root(index: int) -> int:
@@ -87,11 +83,23 @@ def grouped(names: Sequence[str], scenes: Iterable[Iterable[str]], alike: Iterab
             index = leader[index]
         return index
 
-    for column in ([scene_of.get(plain(name), name) for name in names], *alike):
-        first: dict[object, int] = {}
+    def join(index: int, other: int) -> None:
+        first, second = sorted((root(index), root(other)))
+        leader[second] = first
+
+    at: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        at.setdefault(plain(name), []).append(index)
+    scene_of: dict[str, int] = {}
+    for number, scene in enumerate(scenes):
+        members = [index for name in scene for index in at.get(name, ())]
+        for index in members:
+            scene_of.setdefault(plain(names[index]), number)
+            join(members[0], index)
+    for column in (names, *alike):
+        first_of: dict[object, int] = {}
         for index, value in enumerate(column):
-            one, other = sorted((root(first.setdefault(value, index)), root(index)))
-            leader[other] = one
+            join(first_of.setdefault(value, index), index)
     groups: dict[int, list[int]] = {}
     for index in range(len(names)):
         groups.setdefault(root(index), []).append(index)

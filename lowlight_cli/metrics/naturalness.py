@@ -31,7 +31,7 @@ HALVING = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
 
 ROUNDING = 1e-10
 """A flat area is 0 once normalised, but for rounding. Left in, such noise counts as signal on both sides of 0 and moves
-the score of a clipped picture by up to 0.15, otherwise on every machine; the authors' code leaves it in."""
+the score of a clipped picture, otherwise on every machine; the authors' code leaves it in."""
 
 ASSET = "niqe"
 VARIABLE = "LOWLIGHT_NIQE_MODEL"
@@ -124,7 +124,8 @@ def fitted(patches: Floats) -> tuple[Floats, Floats, Floats]:
         ratio *= (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
     above = np.clip(np.searchsorted(ratios, ratio), 1, len(ratios) - 1)
     nearest = above - (ratio - ratios[above - 1] <= ratios[above] - ratio)
-    shape = np.where(np.isnan(ratio), np.nan, shapes[nearest])
+    # MATLAB's least of nothing but NaN is the first, and so that of the authors' patches without values on one side.
+    shape = np.where(np.isnan(ratio), shapes[0], shapes[nearest])
     scale = np.sqrt(_gamma_ratio(1 / shape, 3 / shape))
     return shape, left * scale, right * scale
 

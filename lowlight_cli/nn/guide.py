@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from lowlight_cli.nn.brightness import ExposureHead, headroom, lift, solve_gain
 
+BLACK = 1e-12
+"""Of which a root is taken in place of 0, where its slope is infinite: times that of tanh, 0, that is no number."""
 LARGEST = 100.0
 """Bound of normalised features. A thumbnail may be quite black where the picture is not: a hot pixel, a star. Without a
 bound its features grow three hundredfold in every norm."""
@@ -86,7 +88,7 @@ class GuidedNetwork(nn.Module):
         """(N, seen, H, W) in [-1, 1] of pixels (N, 3, H, W) in [0, 1] and the same on the curve, if there is one."""
         if lifted is None:
             return 2 * pixels - 1
-        return 2 * torch.cat([lifted, pixels.clamp(min=0.0).sqrt()], dim=1) - 1
+        return 2 * torch.cat([lifted, pixels.clamp(min=BLACK).sqrt()], dim=1) - 1
 
     def ask(self, planes: Tensor, guide: Guide) -> None:
         """Let all layers ask for their numbers; a network may leave out what asks for none."""

@@ -57,7 +57,8 @@ class Muon(torch.optim.Adam):
         means, gradients = [self.state[kernel]["mean"] for kernel in kernels], [kernel.grad for kernel in kernels]
         torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, means, group["momentum"])
-        turned = orthogonal(torch.stack(ahead).flatten(2))
+        with torch.autocast(kernels[0].device.type, enabled=False):
+            turned = orthogonal(torch.stack(ahead).flatten(2))
         size = SIZE * max(turned.shape[1:]) ** 0.5
         steps = [one.view(kernel.shape) for one, kernel in zip(turned, kernels, strict=True)]
         torch._foreach_add_(list(kernels), steps, alpha=-group["lr"] * size)

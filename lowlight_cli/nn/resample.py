@@ -1,7 +1,8 @@
 """Fixed bicubic resampling by two, the same in torch and in ONNX.
 
 Written as convolutions, because the resize operators of the two differ in their kernels and their rounding.
-The cubic is Keys' (a = -0.5), widened for the reduction (antialiased), edges replicated: Pillow's BICUBIC.
+The cubic is Keys' (a = -0.5), widened for the reduction (antialiased), edges replicated: Pillow's
+BICUBIC, but for the border, where Pillow leaves out what it does not have.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
     graphs = [*spec.graphs(), *(f"{tile}-int8" for tile in tiles(spec) if options.int8)]
     targets |= {f"onnx-{graph}": options.out / f"{name}-{graph}.onnx" for graph in graphs}
     refuse_standing(targets.values(), options)
-    told = train_record.training(options.source) if options.source.is_dir() else {}
+    told = train_record.training(options.source, source) if options.source.is_dir() else {}
     dark = [] if options.int8 is None else calibration.samples(options.int8, spec.thumbnail)
     with written_below(options.out) as temporary:
         made = {f"onnx-{graph}": path for graph, path in export_onnx(spec, source, Path(temporary), announce).items()}

@@ -34,7 +34,7 @@ from lowlight_cli.weights_metadata import Origin, texts
 MOST_VALIDATED = 30
 """Pictures of either kind, real or made, that one validation looks at."""
 LOSS_PICTURES = 8
-"""Pictures that the validation loss is taken on."""
+"""Pictures that the validation loss is taken on at most: so many whole batches of them as there are."""
 UNSEEN = 8
 """Side of the thumbnails for networks that look at none."""
 
@@ -89,6 +89,7 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
         data.validation[:MOST_VALIDATED],
         data.made_validation[:MOST_VALIDATED],
         multiple=geometry["multiple"],
+        smallest=geometry.get("smallest", 1),
         thumbnail_side=side,
         device=accelerator.device,
         autocast=accelerator.autocast,

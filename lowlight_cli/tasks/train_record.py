@@ -17,7 +17,7 @@ import torch
 import yaml
 from accelerate import Accelerator
 
-from lowlight_cli import __version__, atomic, regular
+from lowlight_cli import __version__, atomic, regular, weights_metadata
 from lowlight_cli.errors import OptionError
 from lowlight_cli.training.journal import LOG, rows
 from lowlight_cli.training.settings import Settings, merit
@@ -150,8 +150,9 @@ def kept(folder: Path) -> tuple[str | None, dict[str, Any]]:
     return model, values
 
 
-def training(folder: Path) -> dict[str, Any]:
-    """What a manifest's row tells of the training: data, command, seed, commit, machine, hours, best scores."""
+def training(folder: Path, weights: Path) -> dict[str, Any]:
+    """What a manifest's row tells of the training of a run's weights: data, command, seed, commit, machine, hours,
+    scores."""
     starts = read_record(folder)
     settings = read_config(folder / CONFIG)[1]
     logged = rows(folder / LOG)
@@ -163,18 +164,20 @@ def training(folder: Path) -> dict[str, Any]:
         "commit": first.get("commit"),
         "hardware": ", ".join(str(first.get(name)) for name in ("device", "precision", "processes", "threads")),
         "hours": round(max((float(row[1]) for row in logged), default=0.0) / 3600, 2),
-        "validation": best_scores(logged, settings.get("best", "")),
+        "validation": scores(logged, settings.get("best", ""), weights_metadata.step(weights)),
     }
 
 
-def best_scores(logged: list[tuple[str, ...]], name: str) -> dict[str, float]:
-    """The step and scores of the validation with the best score of that name; of darkened photos, or the losses, if
-    that is all."""
+def scores(logged: list[tuple[str, ...]], name: str, end: int | None) -> dict[str, float]:
+    """The step and scores of the last validation up to the step `end` of the weights, or, if that is not known, of the
+    one with the best score of that name; of darkened photos, or the losses, if that is all."""
     steps: dict[int, dict[str, float]] = {}
     for step, _, key, value in logged:
         if int(step):  # before the first one nothing is validated
             steps.setdefault(int(step), {})[key] = float(value)
     merits = {step: found for step, scores in steps.items() if (found := merit(scores, name)) is not None}
+    if end is not None:
+        merits = {step: step for step in merits if step <= end}
     if not merits:
         return {}
     best = max(merits, key=merits.__getitem__)

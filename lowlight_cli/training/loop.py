@@ -256,8 +256,13 @@ def validate(run: Run, journal: Journal) -> dict[str, float]:
     score = merit(scores, run.settings.best)
     if score is None or score > run.best:  # with nothing held out, the last are the best
         run.best = -math.inf if score is None else score
-        save_weights(run.folder / BEST, run.deployed, run.metadata)
+        write_weights(run, BEST)
     return scores
+
+
+def write_weights(run: Run, name: str) -> None:
+    """The weights to deploy, as they are now; `step` in the file tells of which step they are."""
+    save_weights(run.folder / name, run.deployed, {**run.metadata, "step": str(run.step)})
 
 
 def save(run: Run) -> None:
@@ -267,7 +272,7 @@ def save(run: Run) -> None:
     position["sums"] = {name: float(value) for name, value in run.sums.items()}
     checkpoint.save(run.folder / LAST, run.recipe, run.averaged, position, run.accelerator)
     if run.accelerator.is_main_process:
-        save_weights(run.folder / DEPLOYED, run.deployed, run.metadata)
+        write_weights(run, DEPLOYED)
 
 
 def tell(run: Run, journal: Journal, measure: Callable[[], dict[str, float]]) -> Iterator[Progress]:

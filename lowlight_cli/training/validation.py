@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lowlight_cli.errors import Diverged
 from lowlight_cli.nn.brightness import luma_mean
@@ -41,12 +42,14 @@ class Judge:
         made: Sequence[Shown],
         *,
         multiple: int,
+        smallest: int,
         thumbnail_side: int,
         device: torch.device,
         autocast: Callable[[], torch.autocast],
     ) -> None:
         self.real, self.made = real, made
-        self.multiple, self.side, self.device, self.autocast = multiple, thumbnail_side, device, autocast
+        self.multiple, self.smallest, self.side = multiple, smallest, thumbnail_side
+        self.device, self.autocast = device, autocast
 
     def scores(self, network: nn.Module) -> dict[str, float]:
         """Means over pictures: PSNR in dB after the output's mean luma is brought to the truth's, plain PSNR, SSIM and
@@ -75,7 +78,8 @@ class Judge:
     def output(self, network: nn.Module, shown: Shown) -> tuple[Tensor, Tensor | None]:
         """What a user gets (1, 3, H, W), and the truth; both cut to sides that the network takes."""
         pixels, small, auto = self.given(shown)
-        output = network(pixels, small, auto).float()
+        height, width = self.sides(shown.low)
+        output = network(pixels, small, auto).float()[..., :height, :width]
         if not torch.isfinite(output).all():
             raise Diverged(f"The network's output for {shown.name} is not finite.", KEPT)
         if float(spread(output)) < FLAT < float(spread(pixels)):
@@ -83,15 +87,24 @@ class Judge:
         return output, self.cut(shown.high)[None].to(self.device) if shown.high is not None else None
 
     def given(self, shown: Shown) -> tuple[Tensor, Tensor, Tensor]:
-        """A network's inputs: pixels (1, 3, H, W), thumbnail (1, 3, s, s), and the exposure that lets it decide."""
-        pixels = self.cut(shown.low)[None].to(self.device, memory_format=torch.channels_last)
+        """A network's inputs: pixels (1, 3, H, W), small ones filled up as `enhance` does, thumbnail (1, 3, s, s), and
+        the exposure that lets it decide."""
+        pixels = self.cut(shown.low)[None]
+        below, right = (max(0, self.smallest - side) for side in pixels.shape[2:])
+        pixels = functional.pad(pixels, (0, right, 0, below), mode="replicate")
+        pixels = pixels.to(self.device, memory_format=torch.channels_last)
         small = torch.from_numpy(thumbnail(shown.low, self.side).transpose(2, 0, 1)[None].copy())
         return pixels, small.to(self.device), torch.full((1,), -1.0, device=self.device)
 
     def cut(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(3, H, W) in [0, 1] with sides that are multiples of the network's."""
-        height, width = (max(1, side // self.multiple) * self.multiple for side in pixels.shape[:2])
+        height, width = self.sides(pixels)
         return torch.from_numpy(pixels[:height, :width].transpose(2, 0, 1).astype(np.float32) / 255)
+
+    def sides(self, pixels: NDArray[np.uint8]) -> tuple[int, int]:
+        """Height and width of what is scored of a picture."""
+        height, width = (max(1, side // self.multiple) * self.multiple for side in pixels.shape[:2])
+        return height, width
 
     def losses(self, recipe: Recipe, batches: Sequence[Batch]) -> dict[str, float]:
         """Means of the recipe's terms over batches of held-out pictures, as `loss_...`; the first is the total."""
@@ -125,7 +138,9 @@ class Judge:
         if hasattr(network, "maps"):
             vectors = network.context(small, auto) if hasattr(network, "context") else None
             maps = network.maps(pixels, vectors)
-        return [panel[0].float() for panel in (pixels, output, *maps.values(), truth) if panel is not None]
+        height, width = self.sides(shown.low)
+        panels = [panel for panel in (pixels, output, *maps.values(), truth) if panel is not None]
+        return [panel[0, :, :height, :width].float() for panel in panels]
 
 
 KEPT = (
@@ -160,5 +175,5 @@ def psnr(output: Tensor, truth: Tensor) -> float:
 def side_by_side(panels: Sequence[Tensor]) -> NDArray[np.uint8]:
     """(h, w, 3) uint8 from pictures (1 or 3, H, W) of one size, made smaller by whole factors."""
     step = max(1, -(-max(panels[0].shape[1:]) // STRIP_SIDE))
-    small = [torch.nn.functional.avg_pool2d(panel.expand(3, -1, -1)[None], step)[0] for panel in panels]
+    small = [functional.avg_pool2d(panel.expand(3, -1, -1)[None], step)[0] for panel in panels]
     return (torch.cat(small, dim=2).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
