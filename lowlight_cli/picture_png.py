@@ -146,7 +146,7 @@ def texts(header: Header) -> Texts:
         keyword, _, rest = body.partition(b"\0")
         if kind in TEXTS:
             with contextlib.suppress(zlib.error):
-                text = _text_of(kind, rest, min(left, LARGEST_TEXT))
+                text = _text_of(kind, rest, max(0, min(left, LARGEST_TEXT)))
                 found.append((keyword.decode("latin-1"), text))
                 left -= len(text)
     return tuple(found)
