@@ -191,6 +191,7 @@ class Enhancer:
         tile = 0 if spec.tiling == "whole" else self.tile
         if tile is not None:
             return tiles.plan(height, width, tile=0 if tile >= max(height, width) else tile, **facts)
+        count *= math.prod(max(1.0, spec.smallest / side) for side in (height, width))  # thin pictures are filled up
         more = BUDGET + SHARE * count * height * width
         for most, enough in zip((BUDGET, more, BUDGET + more), (*TOO_MUCH, math.inf), strict=True):
             pixels = self.budget(most) / (spec.bytes_per_pixel * scale**2 * count)

@@ -249,6 +249,16 @@ def test_more_memory_is_taken_only_where_halos_cost_much(spec: ModelSpec, halo: 
             assert poorer.read > max(plan.read, (1 + enough) * 24e6)
 
 
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (100, 60_000)])
+def test_a_thin_picture_counts_as_what_it_is_filled_up_to(spec: ModelSpec, size: tuple[int, int]) -> None:
+    spec = dataclasses.replace(spec, halo=16, multiple=4, smallest=128, bytes_per_pixel=1000)
+    plan = Enhancer(FakeRunner(spec), Settings(deterministic=True)).tiles_for((1, *size))
+    padded = [[spec.padded(side) for side in tile.size] for tile in plan]
+    most = 2 * BUDGET + SHARE * 60_000 * 128
+    assert max(height * width for height, width in padded) * spec.bytes_per_pixel <= most
+    assert len(plan) < 200
+
+
 def test_no_memory_at_all_still_gives_a_smallest_tile(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 0)
     assert enhancer(spec).tiles_for((1, 700, 900)).side == tiles.SMALLEST_CORE

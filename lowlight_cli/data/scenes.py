@@ -36,7 +36,7 @@ def read_scenes(path: Path) -> list[list[str]]:
         return [[plain(str(name)) for name in _listed(scene)] for scene in _listed(content)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise OptionError(
-            f"{path} cannot be read as scenes: {why(error)}.", 'It holds {"our485_scenes": [[2], [5, 6]]}.'
+            f"{path} cannot be read as scenes: {why(error)}.", 'It holds {"scenes": [[2], [5, 6]]}.'
         ) from error
 
 
