@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from lowlight_cli import atomic, cli, picture, picture_file
-from lowlight_cli.errors import OutputExists, PictureError
+from lowlight_cli.errors import NO_DEVICE, OutputExists, PictureError
 from lowlight_cli.tasks import folders
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -390,7 +390,9 @@ def test_where_memory_runs_out_outside_of_a_picture_the_command_says_so(
     assert "not enough memory" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a bug"), ImportError("No module named 'x'")], ids=str)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a bug"), ImportError("No module named 'x'", name="lowlight_cli.x")], ids=str
+)
 def test_other_errors_of_those_kinds_are_not_taken_for_a_lack_of_memory(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -400,3 +402,14 @@ def test_other_errors_of_those_kinds_are_not_taken_for_a_lack_of_memory(
     monkeypatch.setattr(cli, "group", fail)
     with pytest.raises(type(error)):
         cli.run()
+
+
+def test_a_package_that_does_not_load_is_none_either(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise ImportError("No module named 'x'", name="x")
+
+    monkeypatch.setattr(cli, "group", fail)
+    assert cli.run() == NO_DEVICE
+    assert "x does not load: No module named 'x'." in capsys.readouterr().err
