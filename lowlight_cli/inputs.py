@@ -14,10 +14,10 @@ from pathlib import Path
 
 from lowlight_cli.errors import NoInput
 from lowlight_cli.picture import SUFFIXES
-from lowlight_cli.picture_extras import HEIF, RAW
+from lowlight_cli.picture_extras import BITMAP, HEIF, RAW
 
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv"}
-UNWRITTEN = {".gif", ".jp2", ".jxl", ".pdf", ".psd", ".svg", ".exr", ".pbm", ".tga", *VIDEOS, *RAW, *HEIF}
+UNWRITTEN = {".gif", ".jp2", ".jxl", ".pdf", ".psd", ".svg", ".exr", ".tga", BITMAP, *VIDEOS, *RAW, *HEIF}
 """Suffixes that a user takes for those of pictures: --out night.gif means a file, --out v1.2 a folder."""
 
 

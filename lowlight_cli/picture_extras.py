@@ -1,4 +1,4 @@
-"""Kinds of pictures that optional packages read: which, and what to install. They are read, never written."""
+"""Kinds of pictures that are read and never written; which of them optional packages read, and what to install."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from .picture_model import SUFFIXES
 
 RAW = frozenset((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"))
 HEIF = frozenset((".heic", ".heif", ".hif"))
+BITMAP = ".pbm"
+"""What is black and white is read by all, too, and not written."""
 
 EXTRAS: Mapping[str, tuple[str, frozenset[str]]] = MappingProxyType(
     {"raw": ("rawpy", RAW), "heif": ("pillow_heif", HEIF)}
@@ -22,7 +24,7 @@ EXTRAS: Mapping[str, tuple[str, frozenset[str]]] = MappingProxyType(
 
 def readable() -> frozenset[str]:
     """Suffixes of all pictures that can be read with what is installed."""
-    return frozenset(SUFFIXES).union(*(kinds for module, kinds in EXTRAS.values() if find_spec(module)))
+    return frozenset((*SUFFIXES, BITMAP)).union(*(kinds for module, kinds in EXTRAS.values() if find_spec(module)))
 
 
 def to_install(suffixes: Iterable[str]) -> str:

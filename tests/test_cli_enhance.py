@@ -358,6 +358,17 @@ def test_a_part_that_is_none_is_wrong_use(run: Run, part: str) -> None:
 
 
 @pytest.mark.usefixtures("fakes")
+def test_a_bitmap_is_taken_from_a_folder_and_videos_are_told(run: Run) -> None:
+    Path("in").mkdir()
+    Path("in/a.pbm").write_text("P1\n2 2\n1 0 0 1\n")
+    Path("in/b.mp4").touch()
+    done = run("enhance", "in", "--out", "out", "--json")
+    assert done.code == DONE
+    assert done.lines[-1]["summary"]["passed_over"] == {".mp4": 1}
+    assert picture.load(Path("out/a.png")).pixels[..., 0].tolist() == [[0, 255], [255, 0]]
+
+
+@pytest.mark.usefixtures("fakes")
 def test_an_empty_shard_is_no_error_and_told_as_what_it_is(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"))
     parts = [run("enhance", "in", "--out", f"out{part}", "--shard", f"{part}/3", "--json") for part in (1, 2, 3)]
