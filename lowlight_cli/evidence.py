@@ -118,7 +118,9 @@ class Log:
         size, begun = os.fstat(descriptor).st_size, self._at
         if size < begun:
             raise LogError(f"{self.path} was cut or replaced while a run wrote to it.", "Keep it for inquiry.")
-        if size and _last_byte(descriptor) != b"\n":
+        if size == begun:
+            return []
+        if _last_byte(descriptor) != b"\n":
             _write(descriptor, b"\n")
         torn: list[Line] = []
         os.lseek(descriptor, begun, os.SEEK_SET)

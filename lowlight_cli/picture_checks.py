@@ -181,11 +181,9 @@ def refuse_few(data: bytes, entries: dict[int, tiff.Entry]) -> None:
     packing, colour, planes, samples = (tiff.number(entries, tag, order, 1) for tag in (259, 262, 284, 277))
     width, height = (tiff.number(entries, tag, order, 0) for tag in (256, 257))
     across, down = width, min(tiff.number(entries, 278, order, height) or height, height)
-    tags = (273, 279)
-    if 324 in entries:
-        across, down = (
-            tiff.number(entries, tag, order, whole) or whole for tag, whole in ((322, width), (323, height))
-        )
+    tags, in_tiles = (273, 279), 324 in entries
+    if in_tiles:
+        across, down = (tiff.number(entries, tag, order, side) or side for tag, side in ((322, across), (323, down)))
         tags = (324, 325)
     if tags[0] not in entries and packing != 6:  # old JPEG pictures stand elsewhere
         raise damaged("pixel data are missing")
@@ -194,15 +192,15 @@ def refuse_few(data: bytes, entries: dict[int, tiff.Entry]) -> None:
     starts, lengths = (entries[tag].numbers(order).tolist() for tag in tags)
     shares = samples if planes == 2 else 1
     bits = tiff.number(entries, 258, order, 1) * samples // shares
-    area = shares * height * -(-width * bits // 8)
-    if 324 in entries:
-        area = shares * -(-height // down) * down * -(-width // across) * -(-across * bits // 8)
+    rows, columns = -(-height // down), -(-width // across)
+    lines = rows * down if in_tiles else height  # the last strip has no more than are left
+    area = shares * lines * columns * -(-across * bits // 8)
     one_piece = len(starts) == 1 and starts[0] + area <= len(data)  # whatever it says of its length
     # YCbCr (6) has fewer samples of two channels.
     short = packing == 1 and colour != 6 and sum(lengths) < area and not one_piece
     ends = [data[max(0, at + length - 64) : at + length] for at, length in zip(starts, lengths, strict=False)]
     cut = packing == 7 and not all(end.rstrip(b"\0").endswith(b"\xff\xd9") for end in ends)
-    if len(starts) < -(-width // across) * -(-height // down) * shares or short or cut:
+    if len(starts) < rows * columns * shares or short or cut:
         raise damaged("pixel data are missing")
 
 

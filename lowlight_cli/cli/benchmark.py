@@ -18,6 +18,7 @@ from lowlight_cli.cli.options import (
     json_option,
     max_pixels_option,
     model_names,
+    need_stdout,
     runner_options,
     shadows_option,
     talk_options,
@@ -78,8 +79,8 @@ def command(**flags: Any) -> None:
     """
     from lowlight_cli.tasks.benchmark import Benchmark
 
-    if sys.stdout is None and not flags["results"]:
-        raise OptionError("stdout is closed, and the figures must go through it.", "Do not close it.")
+    if not flags["results"]:
+        need_stdout("the figures")
     if flags["weights"] and len(flags["models"]) != 1:
         raise OptionError("--weights fits one model.", "Name one --model.")
     if not flags["models"] and not flags["images"]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lowlight_cli.cli.options import Given, PathOf
-from lowlight_cli.errors import OptionError
+from lowlight_cli.cli.options import Given, PathOf, need_stdout
 
 
 @click.command()
@@ -40,8 +38,7 @@ def command(**flags: Any) -> None:
     from lowlight_cli.cli.console import end_as_by_ctrl_c
     from lowlight_cli.tasks.export import ExportOptions, run
 
-    if sys.stdout is None:
-        raise OptionError("stdout is closed, and the row for the manifest goes through it.", "Do not close it.")
+    need_stdout("the row for the manifest")
     end_as_by_ctrl_c()
     row = run(ExportOptions(**flags), announce=lambda text: click.echo(text, err=True))
     click.echo(json.dumps(row, indent=2, default=list))

@@ -11,13 +11,12 @@ from typing import Any
 import click
 
 from lowlight_cli import manifest, weights
-from lowlight_cli.cli.options import through_stdout
+from lowlight_cli.cli.options import json_option
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec
 
 HEADINGS = ("NAME", "ARCH", "PARAMETERS", "MB", "WEIGHTS", "GENERATIVE", "SUMMARY")
 
-as_json = click.option("--json", "as_json", is_flag=True, callback=through_stdout, help="One JSON document on stdout.")
 offline = click.option("--offline", is_flag=True, help="Never use the network.")
 names = click.argument("names", metavar="[NAME]...", nargs=-1)
 
@@ -35,7 +34,7 @@ def command() -> None:
 
 
 @command.command("list")
-@as_json
+@json_option
 def list_(as_json: bool) -> None:
     """List all models and where their weights are.
 
@@ -53,7 +52,7 @@ def list_(as_json: bool) -> None:
 
 @command.command()
 @click.argument("name")
-@as_json
+@json_option
 def show(name: str, as_json: bool) -> None:
     """Show everything known of one model.
 
@@ -85,7 +84,7 @@ def show(name: str, as_json: bool) -> None:
 @names
 @click.option("--all", "everything", is_flag=True, help="All models.")
 @offline
-@as_json
+@json_option
 def pull(names: tuple[str, ...], everything: bool, offline: bool, as_json: bool) -> None:
     """Fetch and check the weights of models.
 
@@ -114,7 +113,7 @@ def pull(names: tuple[str, ...], everything: bool, offline: bool, as_json: bool)
 @names
 @click.option("--run", is_flag=True, help="Also run each model on each back end and compare figures of the output.")
 @offline
-@as_json
+@json_option
 def verify(names: tuple[str, ...], run: bool, offline: bool, as_json: bool) -> None:
     """Hash every file of weights on this disk again.
 
@@ -147,7 +146,7 @@ def verify(names: tuple[str, ...], run: bool, offline: bool, as_json: bool) -> N
 
 @command.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@as_json
+@json_option
 def import_(file: Path, as_json: bool) -> None:
     """Take a file of weights that was brought here by hand.
 
@@ -167,7 +166,7 @@ def import_(file: Path, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name")
-@as_json
+@json_option
 def path(name: str, as_json: bool) -> None:
     """Print where the checked weights of a model lie.
 
@@ -187,13 +186,14 @@ def path(name: str, as_json: bool) -> None:
     else:
         for role, found in here.items():
             click.echo(f"{role}\t{found}")
-    for role in (role for role in paths if role not in here):
-        weights.find(spec, role, offline=True)  # says what is wrong with it, or how to get it
+    for role in paths:
+        if role not in here:
+            weights.find(spec, role, offline=True)  # says what is wrong with it, or how to get it
 
 
 @command.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@as_json
+@json_option
 def rm(names: tuple[str, ...], as_json: bool) -> None:
     """Delete imported, exported and cached weights of models.
 
@@ -217,7 +217,7 @@ def rm(names: tuple[str, ...], as_json: bool) -> None:
 @click.option("--repo", metavar="OWNER/NAME", help="Repository on the Hub; else LOWLIGHT_HUB_REPO or the project's.")
 @click.option("--message", default="Publish weights", show_default=True, help="Message of the commit.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be uploaded.")
-@as_json
+@json_option
 def publish(repo: str | None, message: str, dry_run: bool, as_json: bool) -> None:
     """Upload the weights of all models to the Hub (for maintainers).
 

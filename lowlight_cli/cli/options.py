@@ -179,9 +179,15 @@ def shadows_option(default: str, help_: str) -> Command:
 
 def through_stdout(_: click.Context, param: click.Parameter, value: bool) -> bool:
     """The value of a flag for which something goes to stdout, which must be open."""
-    if value and sys.stdout is None:
-        raise OptionError(f"stdout is closed, and what {param.opts[0]} asks for goes through it.", "Do not close it.")
+    if value:
+        need_stdout(f"what {param.opts[0]} asks for")
     return value
+
+
+def need_stdout(what: str) -> None:
+    """An OptionError if stdout, through which `what` goes, is closed."""
+    if sys.stdout is None:
+        raise OptionError(f"stdout is closed, and {what} must go through it.", "Do not close it.")
 
 
 json_option = click.option("--json", "as_json", is_flag=True, callback=through_stdout, help="JSON on stdout.")

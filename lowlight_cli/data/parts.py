@@ -206,7 +206,8 @@ def made(request: Request, photos: Pictures, names: Collection[str] | None, anno
         low: Kept = Darkened(photos, np.array(left, np.intp), photos.thumbnails(request.thumbnail))
         high, told = _kept(photos, left, request), f"{len(left)} photos, darkened for each crop"
     else:
-        drawn = [index for index, number in enumerate(copied.photos) if number in left]
+        wanted = {*left}
+        drawn = [index for index, number in enumerate(copied.photos) if number in wanted]
         low = _kept(copied.low, [copied.lows[index] for index in drawn], request)
         high = _kept(copied.high, [copied.highs[index] for index in drawn], request)
         told = f"{len(drawn)} darkened copies of {len(left)} photos"

@@ -44,7 +44,7 @@ def browser() -> str:
     """The browser to print with; OptionError where there is none."""
     if asked := os.environ.get(VARIABLE):
         if found := shutil.which(asked):
-            return os.path.abspath(found)  # noqa: PTH100 - links are the program's own affair
+            return found
         raise OptionError(f"{VARIABLE} names {asked}, which cannot be run.", "Name a Chromium, Chrome or Edge.")
     found = next((path for name in (*NAMES, *PLACES) if (path := shutil.which(name))), None)
     if found is None:
@@ -52,12 +52,12 @@ def browser() -> str:
             "A PDF is printed by Chromium, Chrome or Edge, and none of them is on PATH.",
             f"{REMEDY} Or name a browser by {VARIABLE}.",
         )
-    return os.path.abspath(found)  # noqa: PTH100
+    return found
 
 
 def printed(html: str, *, timeout: float = TIMEOUT) -> bytes:
     """The PDF of a page."""
-    program = browser()
+    program = os.path.abspath(browser())  # noqa: PTH100 - it runs in another folder; links are its own affair
     with tempfile.TemporaryDirectory(prefix="lowlight-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         page, made = folder / "report.html", folder / "report.pdf"

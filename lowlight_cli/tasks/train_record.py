@@ -176,11 +176,9 @@ def scores(logged: list[tuple[str, ...]], name: str, end: int | None) -> dict[st
         if int(step):  # before the first one nothing is validated
             steps.setdefault(int(step), {})[key] = float(value)
     merits = {step: found for step, scores in steps.items() if (found := merit(scores, name)) is not None}
-    if end is not None:
-        merits = {step: step for step in merits if step <= end}
-    if not merits:
+    if not (told := [step for step in merits if end is None or step <= end]):
         return {}
-    best = max(merits, key=merits.__getitem__)
+    best = max(told) if end is not None else max(told, key=merits.__getitem__)
     found = {key: value for key, value in steps[best].items() if key.startswith(("psnr", "ssim", "mae", "made_psnr"))}
     losses = {key: value for key, value in steps[best].items() if key.startswith("loss_")}
     return {"step": best} | (found or losses)

@@ -118,7 +118,7 @@ class Memory:
         for table in (self.known, self.failed, self.told):
             for relative in [relative for relative in table if relative not in present]:
                 del table[relative]
-        if self.here and self.lines > 2 * (len(self.known) + len(self.told)) + SPARE:
+        if self.lines > 2 * (len(self.known) + len(self.told)) + SPARE:
             self.rewrite()
 
     def rewrite(self) -> None:
