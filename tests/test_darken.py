@@ -12,8 +12,8 @@ from skimage import data
 from lowlight_cli.color import luma, to_linear, to_srgb
 from lowlight_cli.data import sensor
 from lowlight_cli.data.darken import PRESETS, Camera, Paper, from_record, nightfall, relit
-from lowlight_cli.data.lights import SHAPES, Light
-from lowlight_cli.data.pairs import made_pair
+from lowlight_cli.data.lights import SHAPES, Light, beyond_white, outline, with_lamps
+from lowlight_cli.data.pairs import made_pair, zoomed
 from lowlight_cli.errors import OptionError
 
 PLAIN = Camera(
@@ -213,3 +213,85 @@ def test_pairs_to_train_on_hold_bright_pictures_that_stay(photo):
     same = sum(low is high for low, high in pairs)
     assert 1 <= same <= 14
     assert sum(low.mean() < high.mean() for low, high in pairs) > 20
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_lamps_shine_in_both_pictures_of_a_pair_and_the_rest_stays(photo, seed):
+    shown, beyond = with_lamps(photo * 0.5, 2.0**-4, 5.5, np.random.default_rng(seed))
+    scene = to_linear(shown) * beyond
+    assert 0 <= shown.min() <= shown.max() <= 1
+    assert np.isfinite(beyond).all()
+    lamp = scene.max(axis=2) > 1
+    assert 0 < lamp.mean() < 0.6
+    assert np.allclose(shown.max(axis=2)[lamp], 1, atol=1e-3)
+    # Elsewhere a glow may be added, nothing taken away but where a lamp's edge covers it.
+    assert (shown >= photo * 0.5 - 1e-3).all(axis=2).mean() > 0.5
+    assert np.allclose(beyond[~lamp & (shown.min(axis=2) > 1e-3)], 1, atol=1e-3)
+
+
+def test_a_lamp_is_shown_in_the_colour_that_the_dark_picture_has_of_it():
+    black = np.zeros((96, 96, 3), np.float32)
+    compared = 0
+    for seed in range(20):
+        shown, beyond = with_lamps(black, 0.25, 5.0, np.random.default_rng(seed))
+        scene = to_linear(shown) * beyond
+        bright = scene.max(axis=2) > 1.01
+        seen = np.minimum(scene * 0.25, 1)[bright]
+        hue = seen / seen.max(axis=1, keepdims=True)
+        assert np.allclose(to_linear(shown)[bright], hue, atol=0.01)
+        compared += bright.sum()
+    assert compared > 100
+
+
+def test_outlines_are_of_all_kinds_and_have_soft_edges():
+    covers = [outline((80, 120), np.random.default_rng(seed)) for seed in range(60)]
+    assert all(cover.shape == (80, 120) and cover.min() >= 0 and cover.max() <= 1 for cover in covers)
+    areas = sorted(cover.sum() for cover in covers)
+    assert areas[-1] > 5 * max(areas[20], 1)
+    assert all(((cover > 0.05) & (cover < 0.95)).any() for cover in covers if cover.max() > 0.5)
+
+
+def test_only_whites_may_have_been_brighter_than_shown():
+    photo = np.zeros((1, 3, 3), np.float32)
+    photo[0] = [[1, 1, 1], [1, 0.6, 0.2], [0.5, 0.5, 0.5]]
+    white, orange, grey = beyond_white(photo, np.random.default_rng(0))[0, :, 0]
+    assert white >= 2
+    assert orange == grey == 1
+
+
+def test_what_is_beyond_white_stays_white_in_the_dark():
+    photo = np.ones((16, 16, 3), np.float32)
+    beyond = np.ones((16, 16, 1), np.float32)
+    beyond[:, 8:] = 16
+    dark = dataclasses.replace(PLAIN, stops=3.0).darken(photo, beyond)
+    assert dark[:, 10:].min() > 0.98
+    assert dark[:, :6].max() < 0.5
+
+
+def test_smearing_takes_grain_and_leaves_edges_and_sharpening_gives_them_more():
+    rng = np.random.default_rng(1)
+    step = np.full((64, 64, 3), 0.2, np.float32)
+    step[:, 32:] = 0.7
+    grainy = step + 0.03 * rng.standard_normal(step.shape, dtype=np.float32)
+    smeared = sensor.smear(grainy, 1.0)
+    assert smeared[:, :24].std() < 0.6 * grainy[:, :24].std()
+    assert smeared[:, 34:38].mean() - smeared[:, 26:30].mean() > 0.45
+    assert sensor.smear(grainy, 0.0) is grainy
+    sharp = sensor.sharpen(step, 1.0)
+    assert sharp[:, 32].mean() > 0.75
+    assert sharp[:, 31].mean() < 0.15
+    assert sensor.sharpen(step, 0.0) is step
+
+
+def test_a_zoomed_pair_shows_the_same_part_larger(photo):
+    low, high = zoomed(photo * 0.25, photo, np.random.default_rng(3))
+    assert low.shape == high.shape == photo.shape
+    assert np.allclose(low, high * 0.25, atol=2e-3)
+    # Enlarged, neighbours differ less.
+    assert np.abs(np.diff(high, axis=0)).mean() < 0.9 * np.abs(np.diff(photo, axis=0)).mean()
+
+
+def test_dark_pictures_to_train_on_hold_clipped_lights(photo):
+    lows = [made_pair(photo * 0.8, np.random.default_rng(seed))[0] for seed in range(60)]
+    lit = [low for low in lows if low.mean() < 0.2 and (low.max(axis=2) > 0.97).mean() > 1e-3]
+    assert len(lit) >= 5

@@ -72,10 +72,15 @@ class Camera:
     """Of the noise."""
     light: Light | None = None
     """Uneven light, in `night`."""
+    smearing: float = 0.0
+    """Of grain, by the camera's own noise reduction: share of the picture that is smoothed between its edges."""
+    sharpening: float = 0.0
+    """Share of the difference from a blurred picture that is added afterwards."""
 
-    def darken(self, photo: Pixels) -> Pixels:
-        """See `Darkening`."""
-        scene = sensor.untone(to_linear(photo), self.tone) * self.exposure(photo)
+    def darken(self, photo: Pixels, beyond: Pixels | float = 1.0) -> Pixels:
+        """See `Darkening`. The scene was `beyond` times as bright, (H, W, 1 or 3), linear, where the photo is
+        clipped."""
+        scene = sensor.untone(to_linear(photo), self.tone) * self.exposure(photo) * beyond
         gains = np.array([self.gains[0], 1, self.gains[1]], np.float32)
         matrix = sensor.color_matrix(self.crosstalk)
         rng, read = np.random.default_rng(self.seed), sensor.read_noise(self.noise)
@@ -84,6 +89,7 @@ class Camera:
         developed = sensor.demosaic(raw) * gains * balance @ np.linalg.inv(matrix).T
         developed = sensor.smooth_color(developed, self.smoothing)
         encoded = to_srgb(sensor.tone(developed, self.tone)).astype(np.float32)
+        encoded = sensor.sharpen(sensor.smear(encoded, self.smearing), self.sharpening)
         return as_jpeg(encoded, self.quality) if self.quality else encoded
 
     def exposure(self, photo: Pixels) -> Pixels | float:

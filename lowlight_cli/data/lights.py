@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli.color import luma
+from lowlight_cli.color import luma, to_linear, to_srgb
 
 SHAPES = ("lamps", "gradient", "vignette", "backlight")
 
@@ -75,3 +75,62 @@ def lamp_color(rng: np.random.Generator) -> tuple[float, float, float]:
         color = rng.uniform(0.25, 1.0, 3)
     color = color / color.max()
     return tuple(float(part) for part in color)
+
+
+FORMS = ("rod", "disc", "window", "flame")
+FINER = 3
+"""Binary digits of a pixel's fraction that corners are placed by."""
+
+
+def with_lamps(
+    photo: NDArray[np.float32], dark: NDArray[np.float32] | float, stops: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The photo (H, W, 3), encoded, with one to six things that shine, up to `stops` brighter than white; and how many
+    times as bright as shown each pixel is: (H, W, 3), linear.
+
+    What is brighter than white is shown in the colour that a picture with `dark` times the light has of it.
+    """
+    scene = to_linear(photo).astype(np.float32)
+    side = max(scene.shape[:2])
+    for _ in range(rng.integers(1, 7)):
+        cover = outline(scene.shape[:2], rng)[..., None]
+        shine = cover * np.array(lamp_color(rng), np.float32) * np.float32(2 ** rng.uniform(-0.5, stops))
+        glow = cv2.GaussianBlur(shine, (0, 0), float(rng.uniform(0.005, 0.05)) * side + 0.5)
+        scene = scene * (1 - cover) + shine + glow * np.float32(rng.uniform(0.0, 0.1))
+    seen = np.minimum(scene * dark, 1)
+    shown = np.where(
+        scene.max(axis=2, keepdims=True) > 1, seen / np.maximum(seen.max(axis=2, keepdims=True), 1e-6), scene
+    )
+    beyond = scene / np.maximum(shown, 1e-6)
+    return to_srgb(shown).astype(np.float32), beyond.astype(np.float32)
+
+
+def outline(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """How much of each pixel a thing covers, (H, W) in [0, 1]: a tube, a bulb, a lit window or a flame."""
+    height, width = shape
+    side, form = max(shape), str(rng.choice(FORMS))
+    centre = np.array([rng.uniform(0, width), rng.uniform(0, height)])
+    angle = rng.uniform(0, np.pi)
+    along = np.array([np.cos(angle), np.sin(angle)])
+    across = np.array([-along[1], along[0]])
+    if form == "rod":
+        half = rng.uniform(0.02, 0.3) * side * along, rng.uniform(0.5, 4.0) * across
+        corners = [half[0] + half[1], half[0] - half[1], -half[0] - half[1], -half[0] + half[1]]
+    elif form == "window":
+        x, y = rng.uniform(0.005, 0.06, 2) * side
+        corners = [np.array(corner) for corner in ((x, y), (-x, y), (-x, -y), (x, -y))]
+    else:
+        turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+        radius = rng.uniform(0.003, 0.03) * side
+        slim = 1.0 if form == "disc" else rng.uniform(1.5, 3.0)
+        corners = [np.array([np.cos(turn), slim * np.sin(turn)]) * radius for turn in turns]
+    cover = np.zeros(shape, np.uint8)
+    points = np.rint((centre + np.array(corners)) * (1 << FINER)).astype(np.int32)
+    cv2.fillPoly(cover, [points], 255, lineType=cv2.LINE_AA, shift=FINER)
+    return cv2.GaussianBlur(cover.astype(np.float32) / 255, (0, 0), float(rng.uniform(0.3, 1.2)))
+
+
+def beyond_white(photo: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """How many times as bright as the photo shows its whites may have been: (H, W, 1), linear, at least 1."""
+    white = np.clip((photo.min(axis=2, keepdims=True) - 0.8) / 0.2, 0, 1)
+    return np.exp2(np.float32(rng.uniform(1.0, 6.0)) * white).astype(np.float32)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import picture
 from lowlight_cli.data.darken import PRESETS, Pixels, nightfall, relit
+from lowlight_cli.data.lights import beyond_white, with_lamps
 from lowlight_cli.errors import NO_INPUT, NoInput, PictureError
 from lowlight_cli.inputs import natural
 
@@ -78,6 +81,10 @@ def load_pair(stem: str, low: Path, high: Path, *, max_pixels: int = picture.MAX
 UNTOUCHED, NIGHTS, RELIT = 0.15, 0.25, 0.6
 """Shares of pairs with nothing to do (a bright picture is to stay) and with a night picture as target; share of
 photos that are put under coloured light first."""
+LAMPS, WHITES = 0.35, 0.25
+"""Shares of the others in which things shine that are far brighter than white, or whose whites were."""
+SMEARED, SHARPENED, ZOOMED = 0.35, 0.35, 0.3
+"""Shares whose grain the camera smeared, whose edges it sharpened, and that were enlarged, grain and all."""
 CAREFUL = {"balance": (0.98, 1.02)}
 """Whoever corrects a white balance that cannot be known turns every evening grey."""
 
@@ -88,8 +95,29 @@ def made_pair(photo: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
     if kind < UNTOUCHED:
         return high, high
     if kind < UNTOUCHED + NIGHTS:
-        target = nightfall(photo, rng)
+        high = nightfall(photo, rng)
         preset = PRESETS["camera"].with_ranges({**CAREFUL, "stops": (0.5, 3.5)})
-        return preset.draw(rng, preset.ranges).darken(target), target
-    preset = PRESETS["camera" if rng.random() < 0.4 else "night"].with_ranges(CAREFUL)
-    return preset.draw(rng, preset.ranges).darken(high), high
+    else:
+        preset = PRESETS["camera" if rng.random() < 0.4 else "night"].with_ranges(CAREFUL)
+    how = dataclasses.replace(
+        preset.draw(rng, preset.ranges),
+        smearing=float(rng.uniform(0.3, 1.0)) if rng.random() < SMEARED else 0.0,
+        sharpening=float(rng.uniform(0.2, 1.0)) if rng.random() < SHARPENED else 0.0,
+    )
+    shining, beyond = rng.random(), 1.0
+    if shining < LAMPS:
+        high, beyond = with_lamps(high, how.exposure(high), how.stops + 1.5, rng)
+    elif shining < LAMPS + WHITES:
+        beyond = beyond_white(high, rng)
+    low = how.darken(high, beyond)
+    return zoomed(low, high, rng) if rng.random() < ZOOMED else (low, high)
+
+
+def zoomed(low: Pixels, high: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """The same part of both, at the size of the whole: grain as coarse as in an enlarged picture."""
+    (height, width), factor = high.shape[:2], rng.uniform(1.2, 2.0)
+    rows, columns = (max(1, round(side / factor)) for side in (height, width))
+    top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+    parts = (side[top : top + rows, left : left + columns] for side in (low, high))
+    low, high = (cv2.resize(part, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1) for part in parts)
+    return low, high

@@ -60,6 +60,21 @@ def smooth_color(linear: Pixels, sigma: float) -> Pixels:
     return bright + cv2.GaussianBlur(linear - bright, (0, 0), sigma)
 
 
+def smear(encoded: Pixels, amount: float) -> Pixels:
+    """The picture with its grain smoothed between edges, which leaves blotches, as cameras do."""
+    if not amount:
+        return encoded
+    grain = float(np.median(np.abs(encoded - cv2.GaussianBlur(encoded, (0, 0), 1.5)))) * 1.5
+    return (1 - amount) * encoded + amount * cv2.bilateralFilter(encoded, 7, 4 * grain + 1e-3, 2.0)
+
+
+def sharpen(encoded: Pixels, amount: float) -> Pixels:
+    """The picture with `amount` times its difference from a blurred one added."""
+    if not amount:
+        return encoded
+    return np.clip(encoded + amount * (encoded - cv2.GaussianBlur(encoded, (0, 0), 1.0)), 0, 1)
+
+
 def mosaic(colors: Pixels) -> NDArray[np.float32]:
     """(H, W): what an RGGB sensor keeps of (H, W, 3)."""
     raw = colors[..., 1].copy()
