@@ -222,7 +222,8 @@ class Enhancer:
             alpha = cv2.resize(alpha, (pixels.shape[1], pixels.shape[0]), interpolation=cv2.INTER_LINEAR)
         if alpha is not None and alpha.dtype != pixels.dtype:
             alpha = picture.to_integers(picture.to_float(alpha), 8 * pixels.dtype.itemsize)
-        return dataclasses.replace(source, pixels=pixels, alpha=alpha)
+        exif = source.exif if self.scale == 1 else picture.resized(source.exif, *pixels.shape[1::-1])
+        return dataclasses.replace(source, pixels=pixels, alpha=alpha, exif=exif)
 
     def close(self) -> None:
         """Give back memory and device; the model cannot be used any more."""

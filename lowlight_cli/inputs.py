@@ -98,14 +98,18 @@ def tree(folder: Path, out: Path | None, unreadable: Callable[[OSError], None]) 
     """The files below a folder as (folder, name), see `walk`."""
     visited: set[tuple[int, int]] = set()
     skipped = None if out is None else out.resolve()
-    for base, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
-        here = Path(base).stat()
-        if (here.st_dev, here.st_ino) in visited or Path(base).resolve() == skipped != folder.resolve():
-            folders.clear()
-            continue
-        visited.add((here.st_dev, here.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from ((base, name) for name in files if not name.startswith("."))
+    # Links last: a folder that also lies there itself is not to be found by a link to it.
+    waiting = [folder]
+    while waiting:
+        for base, folders, files in os.walk(waiting.pop(0), onerror=unreadable):
+            here = Path(base).stat()
+            if (here.st_dev, here.st_ino) in visited or Path(base).resolve() == skipped != folder.resolve():
+                folders.clear()
+                continue
+            visited.add((here.st_dev, here.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            waiting += [path for name in folders if (path := Path(base, name)).is_symlink()]
+            yield from ((base, name) for name in files if not name.startswith("."))
 
 
 def passed_over(inputs: Sequence[str], taken: Collection[str] = ()) -> Counter[str]:
@@ -138,8 +142,11 @@ def matching(pattern: str, out: Path, kinds: Collection[str]) -> Iterator[Found]
 
 
 def unique(found: Iterable[Found]) -> list[Found]:
-    """Each source once, whatever number of inputs name it; a link to a file is a source of its own."""
+    """Each source once, whatever number of inputs name it, by its shortest path (links to folders make longer ones); a
+    link to a file is a source of its own."""
     seen: dict[Path, Found] = {}
     for item in found:
-        seen.setdefault(item.source.parent.resolve() / item.source.name, item)
+        known = seen.setdefault(item.source.parent.resolve() / item.source.name, item)
+        if len(item.source.absolute().parts) < len(known.source.absolute().parts):
+            seen[item.source.parent.resolve() / item.source.name] = item
     return list(seen.values())

@@ -28,6 +28,7 @@ from PIL import Image
 from . import atomic, picture_decode, picture_file, picture_metadata
 from .errors import FULL, OptionError, OutputExists, PictureError
 from .picture_encode import DEEP, QUALITY, encode, losses, samples, stored
+from .picture_metadata import resized
 from .picture_model import MAX_PIXELS, SUFFIXES, Depth, Picture, to_float, to_integers
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "losses",
     "pixel_count",
     "read",
+    "resized",
     "samples",
     "save",
     "stored",

@@ -1,4 +1,5 @@
-"""The size that the pixels inside an AVIF have: its header may say another, and the decoder allocates this one.
+"""What Pillow does not tell of an AVIF: its colours, and the size that the pixels inside have, for its header may say
+another size, and the decoder allocates this one.
 
 An AVIF is an ISO file: boxes within boxes. `iinf` names its items, `iloc` says where their bytes are, and those of the
 kind `av01` begin with an AV1 sequence header.
@@ -39,6 +40,20 @@ def check(data: bytes, limit: int) -> None:
                     checks.check_size(width, height, limit)
     except (KeyError, IndexError, struct.error):
         raise checks.damaged("its AVIF boxes point outside each other") from None
+
+
+def colours(data: bytes) -> tuple[int | None, int | None]:
+    """The primaries and the transfer function of the picture as numbers of ITU-T H.273, None where it tells none."""
+    place = 0, len(data)
+    for name, skipped in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
+        inner = {kind: (begin + skipped, end) for kind, begin, end in reversed([*_boxes(data, *place)])}
+        if name not in inner:
+            return None, None
+        place = inner[name]
+    for kind, begin, end in _boxes(data, *place):
+        if kind == b"colr" and data[begin : begin + 4] == b"nclx" and end - begin >= 8:
+            return struct.unpack_from(">HH", data, begin + 4)
+    return None, None
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[Box]:

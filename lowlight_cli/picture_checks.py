@@ -39,6 +39,10 @@ _KINDS = {
     rb"II\*\0....CR|II(RO|RS|U\0)|MMOR|FUJIFILMCCD-RAW|....ftypcrx |\0MRM|FOVb|II\x1a\0\0\0HEAPCCDR": "raw",
 }
 
+FOREIGN_PRIMARIES = "The colours of the {kind} are {name} and have no ICC profile; they were taken for sRGB."
+_TRANSFERS = {8: "linear light", 16: "PQ, ITU-R BT.2100", 18: "HLG, ITU-R BT.2100"}
+_PRIMARIES = {9: "ITU-R BT.2020", 11: "DCI-P3", 12: "Display P3"}
+
 _RAW_COLOURS = (32803, 34892)
 """Samples behind a colour filter, and linear raw."""
 _RAW_PACKING = (32767, 32769, 32770, 32772, 34713, 65000, 65535)
@@ -111,13 +115,25 @@ def check_size(width: int, height: int, limit: int) -> None:
         )
 
 
+def foreign_colours(kind: str, primaries: int | None, transfer: int | None) -> tuple[str, ...]:
+    """What to tell of colours that a file of `kind` describes by numbers of ITU-T H.273 and by no ICC profile. Values
+    that no curve near sRGB's encodes are a PictureError."""
+    if hdr := _TRANSFERS.get(transfer):
+        raise PictureError(
+            f"The {kind} holds HDR values ({hdr}), which are not supported.", "Export it as JPEG or TIFF first."
+        )
+    name = _PRIMARIES.get(primaries)
+    return (FOREIGN_PRIMARIES.format(kind=kind, name=name),) if name else ()
+
+
 def refuse_frames(count: int | str, what: str) -> None:
     """The error for files with several pictures: the first alone would be a silent loss."""
     raise PictureError(f"The file is {what} of {count} pictures; only still pictures are processed.", "Split it first.")
 
 
-def check_jpeg(data: bytes) -> None:
-    """Follow the markers to the end-of-image marker of the main picture; the thumbnail's own is inside a segment.
+def check_jpeg(data: bytes) -> int:
+    """Follow the markers to the end-of-image marker of the main picture, and give the place behind it; the thumbnail's
+    own is inside a segment.
 
     Every scan is a pass over all pixels, however few bytes it has, and Pillow copies what stands beside the pixels
     once for each part of it: a small file with many of them would take minutes.
@@ -125,7 +141,7 @@ def check_jpeg(data: bytes) -> None:
     at, parts, scans = 2, 0, 0
     while found := _JPEG_MARKER.search(data, at):
         if found[1] == b"\xd9":
-            return
+            return found.end()
         if not scans and found.start() - at > LONGEST_GAP:  # Pillow looks at each byte in Python
             raise damaged(f"{found.start() - at} bytes stand between its parts")
         parts, scans = parts + 1, scans + (found[1] == b"\xda")
@@ -133,6 +149,14 @@ def check_jpeg(data: bytes) -> None:
             raise damaged(f"it has more than {MOST_SCANS} scans, or {MOST_SEGMENTS} other parts")
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
     raise damaged("it ends before the end of the JPEG picture")
+
+
+def bmp_profile(data: bytes) -> bytes | None:
+    """The ICC profile that the fifth version of a BMP header may point to."""
+    if len(data) < 138 or int.from_bytes(data[14:18], "little") < 124 or data[70:74] != b"DEBM":
+        return None
+    place, size = struct.unpack_from("<II", data, 14 + 112)
+    return data[14 + place : 14 + place + size] or None
 
 
 def check_webp(data: bytes, limit: int) -> None:

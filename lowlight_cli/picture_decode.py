@@ -37,6 +37,7 @@ PNG_STRANGE = (
 UNSTATED = "The TIFF has a channel of unstated meaning beside its colours; it was dropped."
 CREDENTIALS = "The content credentials (C2PA) hold for the source alone and were left out."
 STRANGERS = "The JPEG holds data that are not known here and were left out: {}."
+BEHIND = "Behind the end of the JPEG stand {} bytes (a film or another picture, perhaps); they were left out."
 SECOND_PICTURE = "The JPEG holds further pictures or a gain map (MPO); only the main picture was read."
 
 _PLUGINS = {"jpg": "Jpeg", "png": "Png", "webp": "WebP", "tiff": "Tiff", "bmp": "Bmp", "avif": "Avif", "ppm": "Ppm"}
@@ -176,18 +177,28 @@ def _plain(data: bytes, kind: str, max_pixels: int) -> Picture:
     image = _opened(data, kind, max_pixels)
     if kind in ("avif", "webp") and getattr(image, "n_frames", 1) > 1:
         checks.refuse_frames(image.n_frames, "an animation")
-    more = kind == "avif" and _AVIF_DEEP.search(data)
-    return from_image(image, metadata.given(image.info, kind, *[AVIF_DEEP] * bool(more)))
+    told: list[str] = []
+    if kind == "avif":
+        told += [AVIF_DEEP] * bool(_AVIF_DEEP.search(data))
+        told += () if "icc_profile" in image.info else checks.foreign_colours("AVIF", *avif.colours(data))
+    if kind == "bmp" and (profile := checks.bmp_profile(data)):
+        image.info["icc_profile"] = profile
+    return from_image(image, metadata.given(image.info, kind, *told))
 
 
 def _jpeg(data: bytes, kind: str, max_pixels: int) -> Picture:
-    checks.check_jpeg(data)
+    end = checks.check_jpeg(data)
     image = _opened(data, kind, max_pixels)
     more = image.format == "MPO" or "mp" in image.info
     strangers = {*metadata.strangers(image)}
     if JUMBF in strangers and _C2PA in data:  # `decode` tells
         strangers.remove(JUMBF)
-    told = (*[SECOND_PICTURE] * more, *[STRANGERS.format(", ".join(sorted(strangers)))] * bool(strangers))
+    behind = len(data) - end if not more and data[end:].strip(b"\0\xff") else 0
+    told = (
+        *[SECOND_PICTURE] * more,
+        *[BEHIND.format(behind)] * bool(behind),
+        *[STRANGERS.format(", ".join(sorted(strangers)))] * bool(strangers),
+    )
     return from_image(image, metadata.given(image.info, kind, *told, texts=metadata.comments(image)))
 
 
@@ -216,7 +227,10 @@ def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
     bits = entries[258].numbers(order).max(initial=1) if 258 in entries else 1
     samples, colour, planes = (tiff.number(entries, tag, order, 1) for tag in (339, 262, 284))
     # OpenCV mixes up the channels of 16-bit pictures stored plane by plane.
-    if samples != 1 or (bits > 8 and (bits != 16 or colour > 2 or planes != 1)):
+    channels, extras = tiff.number(entries, 277, order, 1), entries.get(338)
+    # Nor does Pillow put together planes of grey and alpha, and of colours that were multiplied by alpha.
+    apart = planes != 1 and extras and (channels == 2 or 1 in extras.numbers(order))
+    if samples != 1 or apart or (bits > 8 and (bits != 16 or colour > 2 or planes != 1)):
         raise PictureError(
             f"The TIFF has {bits} bits per channel (sample format {samples}, colour kind {colour}, planes {planes}).",
             "Read are unsigned numbers, above 8 bits 16-bit grey and RGB with interleaved channels alone: convert it.",

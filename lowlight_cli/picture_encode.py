@@ -39,9 +39,9 @@ _TIFF_STRIP = 2**18
 
 
 def losses(picture: Picture, format: str, depth: Depth = "keep") -> tuple[str, ...]:
-    """What `picture` has and a file of `format` cannot hold: of "alpha", "16 bit" and "metadata".
+    """What `picture` has and a file of `format` cannot hold: of "alpha", "16 bit", "colour profile" and "metadata".
 
-    "metadata" is EXIF, XMP, IPTC, texts or the colour profile, all or in part; a resolution alone is not counted.
+    "metadata" is EXIF, XMP, IPTC or texts, all or in part; a resolution alone is not counted.
     """
     lost = []
     if picture.alpha is not None and format not in _ALPHA:
@@ -49,8 +49,10 @@ def losses(picture: Picture, format: str, depth: Depth = "keep") -> tuple[str, .
     if picture.bits == 16 and depth != 8 and format not in DEEP:
         lost.append("16 bit")
     held = _held(picture, format, picture.bits if depth == "keep" else depth)
-    cut = any(getattr(picture, name) is not None and held[name] is None for name in held)
-    if cut or _texts(picture, format) != picture.texts:
+    cut = {name for name in held if getattr(picture, name) is not None and held[name] is None}
+    if "icc" in cut:
+        lost.append("colour profile")
+    if cut - {"icc"} or _texts(picture, format) != picture.texts:
         lost.append("metadata")
     return tuple(lost)
 
@@ -102,8 +104,9 @@ def stored(picture: Picture, format: str, bits: int) -> Picture:
 
 
 def _gray(picture: Picture, format: str, bits: int) -> bool:
-    """Whether it is written as grey: WebP has none, and few programs read 16-bit grey with alpha from a TIFF."""
-    unread = format == "tiff" and bits == 16 and picture.alpha is not None
+    """Whether it is written as grey: WebP has none, AVIF none with alpha, and few programs read 16-bit grey with alpha
+    from a TIFF."""
+    unread = picture.alpha is not None and (format == "avif" or (format == "tiff" and bits == 16))
     return picture.gray and format != "webp" and not unread
 
 
@@ -181,7 +184,7 @@ def _webp(picture: Picture, _: int, quality: int) -> bytes:
 
 def _avif(picture: Picture, _: int, quality: int) -> bytes:
     held = _held(picture, "avif")
-    sampling = "4:0:0" if picture.gray and picture.alpha is None else "4:4:4" if quality >= 90 else "4:2:0"
+    sampling = "4:0:0" if _gray(picture, "avif", 8) else "4:4:4" if quality >= 90 else "4:2:0"
     options = {"quality": quality, "subsampling": sampling, "speed": 8}
     return _pillow(picture, "avif", alpha=True, **options, exif=held["exif"], xmp=held["xmp"], icc_profile=held["icc"])
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from . import picture_checks as checks
 from . import picture_metadata as metadata
-from .errors import PictureError
 from .picture_extras import reader
 from .picture_model import Picture, bands, dtype
 
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
 
 SECOND_PICTURE = "The HEIC holds {count} pictures; only the main one was read."
 AUXILIARY = "The HEIC holds more than the picture (a gain map or depths), which was left behind."
-FOREIGN_PRIMARIES = "The colours of the HEIC are {name} and have no ICC profile; they were taken for sRGB."
-
-_TRANSFERS = {8: "linear light", 16: "PQ, ITU-R BT.2100", 18: "HLG, ITU-R BT.2100"}
-_PRIMARIES = {9: "ITU-R BT.2020", 11: "DCI-P3", 12: "Display P3"}
 
 
 def decode(data: bytes, _: str, max_pixels: int) -> Picture:
@@ -67,14 +62,10 @@ def _notices(image: HeifImage, count: int) -> list[str]:
     """What to tell of the file. Values that no curve near sRGB's encodes are a PictureError."""
     info = image.info
     nclx = {} if "icc_profile" in info else info.get("nclx_profile", {})
-    if transfer := _TRANSFERS.get(nclx.get("transfer_characteristics")):
-        raise PictureError(
-            f"The HEIC holds HDR values ({transfer}), which are not supported.", "Export it as JPEG or TIFF first."
-        )
+    foreign = checks.foreign_colours("HEIC", nclx.get("color_primaries"), nclx.get("transfer_characteristics"))
     told = [SECOND_PICTURE.format(count=count)] * (count > 1)
     told += [AUXILIARY] * bool(info["depth_images"] or info["aux"])
-    name = _PRIMARIES.get(nclx.get("color_primaries"))
-    return told + ([FOREIGN_PRIMARIES.format(name=name)] if name else [])
+    return [*told, *foreign]
 
 
 def _spread(samples: NDArray, bits: int, *, premultiplied: bool) -> tuple[NDArray, NDArray | None]:

@@ -29,7 +29,24 @@ INTEROPERABILITY = 40965
 _SIZE_TAGS = ((256, 257), (40962, 40963))
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)(\d)")
-_XMP_THUMBNAILS = b"<xmp:Thumbnails>", b"</xmp:Thumbnails>"
+_XMP_LEFT_OUT = tuple(
+    (b"<" + name, b"</" + name + b">")
+    for name in (
+        b"xmp:Thumbnails",
+        b"Container:Directory",
+        b"GContainer:Directory",
+        b"hdrgm:Version",
+        b"GCamera:MotionPhoto",
+        b"GCamera:MicroVideo",
+        b"GCamera:MicroVideoOffset",
+        b"xmpNote:HasExtendedXMP",
+    )
+)
+"""What stands between these tags: small pictures, and what is said of gain maps, films and XMP that are left out."""
+_XMP_CLAIMS = re.compile(
+    rb"\s(?:hdrgm:\w+|GCamera:(?:MotionPhoto|MicroVideo)\w*|xmpNote:HasExtendedXMP)\s*=\s*(?:\"[^\"]*\"|'[^']*')"
+)
+"""The same as attributes."""
 
 _SEGMENTS: dict[str, tuple[bytes, ...]] = {
     **{f"APP{number}": () for number in range(1, 16)},
@@ -98,6 +115,22 @@ def _swap_sizes(block: bytearray, entries: dict[int, tiff.Entry]) -> None:
                 block[place : place + len(value)] = value
 
 
+def resized(exif: bytes | None, width: int, height: int) -> bytes | None:
+    """EXIF whose size tags, if it has them, tell these sides; changed in place."""
+    block = bytearray(exif or b"")
+    try:
+        order, first, inner, _ = directories(block)
+    except (struct.error, IndexError):
+        return exif
+    for entries in (first, inner):
+        for tag, side in ((tag, side) for tags in _SIZE_TAGS for tag, side in zip(tags, (width, height), strict=True)):
+            entry = entries.get(tag)
+            if entry and entry.count == 1 and entry.kind in (tiff.SHORT, tiff.LONG):
+                # The type, the count and the value stand in a row; four bytes hold either.
+                struct.pack_into(f"{order}HII", block, entry.at - 6, tiff.LONG, 1, side)
+    return bytes(block)
+
+
 def _drop_thumbnail(block: bytearray, start: int, following: int) -> None:
     """Unlink the second directory, and remove or blank the small picture it points to."""
     order = tiff.byte_order(block)
@@ -115,20 +148,23 @@ def _drop_thumbnail(block: bytearray, start: int, following: int) -> None:
 
 
 def clean_xmp(raw: bytes | None) -> tuple[bytes | None, int | None]:
-    """XMP that says no other orientation than 1 and holds no thumbnail, and the orientation it gave before."""
+    """XMP that says no other orientation than 1, holds no thumbnail and speaks of no gain map or film, and the
+    orientation it gave before."""
     if not raw:
         return None, None
     found = _XMP_ORIENTATION.search(raw)
     orientation = int(found[2]) if found else 0
-    cleaned = _without_thumbnails(_XMP_ORIENTATION.sub(rb"\g<1>1", raw))
+    cleaned = _XMP_CLAIMS.sub(b"", _XMP_ORIENTATION.sub(rb"\g<1>1", raw))
+    for begin, end in _XMP_LEFT_OUT:
+        cleaned = _without(cleaned, begin, end)
     return cleaned, orientation if 1 <= orientation <= 8 else None
 
 
-def _without_thumbnails(raw: bytes) -> bytes:
-    """XMP without what stands between the tags of thumbnails. A regular expression would search to the end for every
-    tag that is opened and never closed."""
-    (begin, end), kept, at = _XMP_THUMBNAILS, [], 0
-    while (start := raw.find(begin, at)) >= 0 and (stop := raw.find(end, start)) >= 0:
+def _without(raw: bytes, begin: bytes, end: bytes) -> bytes:
+    """XMP without what stands between two tags. A regular expression would search to the end for every tag that is
+    opened and never closed."""
+    kept, at, opened = [], 0, re.compile(re.escape(begin) + rb"[\s>]")
+    while (found := opened.search(raw, at)) and (stop := raw.find(end, start := found.start())) >= 0:
         kept.append(raw[at:start])
         at = stop + len(end)
     return b"".join((*kept, raw[at:]))

@@ -157,6 +157,17 @@ def test_what_lies_beside_the_pixels_is_kept(spec: ModelSpec) -> None:
         assert getattr(result, name) == getattr(source, name)
 
 
+def test_sizes_in_exif_are_those_of_the_output(spec: ModelSpec) -> None:
+    block = Image.Exif()
+    block[256], block[257] = 30, 20
+    small = picture.from_pil(Image.new("RGB", (30, 20), "gray"))
+    small = dataclasses.replace(small, exif=block.tobytes()[6:])
+    for scale in (1, 2):
+        read = Image.Exif()
+        read.load(enhancer(spec, scale=scale).enhance([small])[0].exif)
+        assert (read[256], read[257]) == (30 * scale, 20 * scale)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 5000, 3), (5000, 3, 3)])
 @pytest.mark.parametrize("scale", [1, 2])
 def test_odd_pictures_go_through_whole_and_in_tiles(spec: ModelSpec, shape: tuple[int, ...], scale: int) -> None:

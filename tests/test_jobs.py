@@ -130,6 +130,23 @@ def test_a_loop_of_links_ends_and_names_each_file_once(pattern: str) -> None:
     assert [str(job.source) for job in plan(pattern)] == ["in/a.jpg", "in/b/c/night.jpg"]
 
 
+def test_a_link_to_a_folder_that_lies_there_itself_does_not_move_its_outputs() -> None:
+    touch("in/A/a.jpg", "in/B/b.jpg", "elsewhere/c.jpg")
+    Path("in/A/best").symlink_to("../B")
+    Path("in/A/far").symlink_to("../../elsewhere")
+    wanted = [("in/A/a.jpg", "out/A/a.jpg"), ("in/A/far/c.jpg", "out/A/far/c.jpg"), ("in/B/b.jpg", "out/B/b.jpg")]
+    assert pairs(plan("in")) == wanted
+
+
+def test_a_file_that_is_named_is_not_taken_for_what_a_link_leads_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("in/A/a.jpg", "in/z.jpg")
+    Path("in/A/loop").symlink_to("..")
+    monkeypatch.chdir("in")
+    found = pairs(plan("A", "z.jpg", out="../out"))
+    assert ("z.jpg", "../out/z.jpg") in found
+    assert len(found) == 2
+
+
 def test_a_file_named_twice_is_enhanced_once() -> None:
     touch("in/a.jpg")
     Path("alias").symlink_to("in")

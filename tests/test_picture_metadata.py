@@ -12,7 +12,9 @@ import pytest
 from picture_files import PHOTO, SRGB, XMP, chunk, exif, noise, pillow, png16, reopened, turned
 from PIL import Image, IptcImagePlugin
 
-from lowlight_cli import picture
+from lowlight_cli import picture, picture_avif
+from lowlight_cli import picture_tiff as tiff
+from lowlight_cli.errors import PictureError
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -157,14 +159,15 @@ def test_colour_profiles_that_do_not_fit_are_dropped() -> None:
     gray = picture.load(pillow(PHOTO[..., 0].copy(), "PNG", icc_profile=bytes(profile)))
     assert gray.icc == bytes(profile)
     assert picture.load(picture.encode(gray, "jpg")).icc == bytes(profile)
-    assert picture.losses(gray, "webp") == ("metadata",)
+    assert picture.losses(gray, "webp") == ("colour profile",)
     assert picture.load(picture.encode(gray, "webp")).icc is None
     veiled = replace(gray, alpha=gray.pixels[..., 0])
     assert picture.losses(veiled, "tiff", 8) == ()
     deep = replace(veiled, pixels=noise(4, 5, 3, kind=np.uint16), alpha=noise(4, 5, 1, kind=np.uint16)[..., 0])
     assert picture.losses(deep, "png") == ()
-    assert picture.losses(deep, "tiff") == ("metadata",)  # written as colour
-    assert picture.load(picture.encode(deep, "tiff")).icc is None
+    for format in ("tiff", "avif"):  # written as colour
+        assert "colour profile" in picture.losses(deep, format)
+        assert picture.load(picture.encode(deep, format)).icc is None
 
 
 LINEAR, PQ = (b"gAMA", struct.pack(">I", 100_000)), (b"cICP", bytes([9, 16, 0, 1]))
@@ -325,3 +328,91 @@ def test_what_a_jpeg_holds_that_nobody_here_reads_is_named() -> None:
     assert not picture.load(quiet).notices
     (notice,) = picture.load(encoded[:2] + b"".join(segment(*part) for part in known + strange) + encoded[2:]).notices
     assert notice.endswith("left out: APP1 'http://ns.adobe.com/xmp/extension/', APP4 'CAM7', APP9.")
+
+
+CLAIMS = (
+    b'<x:xmpmeta><rdf:Description hdrgm:Version=\'1.0\' GCamera:MotionPhoto="1" GCamera:MicroVideoOffset="2000" '
+    b'xmpNote:HasExtendedXMP="0123" dc:title="night">'
+    b"<Container:Directory><rdf:Seq>GainMap</rdf:Seq></Container:Directory>"
+    b"<GCamera:MicroVideo>1</GCamera:MicroVideo><GCamera:Kept>yes</GCamera:Kept></rdf:Description></x:xmpmeta>"
+)
+
+
+def test_xmp_does_not_speak_of_gain_maps_and_films_that_are_left_out() -> None:
+    found = picture.load(pillow(PHOTO, "JPEG", xmp=CLAIMS)).xmp
+    rest = b'<rdf:Description dc:title="night"><GCamera:Kept>yes</GCamera:Kept></rdf:Description>'
+    assert found == b"<x:xmpmeta>" + rest + b"</x:xmpmeta>"
+
+
+def test_what_stands_behind_the_end_of_a_jpeg_is_told() -> None:
+    encoded = pillow(PHOTO, "JPEG")
+    assert not picture.load(encoded + bytes(50)).notices  # cameras fill up blocks
+    (notice,) = picture.load(encoded + b"\0\0\0\x18ftypmp42" + bytes(100)).notices
+    assert "112 bytes" in notice
+
+
+def test_sizes_in_exif_follow_a_larger_picture() -> None:
+    small = picture.load(pillow(PHOTO, "JPEG", exif=exif().tobytes()))
+    read = Image.Exif()
+    read.load(picture.resized(small.exif, 70_000, 5))
+    assert (read.get_ifd(34665)[40962], read.get_ifd(34665)[40963]) == (70_000, 5)
+    before = Image.Exif()
+    before.load(small.exif)
+    assert {tag: value for tag, value in read.items() if tag not in (256, 257)} == {
+        tag: value for tag, value in before.items() if tag not in (256, 257)
+    }
+    assert picture.resized(None, 1, 1) is None
+    assert picture.resized(b"II*\0", 1, 1) == b"II*\0"
+
+
+def avif_of(primaries: int, transfer: int, **options: object) -> bytes:
+    encoded = bytearray(pillow(PHOTO, "AVIF", **options))
+    at = encoded.index(b"colrnclx")
+    struct.pack_into(">HH", encoded, at + 8, primaries, transfer)
+    return bytes(encoded)
+
+
+def test_colours_that_an_avif_states_are_told_or_refused() -> None:
+    assert not picture.load(avif_of(1, 13)).notices
+    (notice,) = picture.load(avif_of(12, 13)).notices
+    assert "Display P3" in notice
+    for transfer, name in ((16, "PQ"), (18, "HLG"), (8, "linear")):
+        with pytest.raises(PictureError, match=rf"AVIF holds HDR values \({name}"):
+            picture.load(avif_of(9, transfer))
+
+
+def test_boxes_of_an_avif_that_lead_nowhere_tell_no_colours() -> None:
+    encoded = pillow(PHOTO, "AVIF")
+    assert picture_avif.colours(encoded) != (None, None)
+    for name in (b"meta", b"iprp", b"ipco", b"nclx"):
+        assert picture_avif.colours(encoded.replace(name, b"free")) == (None, None)
+
+
+def test_the_profile_of_a_bmp_is_kept() -> None:
+    plain = pillow(PHOTO, "BMP")
+    start, size = int.from_bytes(plain[10:14], "little"), len(plain) - int.from_bytes(plain[10:14], "little")
+    head = bytearray(plain[:14] + (124).to_bytes(4, "little") + plain[18:54].ljust(120, b"\0"))
+    head[70:74] = b"DEBM"
+    struct.pack_into("<I", head, 10, 138)
+    struct.pack_into("<II", head, 14 + 112, 124 + size, len(SRGB))
+    found = picture.load(bytes(head) + plain[start:] + SRGB)
+    assert found.icc == SRGB
+    assert np.array_equal(found.pixels, PHOTO)
+    assert picture.losses(found, "bmp") == ("colour profile",)
+    head[70:74] = b"BGRs"
+    assert picture.load(bytes(head) + plain[start:] + SRGB).icc is None
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_planes_that_pillow_puts_together_wrongly_are_refused(channels: int) -> None:
+    planes = noise(channels, 20, 30)
+    packed = [zlib.compress(plane.tobytes()) for plane in planes]
+    places = [8 + sum(map(len, packed[:number])) for number in range(channels)]
+    tags = {256: [30], 257: [20], 258: [8] * channels, 259: [8], 262: [1 if channels == 2 else 2], 277: [channels]}
+    tags |= {278: [20], 284: [2], 338: [2 if channels == 2 else 1]}
+    entries = [tiff.integers(tag, tiff.SHORT, values, "<") for tag, values in tags.items()]
+    entries += [tiff.integers(tag, tiff.LONG, values, "<") for tag, values in ((273, places), (279, map(len, packed)))]
+    body = b"".join(packed)
+    encoded = tiff.header("<", 8 + len(body)) + body + tiff.build(entries, "<", 8 + len(body))
+    with pytest.raises(PictureError, match="planes 2"):
+        picture.load(encoded)
