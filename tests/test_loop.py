@@ -336,6 +336,24 @@ def test_where_only_darkened_photos_have_truths_they_choose(tmp_path):
     assert told_scores(rows(tmp_path / "log.csv"), "psnr", None) == {"step": 1, "made_psnr": 20.0}
 
 
+def test_a_loss_of_other_weights_does_not_compare_with_the_best_so_far(tmp_path):
+    told = iter([9.0, 2.0, 7.0, 8.0, 6.0])
+    for steps, loss, kept in ((1, {"mse": 1.0}, 1), (3, {"mse": 3.0}, 2), (4, {"mse": 3.0}, 4)):
+        run = new(tmp_path, validate_every=1, steps=steps, best="loss", loss=loss)
+        run.judge.losses = lambda *_: {"loss_total": next(told)}
+        finished(run, resume=steps > 1)
+        assert weights_metadata.step(tmp_path / "best.safetensors") == kept
+
+
+def test_losses_are_those_of_the_average_that_is_deployed(tmp_path):
+    run = new(tmp_path, ema=0.9, validate_every=1, steps=2)
+    seen = []
+    run.judge.losses = lambda recipe, _: seen.append(recipe.networks[recipe.deploy]) or {"loss_total": 1.0}
+    finished(run)
+    assert run.deployed is not run.recipe.networks[run.recipe.deploy]
+    assert seen[1:] == [run.deployed] * 2
+
+
 def test_with_nothing_held_out_the_last_weights_are_the_best(tmp_path):
     run = new(tmp_path, pictures=[], steps=2, ema=0.0)
     run.held_out = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import errno
@@ -621,3 +622,34 @@ def test_a_pipe_is_no_configuration_and_no_weights(lol, tmp_path):
         next(run(options(lol, tmp_path / "a", config=tmp_path / "pipe")))
     with pytest.raises(ModelUnavailable, match="There is no file"):
         next(run(options(lol, tmp_path / "a", init=tmp_path / "pipe")))
+
+
+def test_a_crop_that_is_no_cell_of_the_network_is_refused_before_anything_is_written(lol, tmp_path):
+    options = TrainOptions(
+        model="neid",
+        out=tmp_path / "run",
+        data=lol,
+        overrides={"params": {"widths": [8] * 7}, "crop": 64, "batch": 2},
+        cache=tmp_path / "cache",
+    )
+    with pytest.raises(OptionError, match=r"crop of 64 pixels is too small.*--set crop=128"):
+        next(run(options))
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_many_pictures_that_are_held_out_those_scored_are_spread_and_told(lol, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_task, "MOST_VALIDATED", 2)
+    said = []
+    options = TrainOptions(
+        model="neid",
+        out=tmp_path / "run",
+        data=lol,
+        validation=lol,
+        overrides={**TINY, "steps": 1},
+        cache=tmp_path / "c",
+    )
+    with contextlib.closing(run(options, said.append)) as going:
+        next(going)
+    assert "2 of the 4 pictures that are held out are scored" in said
+    assert train_task.scored([0, 1, 2, 3]) == [0, 2]
+    assert train_task.scored([0, 1]) == [0, 1]

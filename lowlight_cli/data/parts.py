@@ -184,14 +184,12 @@ def _kept(pictures: Pictures, numbers: Collection[int], request: Request) -> Kep
 
 @dataclass(frozen=True)
 class Copies:
-    """Darkened copies of photos: number `lows[i]` of `low`, made from photo `photos[i]`, is to become number
-    `highs[i]` of `high`."""
+    """Darkened copies of photos: number `lows[i]` of `low` is to become number `highs[i]` of `high`."""
 
     low: Pictures
     lows: Sequence[int]
     high: Pictures
     highs: Sequence[int]
-    photos: Sequence[int]
 
 
 def made(request: Request, photos: Pictures, names: Collection[str] | None, announce: Announce) -> Part:
@@ -201,17 +199,23 @@ def made(request: Request, photos: Pictures, names: Collection[str] | None, anno
     left = [number for number in range(len(photos)) if photos.sha256[number] not in held_files]
     if not left:
         raise OptionError("All photos are held out: none is left to train on.", "Hold out fewer with --val.")
-    copied = _copied(request, photos, held if request.preset == PAPER else range(len(photos)), announce)
+    shown = _copied(request, photos, [(number, 0) for number in held], scenes.SPLIT_SEED, announce)
     if request.preset == PAPER:
         low: Kept = Darkened(photos, np.array(left, np.intp), photos.thumbnails(request.thumbnail))
         high, told = _kept(photos, left, request), f"{len(left)} photos, darkened for each crop"
     else:
-        wanted = {*left}
-        drawn = [index for index, number in enumerate(copied.photos) if number in wanted]
-        low = _kept(copied.low, [copied.lows[index] for index in drawn], request)
-        high = _kept(copied.high, [copied.highs[index] for index in drawn], request)
-        told = f"{len(drawn)} darkened copies of {len(left)} photos"
-    validation = _first_of(copied, held, photos.names)
+        jobs = [(number, copy) for number in left for copy in range(request.copies)]
+        copied = _copied(request, photos, jobs, request.seed, announce)
+        low, high = _kept(copied.low, copied.lows, request), _kept(copied.high, copied.highs, request)
+        told = f"{len(jobs)} darkened copies of {len(left)} photos"
+    validation = (
+        tuple(
+            HeldOut(photos.names[number], shown.low[low_at], shown.high[high_at])
+            for number, low_at, high_at in zip(held, shown.lows, shown.highs, strict=True)
+        )
+        if shown
+        else ()
+    )
     return Part(
         pool=Pool(low, None if request.kind == "low" else high, True),
         validation=validation,
@@ -229,10 +233,10 @@ def _held_photos(request: Request, photos: Pictures, names: Collection[str] | No
     return [] if request.validation == 0 else [*scenes.last_photos(len(photos))]
 
 
-def _copied(request: Request, photos: Pictures, numbers: Sequence[int], announce: Announce) -> Copies | None:
-    """Copies of these photos, made now or before; with `paper` one of each, None of no photos."""
-    count = 1 if request.preset == PAPER else request.copies
-    jobs = [(number, copy) for number in numbers for copy in range(count)]
+def _copied(
+    request: Request, photos: Pictures, jobs: Sequence[tuple[int, int]], seed: int, announce: Announce
+) -> Copies | None:
+    """Darkened copies by (number of the photo, number of the copy), made now or before; None of none."""
     if not jobs:
         return None
     pictures = copies.darkened(
@@ -240,23 +244,11 @@ def _copied(request: Request, photos: Pictures, numbers: Sequence[int], announce
         photos,
         jobs,
         preset=request.preset,
-        seed=request.seed,
-        place=[str(request.photos.absolute()) if request.photos else ""],
+        seed=seed,
+        place=[str(request.photos.absolute()) if request.photos else "", jobs[0]],
         announce=announce,
     )
-    of = [number for number, _ in jobs]
     if request.preset == copies.MIXED:
         both = range(2 * len(jobs))
-        return Copies(pictures, both[::2], pictures, both[1::2], of)
-    return Copies(pictures, range(len(jobs)), photos, of, of)
-
-
-def _first_of(copied: Copies | None, held: Sequence[int], names: Sequence[str]) -> tuple[HeldOut, ...]:
-    """The first copy of each photo that is held out."""
-    if copied is None:
-        return ()
-    first = [(number, copied.photos.index(number)) for number in held]
-    return tuple(
-        HeldOut(names[number], copied.low[copied.lows[index]], copied.high[copied.highs[index]])
-        for number, index in first
-    )
+        return Copies(pictures, both[::2], pictures, both[1::2])
+    return Copies(pictures, range(len(jobs)), photos, [number for number, _ in jobs])

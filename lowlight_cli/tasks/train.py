@@ -8,7 +8,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +19,7 @@ from accelerate import Accelerator
 
 from lowlight_cli import manifest, models, weights, weights_metadata
 from lowlight_cli.data.crops import middles
+from lowlight_cli.data.parts import HeldOut
 from lowlight_cli.data.sources import Kind, Request
 from lowlight_cli.data.training_data import TrainingData, open_data
 from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, NotWritten, OptionError
@@ -71,6 +72,10 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
     before = train_folder.check(options.out, resume=options.resume)
     arch, module, settings = resolve(options)
     geometry = checked_geometry(module, settings)
+    if settings.crop < (least := geometry["multiple"]):
+        raise OptionError(
+            f"A crop of {settings.crop} pixels is too small for this {arch}.", f"--set crop={least} or more."
+        )
     side = geometry["thumbnail"] or UNSEEN
     accelerator = open_accelerator(options)
     check_batch(settings, accelerator.num_processes)
@@ -85,9 +90,12 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
         for change in train_record.changes(options.out, settings):
             say(f"changed since the run began: {change}")
     accelerator.wait_for_everyone()
+    for pictures, which in ((data.validation, "pictures"), (data.made_validation, "darkened photos")):
+        if len(pictures) > MOST_VALIDATED:
+            say(f"{MOST_VALIDATED} of the {len(pictures)} {which} that are held out are scored")
     judge = Judge(
-        data.validation[:MOST_VALIDATED],
-        data.made_validation[:MOST_VALIDATED],
+        scored(data.validation),
+        scored(data.made_validation),
         multiple=geometry["multiple"],
         smallest=geometry.get("smallest", 1),
         thumbnail_side=side,
@@ -125,6 +133,12 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
     elif not state.complete:
         share = f", {state.seconds / 60:.1f} of {settings.minutes:g} minutes" if settings.minutes else ""
         say(f"stopped at step {state.step} of {settings.steps}{share}; go on with the same command and --resume")
+
+
+def scored(pictures: Sequence[HeldOut]) -> list[HeldOut]:
+    """Those that validations look at: all, or so many, spread evenly, as neighbours are often of one scene."""
+    count = min(len(pictures), MOST_VALIDATED)
+    return [pictures[number * len(pictures) // count] for number in range(count)]
 
 
 def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:

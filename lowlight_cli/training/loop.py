@@ -22,7 +22,7 @@ from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.journal import Journal, NoJournal
 from lowlight_cli.training.prefetch import ahead
 from lowlight_cli.training.recipe import Batch, Recipe
-from lowlight_cli.training.settings import Settings, merit
+from lowlight_cli.training.settings import Settings, basis, merit
 from lowlight_cli.training.validation import KEPT, Judge
 
 LAST, BEST, DEPLOYED = "last.pt", "best.safetensors", "last.safetensors"
@@ -73,6 +73,8 @@ class Run:
     averaged: AveragedModel | None = None
     step: int = 0
     best: float = -math.inf
+    best_of: str | None = None
+    """What `best` is a score of; unequal ones do not compare."""
     seconds: float = 0.0
     """Spent on training so far, by all runs together."""
     sums: dict[str, Tensor | float] = field(default_factory=dict)
@@ -139,8 +141,9 @@ def prepare(run: Run, *, resume: bool) -> None:
     if resume:
         position = checkpoint.restore(run.folder / LAST, run.recipe, run.averaged, run.accelerator)
         run.step, run.best, run.seconds = position["step"], position["best"], position["seconds"]
-        if position["best_of"] not in (None, run.settings.best) or not readable(run.folder / BEST):
-            run.best = -math.inf  # of another score, which does not compare, or of weights that are gone
+        run.best_of = position["best_of"]
+        if not readable(run.folder / BEST):
+            run.best = -math.inf
         run.sums, run.counted = position["sums"], position["counted"]
         look_at_the_clock(run)
         for schedule in run.recipe.schedules.values():
@@ -239,11 +242,16 @@ def untrained(run: Run) -> dict[str, float]:
 
 @contextlib.contextmanager
 def judged(run: Run) -> Iterator[None]:
-    """All networks as they are used, not trained."""
-    training = [network for network in (run.deployed, *run.recipe.networks.values()) if network.training]
+    """All networks as they are used, not trained; of the deployed one the average, if there is one."""
+    networks, name = run.recipe.networks, run.recipe.deploy
+    training = [network for network in (run.deployed, *networks.values()) if network.training]
     for network in training:
         network.eval()
-    yield
+    own, networks[name] = networks[name], run.deployed
+    try:
+        yield
+    finally:
+        networks[name] = own
     for network in training:
         network.train()
 
@@ -253,8 +261,9 @@ def validate(run: Run, journal: Journal) -> dict[str, float]:
     with judged(run):
         scores = run.judge.scores(run.deployed) | run.judge.losses(run.recipe, run.held_out)
         journal.pictures(run.step, run.judge.strips(run.deployed))
-    score = merit(scores, run.settings.best)
-    if score is None or score > run.best:  # with nothing held out, the last are the best
+    score, of = merit(scores, run.settings.best), basis(scores, run.settings)
+    if score is None or score > run.best or of != (run.best_of or of):  # with nothing held out, the last are the best
+        run.best_of = of
         run.best = -math.inf if score is None else score
         write_weights(run, BEST)
     return scores
@@ -268,7 +277,7 @@ def write_weights(run: Run, name: str) -> None:
 def save(run: Run) -> None:
     """Write the checkpoint and the weights to deploy."""
     position = {"step": run.step, "best": run.best, "seconds": run.seconds, "counted": run.counted}
-    position["best_of"] = run.settings.best
+    position["best_of"] = run.best_of
     position["sums"] = {name: float(value) for name, value in run.sums.items()}
     checkpoint.save(run.folder / LAST, run.recipe, run.averaged, position, run.accelerator)
     if run.accelerator.is_main_process:

@@ -187,8 +187,20 @@ def checked(name: str, value: Any, default: Any) -> None:
 
 
 def merit(scores: Mapping[str, float], name: str) -> float | None:
-    """A number that is larger for better weights: of the score of that name, without it of that on darkened photos,
-    without either of the total loss, which is the first; None without any."""
-    losses = (one for one in scores if one.startswith("loss_"))
-    found = next((one for one in (name, f"made_{name}", *losses) if one in scores), None)
+    """A number that is larger for better weights: of the score that `chooser` finds; None without any."""
+    found = chooser(scores, name)
     return None if found is None else SCORES.get(found.removeprefix("made_"), -1) * scores[found]
+
+
+def chooser(scores: Mapping[str, float], name: str) -> str | None:
+    """The score of that name, without it that on darkened photos, without either the total loss, which is the first."""
+    losses = (one for one in scores if one.startswith("loss_"))
+    return next((one for one in (name, f"made_{name}", *losses) if one in scores), None)
+
+
+def basis(scores: Mapping[str, float], settings: Settings) -> str:
+    """What the score is that chooses the best weights. Losses compare only where the loss and the crops are equal."""
+    if not (chooser(scores, settings.best) or "").startswith("loss_"):
+        return settings.best
+    parts = ("loss", "perceptual", "discriminator", "crop")
+    return json.dumps([settings.best, *(getattr(settings, part) for part in parts)], sort_keys=True, default=dict)
