@@ -58,6 +58,19 @@ def enhanced(runner, pixels, scale=1, **settings):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", [name for name in ROWS if manifest.find(name).exposure])
+def test_beside_lights_the_dark_stays_free_of_others(opened, name, backend):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 3, (192, 240, 3)).astype(np.uint8)
+    for _ in range(20):
+        y, x, height, width = rng.integers((0, 0, 2, 2), (170, 220, 20, 20))
+        pixels[y : y + height, x : x + width] = rng.integers(40, 200)
+    far = cv2.erode((pixels.max(axis=2) < 4).astype(np.uint8), np.ones((9, 9))) > 0
+    out = enhanced(opened(name, backend), pixels, exposure=0.4, shadows=0.0)
+    assert (out[far].max(axis=1) > 0.8).mean() < 0.01
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("size", [(1, 1), (17, 23), (64, 65), (3, 200)])
 def test_any_size_gives_the_same_size(opened, name, backend, size):

@@ -287,6 +287,17 @@ def test_without_a_weight_dr_is_not_run():
     assert "dr" not in called(network, work=lambda: recipe.step(batch(), lambda *_: None))
 
 
+@pytest.mark.parametrize("gain", [5.0, 20.0, 40.0, 90.0, 500.0])
+def test_beside_lights_the_encoder_sees_no_more_than_black_and_white(gain):
+    pixels = torch.zeros(1, 3, 64, 64)
+    pixels[:, :, ::16, :] = torch.linspace(0.0, 1.0, 64)
+    pixels[:, :, 20:30, 40:] = 0.5
+    planes, base = small().planes(neid.halve(pixels), torch.tensor([gain]))
+    assert planes.min() >= 0
+    assert planes.max() <= 1 + 1e-5
+    assert torch.equal(planes[:, :3], base)
+
+
 def test_crops_that_are_no_multiples_are_trained_on():
     recipe = neid.recipe(settings())
     assert torch.isfinite(recipe.step(batch(side=71), lambda loss, _: loss.backward())["total"])

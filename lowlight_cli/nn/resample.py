@@ -38,12 +38,15 @@ DOUBLE = (
 
 
 def halve(pixels: Tensor) -> Tensor:
-    """(N, 3, H, W) -> (N, 3, H/2, W/2), bicubic with antialiasing; H and W even."""
+    """(N, 3, H, W) in [0, 1] -> (N, 3, H/2, W/2) in [0, 1], bicubic with antialiasing; H and W even.
+
+    Clipped: beside lights the cubic falls below black, where `nn.brightness.lift` has a pole.
+    """
     taps = constant(HALVE, pixels)
     with full_precision(pixels):
         padded = F.pad(pixels, (3, 3, 3, 3), mode="replicate")
         rows = F.conv2d(padded, each_channel(taps.view(1, 1, 8)), stride=(1, 2))
-        return F.conv2d(rows, each_channel(taps.view(1, 8, 1)), stride=(2, 1))
+        return F.conv2d(rows, each_channel(taps.view(1, 8, 1)), stride=(2, 1)).clamp(0.0, 1.0)
 
 
 def double(pixels: Tensor) -> Tensor:
