@@ -149,7 +149,8 @@ ROWS = (
         "Shadow cast",
         "blind:cast",
         "largest |ln ratio|, output to source, of a channel's mean over the mean of the three, where the source's "
-        "luma is under 40 of 255; not measured where that is under 2 % of the pixels or a mean is under half a level.",
+        "luma is under 40 of 255; not measured where that is under 2 % of the pixels or a mean of the source is under "
+        "half a level; the output's means count as half a level at least.",
         needs_source=True,
     ),
 )
