@@ -1,6 +1,6 @@
 """What to read: the files that inputs name, be they files, folders or patterns."""
 
-# ruff: noqa: PTH112 - `os.path` says False where a folder may not be looked into, `Path` raises.
+# ruff: noqa: PTH112, PTH114 - `os.path` says False where a folder may not be looked into, `Path` raises.
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def tree(folder: Path, out: Path | None, unreadable: Callable[[OSError], None]) 
                 continue
             visited.add((here.st_dev, here.st_ino))
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            waiting += [path for name in folders if (path := Path(base, name)).is_symlink()]
+            waiting += [path for name in folders if os.path.islink(path := Path(base, name))]
             yield from ((base, name) for name in files if not name.startswith("."))
 
 
@@ -142,11 +142,12 @@ def matching(pattern: str, out: Path, kinds: Collection[str]) -> Iterator[Found]
 
 
 def unique(found: Iterable[Found]) -> list[Found]:
-    """Each source once, whatever number of inputs name it, by its shortest path (links to folders make longer ones); a
+    """Each source once, whatever number of inputs name it: by the first path without links to folders, or the first. A
     link to a file is a source of its own."""
     seen: dict[Path, Found] = {}
     for item in found:
-        known = seen.setdefault(item.source.parent.resolve() / item.source.name, item)
-        if len(item.source.absolute().parts) < len(known.source.absolute().parts):
-            seen[item.source.parent.resolve() / item.source.name] = item
+        place = item.source.parent.resolve() / item.source.name
+        known = seen.setdefault(place, item)
+        if known is not item and item.source.absolute() == place != known.source.absolute():
+            seen[place] = item
     return list(seen.values())

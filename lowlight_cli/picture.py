@@ -10,6 +10,7 @@ picture_metadata  EXIF, XMP, ICC, resolution    picture_ppm       PPM and PGM
 picture_tiff      TIFF directories, EXIF too    picture_encode    Picture -> bytes
 picture_raw       camera raw, by LibRaw         picture_heif      HEIC, by libheif
 picture_avif      AVIF, a check of its own      picture_png       PNG, checked and written
+picture_xmp       XMP, cleaned
 picture_file      a file -> its bytes, or why not
 picture_extras    what camera raw and HEIC need installed
 """

@@ -18,6 +18,9 @@ Box = tuple[bytes, int, int]
 MOST_PARTS = 10_000
 """Of all items; encoders write one for each tile of a grid."""
 
+LONGEST_IPMA = 1 << 20
+"""Bytes of the box that says which properties items have; Python reads each."""
+
 
 def check(data: bytes, limit: int) -> None:
     """Refuse image sequences, and pictures or grids of them with a part of more than `limit` pixels."""
@@ -43,17 +46,44 @@ def check(data: bytes, limit: int) -> None:
 
 
 def colours(data: bytes) -> tuple[int | None, int | None]:
-    """The primaries and the transfer function of the picture as numbers of ITU-T H.273, None where it tells none."""
-    place = 0, len(data)
-    for name, skipped in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
-        inner = {kind: (begin + skipped, end) for kind, begin, end in reversed([*_boxes(data, *place)])}
-        if name not in inner:
-            return None, None
-        place = inner[name]
-    for kind, begin, end in _boxes(data, *place):
-        if kind == b"colr" and data[begin : begin + 4] == b"nclx" and end - begin >= 8:
-            return struct.unpack_from(">HH", data, begin + 4)
+    """The primaries and the transfer function of the main picture as numbers of ITU-T H.273, None where it tells
+    none."""
+    try:
+        meta = _inner(data, 0, len(data))[b"meta"]
+        parts = _inner(data, meta[0] + 4, meta[1])
+        begin, _ = parts[b"pitm"]
+        item = int.from_bytes(data[begin + 4 : begin + (6 if data[begin] == 0 else 8)])
+        properties = _inner(data, *parts[b"iprp"])
+        wanted = _properties(data, *properties[b"ipma"], item)
+        for number, (kind, at, _) in enumerate(_boxes(data, *properties[b"ipco"]), 1):
+            if number in wanted and kind == b"colr" and data[at : at + 4] == b"nclx":
+                return struct.unpack_from(">HH", data, at + 4)
+    except (KeyError, IndexError, struct.error):
+        pass
     return None, None
+
+
+def _inner(data: bytes, begin: int, end: int) -> dict[bytes, tuple[int, int]]:
+    """Content of the first box of each kind between two places."""
+    found: dict[bytes, tuple[int, int]] = {}
+    for kind, at, stop in _boxes(data, begin, end):
+        found.setdefault(kind, (at, stop))
+    return found
+
+
+def _properties(data: bytes, begin: int, end: int, item: int) -> set[int]:
+    """Numbers, from 1 on, of the properties that an `ipma` box gives an item."""
+    reader = _Bits(data[begin : min(end, begin + LONGEST_IPMA)])
+    version, flags = reader.take(8), reader.take(24)
+    for _ in range(reader.take(32)):
+        of = reader.take(16 if version == 0 else 32)
+        found = set()
+        for _ in range(reader.take(8)):
+            reader.take(1)  # essential
+            found.add(reader.take(15 if flags & 1 else 7))
+        if of == item:
+            return found
+    return set()
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[Box]:

@@ -156,7 +156,8 @@ def bmp_profile(data: bytes) -> bytes | None:
     if len(data) < 138 or int.from_bytes(data[14:18], "little") < 124 or data[70:74] != b"DEBM":
         return None
     place, size = struct.unpack_from("<II", data, 14 + 112)
-    return data[14 + place : 14 + place + size] or None
+    profile = data[14 + place : 14 + place + size]
+    return profile if profile and len(profile) == size == int.from_bytes(profile[:4]) else None
 
 
 def check_webp(data: bytes, limit: int) -> None:

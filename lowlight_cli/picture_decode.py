@@ -193,7 +193,7 @@ def _jpeg(data: bytes, kind: str, max_pixels: int) -> Picture:
     strangers = {*metadata.strangers(image)}
     if JUMBF in strangers and _C2PA in data:  # `decode` tells
         strangers.remove(JUMBF)
-    behind = len(data) - end if not more and data[end:].strip(b"\0\xff") else 0
+    behind = len(data) - end if not more and data[end:].strip(b"\0\xff \t\r\n") else 0
     told = (
         *[SECOND_PICTURE] * more,
         *[BEHIND.format(behind)] * bool(behind),

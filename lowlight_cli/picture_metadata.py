@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import struct
@@ -12,6 +13,7 @@ from PIL import Image
 
 from . import picture_tiff as tiff
 from .picture_model import Texts
+from .picture_xmp import clean_xmp
 
 ICC_UNFIT = "The colour profile does not fit the channels of the picture and was dropped."
 
@@ -27,26 +29,6 @@ _ELSEWHERE = ("XML:com.adobe.xmp", *(f"Raw profile type {what}" for what in ("ex
 INTEROPERABILITY = 40965
 """A directory of which the place would point nowhere."""
 _SIZE_TAGS = ((256, 257), (40962, 40963))
-
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)(\d)")
-_XMP_LEFT_OUT = tuple(
-    (b"<" + name, b"</" + name + b">")
-    for name in (
-        b"xmp:Thumbnails",
-        b"Container:Directory",
-        b"GContainer:Directory",
-        b"hdrgm:Version",
-        b"GCamera:MotionPhoto",
-        b"GCamera:MicroVideo",
-        b"GCamera:MicroVideoOffset",
-        b"xmpNote:HasExtendedXMP",
-    )
-)
-"""What stands between these tags: small pictures, and what is said of gain maps, films and XMP that are left out."""
-_XMP_CLAIMS = re.compile(
-    rb"\s(?:hdrgm:\w+|GCamera:(?:MotionPhoto|MicroVideo)\w*|xmpNote:HasExtendedXMP)\s*=\s*(?:\"[^\"]*\"|'[^']*')"
-)
-"""The same as attributes."""
 
 _SEGMENTS: dict[str, tuple[bytes, ...]] = {
     **{f"APP{number}": () for number in range(1, 16)},
@@ -118,17 +100,23 @@ def _swap_sizes(block: bytearray, entries: dict[int, tiff.Entry]) -> None:
 def resized(exif: bytes | None, width: int, height: int) -> bytes | None:
     """EXIF whose size tags, if it has them, tell these sides; changed in place."""
     block = bytearray(exif or b"")
-    try:
-        order, first, inner, _ = directories(block)
-    except (struct.error, IndexError):
-        return exif
-    for entries in (first, inner):
-        for tag, side in ((tag, side) for tags in _SIZE_TAGS for tag, side in zip(tags, (width, height), strict=True)):
+    with contextlib.suppress(struct.error, IndexError):
+        order = tiff.byte_order(block)
+        first, _ = tiff.directory(block, tiff.first(block))
+        _write_sizes(block, first, width, height)
+        if pointer := tiff.number(first, tiff.EXIF_IFD, order, 0):
+            _write_sizes(block, tiff.directory(block, pointer)[0], width, height)
+    return bytes(block) or None
+
+
+def _write_sizes(block: bytearray, entries: Entries, width: int, height: int) -> None:
+    order = tiff.byte_order(block)
+    for tags in _SIZE_TAGS:
+        for tag, side in zip(tags, (width, height), strict=True):
             entry = entries.get(tag)
             if entry and entry.count == 1 and entry.kind in (tiff.SHORT, tiff.LONG):
                 # The type, the count and the value stand in a row; four bytes hold either.
                 struct.pack_into(f"{order}HII", block, entry.at - 6, tiff.LONG, 1, side)
-    return bytes(block)
 
 
 def _drop_thumbnail(block: bytearray, start: int, following: int) -> None:
@@ -145,29 +133,6 @@ def _drop_thumbnail(block: bytearray, start: int, following: int) -> None:
         del block[place:]
     else:
         block[place : place + size] = bytes(size)
-
-
-def clean_xmp(raw: bytes | None) -> tuple[bytes | None, int | None]:
-    """XMP that says no other orientation than 1, holds no thumbnail and speaks of no gain map or film, and the
-    orientation it gave before."""
-    if not raw:
-        return None, None
-    found = _XMP_ORIENTATION.search(raw)
-    orientation = int(found[2]) if found else 0
-    cleaned = _XMP_CLAIMS.sub(b"", _XMP_ORIENTATION.sub(rb"\g<1>1", raw))
-    for begin, end in _XMP_LEFT_OUT:
-        cleaned = _without(cleaned, begin, end)
-    return cleaned, orientation if 1 <= orientation <= 8 else None
-
-
-def _without(raw: bytes, begin: bytes, end: bytes) -> bytes:
-    """XMP without what stands between two tags. A regular expression would search to the end for every tag that is
-    opened and never closed."""
-    kept, at, opened = [], 0, re.compile(re.escape(begin) + rb"[\s>]")
-    while (found := opened.search(raw, at)) and (stop := raw.find(end, start := found.start())) >= 0:
-        kept.append(raw[at:start])
-        at = stop + len(end)
-    return b"".join((*kept, raw[at:]))
 
 
 def exif_of_tiff(data: bytes) -> tuple[bytes | None, tuple[str, ...]]:

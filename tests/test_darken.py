@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import cv2
 import numpy as np
 import pytest
 from skimage import data
@@ -12,7 +13,7 @@ from skimage import data
 from lowlight_cli.color import luma, to_linear, to_srgb
 from lowlight_cli.data import sensor
 from lowlight_cli.data.darken import PRESETS, Camera, Paper, from_record, nightfall, relit
-from lowlight_cli.data.lights import SHAPES, Light, beyond_white, outline, with_lamps
+from lowlight_cli.data.lights import SHAPES, Light, beyond_white, blurred, outline, with_lamps
 from lowlight_cli.data.pairs import made_pair, zoomed
 from lowlight_cli.errors import OptionError
 
@@ -241,6 +242,13 @@ def test_a_lamp_is_shown_in_the_colour_that_the_dark_picture_has_of_it():
         assert np.allclose(to_linear(shown)[bright], hue, atol=0.01)
         compared += bright.sum()
     assert compared > 100
+
+
+@pytest.mark.parametrize("sigma", [0.8, 5.0, 18.0])
+def test_wide_blurs_are_about_gaussians(photo, sigma):
+    exact = cv2.GaussianBlur(photo, (0, 0), sigma)
+    assert np.abs(blurred(photo, sigma) - exact).mean() < 0.01
+    assert blurred(photo, sigma).shape == photo.shape
 
 
 def test_outlines_are_of_all_kinds_and_have_soft_edges():

@@ -147,6 +147,24 @@ def test_a_file_that_is_named_is_not_taken_for_what_a_link_leads_to(monkeypatch:
     assert len(found) == 2
 
 
+def test_links_that_are_shortcuts_move_no_outputs() -> None:
+    touch("P/a/2024/07/x.png", "P/b/2024/07/x.png")
+    Path("P/latest-a").symlink_to("a/2024/07")
+    Path("P/latest-b").symlink_to("b/2024/07")
+    found = pairs(plan("P/a", "P/b", "P/latest-a", "P/latest-b"))
+    assert [target for _, target in found] == ["out/a/2024/07/x.png", "out/b/2024/07/x.png"]
+
+
+def test_a_folder_that_may_be_listed_and_not_entered_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("in/a.jpg", "in/deep/b.jpg")
+
+    def forbidden(_: Path) -> bool:
+        raise PermissionError  # what Python 3.11 says of a path in it
+
+    monkeypatch.setattr(Path, "is_symlink", forbidden)
+    assert len([*gather(["in"], Path("out"))]) == 2
+
+
 def test_a_file_named_twice_is_enhanced_once() -> None:
     touch("in/a.jpg")
     Path("alias").symlink_to("in")

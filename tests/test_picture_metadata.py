@@ -15,6 +15,7 @@ from PIL import Image, IptcImagePlugin
 from lowlight_cli import picture, picture_avif
 from lowlight_cli import picture_tiff as tiff
 from lowlight_cli.errors import PictureError
+from lowlight_cli.picture_xmp import clean_xmp
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -344,9 +345,28 @@ def test_xmp_does_not_speak_of_gain_maps_and_films_that_are_left_out() -> None:
     assert found == b"<x:xmpmeta>" + rest + b"</x:xmpmeta>"
 
 
+@pytest.mark.parametrize(
+    ("raw", "left"),
+    [
+        (b"<a><Camera:MotionPhotoVersion>1</Camera:MotionPhotoVersion>b</a>", b"<a>b</a>"),
+        (b"<a Camera:MotionPhoto='1'\n hdrgm:GainMapMax=\"2\" c='d'/>", b"<a\n c='d'/>"),
+        (
+            b"<Container:Directory rdf:x='y'/><dc:y>keep</dc:y><Container:Directory>no</Container:Directory>",
+            b"<dc:y>keep</dc:y>",
+        ),
+        (b"<xmp:Thumbnails>never closed <dc:y>keep</dc:y>", b"<xmp:Thumbnails>never closed <dc:y>keep</dc:y>"),
+        (b"<hdrgm:Version", b"<hdrgm:Version"),
+        (b"<hdrgm:Versions>1</hdrgm:Versions>", b"<hdrgm:Versions>1</hdrgm:Versions>"),
+    ],
+)
+def test_what_is_taken_out_of_xmp_is_no_more_than_what_is_false(raw: bytes, left: bytes) -> None:
+    assert clean_xmp(raw) == (left, None)
+
+
 def test_what_stands_behind_the_end_of_a_jpeg_is_told() -> None:
     encoded = pillow(PHOTO, "JPEG")
-    assert not picture.load(encoded + bytes(50)).notices  # cameras fill up blocks
+    for filled in (bytes(50), b"\r\n", b"\xff\xff "):  # cameras fill up blocks
+        assert not picture.load(encoded + filled).notices
     (notice,) = picture.load(encoded + b"\0\0\0\x18ftypmp42" + bytes(100)).notices
     assert "112 bytes" in notice
 
@@ -361,6 +381,10 @@ def test_sizes_in_exif_follow_a_larger_picture() -> None:
     assert {tag: value for tag, value in read.items() if tag not in (256, 257)} == {
         tag: value for tag, value in before.items() if tag not in (256, 257)
     }
+    broken = bytearray(small.exif)
+    place = tiff.directory(broken, tiff.first(broken))[0][tiff.GPS_IFD].at
+    broken[place : place + 4] = b"\x7f" * 4
+    assert picture.resized(bytes(broken), 9, 9) != broken
     assert picture.resized(None, 1, 1) is None
     assert picture.resized(b"II*\0", 1, 1) == b"II*\0"
 
@@ -381,10 +405,27 @@ def test_colours_that_an_avif_states_are_told_or_refused() -> None:
             picture.load(avif_of(9, transfer))
 
 
+def box(kind: bytes, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def test_colours_of_an_avif_are_those_of_its_main_picture() -> None:
+    def colr(primaries: int, transfer: int) -> bytes:
+        return box(b"colr", b"nclx", struct.pack(">HHHB", primaries, transfer, 0, 128))
+
+    gain_map, main = colr(9, 16), colr(12, 13)
+    ipma = box(b"ipma", bytes(4), struct.pack(">I", 2), b"\0\2\1\x81", b"\0\1\2\2\x83")
+    iprp = box(b"iprp", box(b"ipco", gain_map, box(b"ispe", bytes(12)), main), ipma)
+    data = box(b"ftyp", b"avif") + box(b"meta", bytes(4), box(b"pitm", bytes(4), b"\0\1"), iprp)
+    assert picture_avif.colours(data) == (12, 13)
+    assert picture_avif.colours(data.replace(b"pitm\0\0\0\0\0\1", b"pitm\0\0\0\0\0\3")) == (None, None)
+
+
 def test_boxes_of_an_avif_that_lead_nowhere_tell_no_colours() -> None:
     encoded = pillow(PHOTO, "AVIF")
     assert picture_avif.colours(encoded) != (None, None)
-    for name in (b"meta", b"iprp", b"ipco", b"nclx"):
+    for name in (b"meta", b"pitm", b"iprp", b"ipma", b"ipco", b"nclx"):
         assert picture_avif.colours(encoded.replace(name, b"free")) == (None, None)
 
 
@@ -399,6 +440,8 @@ def test_the_profile_of_a_bmp_is_kept() -> None:
     assert found.icc == SRGB
     assert np.array_equal(found.pixels, PHOTO)
     assert picture.losses(found, "bmp") == ("colour profile",)
+    for cut in (1, 300):
+        assert picture.load((bytes(head) + plain[start:] + SRGB)[:-cut]).icc is None
     head[70:74] = b"BGRs"
     assert picture.load(bytes(head) + plain[start:] + SRGB).icc is None
 

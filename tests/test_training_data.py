@@ -395,7 +395,7 @@ def test_a_full_disk_is_told_with_a_remedy_and_leaves_nothing(tmp_path: Path, mo
             opened(tmp_path, data=root)
     assert [*(tmp_path / "cache").iterdir()] == []
     monkeypatch.setattr(copies.shutil, "disk_usage", lambda _: SimpleNamespace(free=7000))
-    with pytest.raises(OptionError, match=r"copies take 23040 bytes.*7000 left.*--cache"):
+    with pytest.raises(OptionError, match=r"copies take 34560 bytes.*7000 left.*--cache"):
         opened(tmp_path, photos=photos(tmp_path / "p"), preset="camera")
 
 
@@ -589,18 +589,22 @@ def test_copies_are_made_once_the_same_for_the_same_seed_and_anew_for_another_ph
     monkeypatch.setattr(copies, "made_from", counted)
     request = {"photos": folder, "preset": "camera"}
     first = opened(tmp_path, **request)
-    assert len(made) == 5  # one of that which is held out, two of each of the others
+    assert len(made) == 7  # one of that which is held out, two of each
     assert same(opened(tmp_path, **request).draw(3, range(8)), first.draw(3, range(8)))
-    assert len(made) == 5
+    assert len(made) == 7
     other = opened(tmp_path, **request, seed=1)
-    assert len(made) == 9
+    assert len(made) == 13
     # Runs with several seeds are to be compared.
     assert np.array_equal(other.made_validation[0].low, first.made_validation[0].low)
     fresh = opened(tmp_path, **{**request, "cache": tmp_path / "other"})
     assert np.array_equal(fresh.made_validation[0].low, first.made_validation[0].low)
     save(folder / "1.png", textured(55))
     assert not same(opened(tmp_path, **request).draw(3, range(8)), first.draw(3, range(8)))
-    assert len(made) == 19
+    assert len(made) == 27
+    names = tmp_path / "held.txt"
+    names.write_text("0\n")
+    opened(tmp_path, **request, validation=names)
+    assert len(made) == 28  # of those that are trained on none is made anew
 
 
 def test_mixed_copies_are_darker_and_some_are_left_as_they_are(tmp_path: Path) -> None:

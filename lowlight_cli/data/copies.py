@@ -19,7 +19,7 @@ from lowlight_cli.data.pairs import made_pair
 from lowlight_cli.errors import OptionError
 from lowlight_cli.machine import cores
 
-VERSION = 2
+VERSION = 3
 """Of the code that darkens; copies of other versions are made anew."""
 MIXED = "mixed"
 """The preset that changes the photo, too: see `pairs.made_pair`."""

@@ -95,7 +95,7 @@ def with_lamps(
     for _ in range(rng.integers(1, 7)):
         cover = outline(scene.shape[:2], rng)[..., None]
         shine = cover * np.array(lamp_color(rng), np.float32) * np.float32(2 ** rng.uniform(-0.5, stops))
-        glow = cv2.GaussianBlur(shine, (0, 0), float(rng.uniform(0.005, 0.05)) * side + 0.5)
+        glow = blurred(shine, float(rng.uniform(0.005, 0.05)) * side + 0.5)
         scene = scene * (1 - cover) + shine + glow * np.float32(rng.uniform(0.0, 0.1))
     seen = np.minimum(scene * dark, 1)
     shown = np.where(
@@ -103,6 +103,14 @@ def with_lamps(
     )
     beyond = scene / np.maximum(shown, 1e-6)
     return to_srgb(shown).astype(np.float32), beyond.astype(np.float32)
+
+
+def blurred(light: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """(H, W, 3) smoothed by about a Gaussian of so many pixels; wide ones are made of a smaller copy."""
+    height, width = light.shape[:2]
+    shrunken = max(1, int(sigma // 4))
+    small = cv2.resize(light, (-(-width // shrunken), -(-height // shrunken)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / shrunken), (width, height))
 
 
 def outline(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -199,15 +199,18 @@ def made(request: Request, photos: Pictures, names: Collection[str] | None, anno
     left = [number for number in range(len(photos)) if photos.sha256[number] not in held_files]
     if not left:
         raise OptionError("All photos are held out: none is left to train on.", "Hold out fewer with --val.")
-    shown = _copied(request, photos, [(number, 0) for number in held], scenes.SPLIT_SEED, announce)
+    shown = _copied(request, photos, [(number, 0) for number in held], scenes.SPLIT_SEED, announce, "held out")
     if request.preset == PAPER:
         low: Kept = Darkened(photos, np.array(left, np.intp), photos.thumbnails(request.thumbnail))
         high, told = _kept(photos, left, request), f"{len(left)} photos, darkened for each crop"
     else:
-        jobs = [(number, copy) for number in left for copy in range(request.copies)]
-        copied = _copied(request, photos, jobs, request.seed, announce)
-        low, high = _kept(copied.low, copied.lows, request), _kept(copied.high, copied.highs, request)
-        told = f"{len(jobs)} darkened copies of {len(left)} photos"
+        # All photos: another choice of what is held out makes no copies anew.
+        jobs = [(number, copy) for number in range(len(photos)) for copy in range(request.copies)]
+        copied, wanted = _copied(request, photos, jobs, request.seed, announce), {*left}
+        drawn = [index for index, (number, _) in enumerate(jobs) if number in wanted]
+        low = _kept(copied.low, [copied.lows[index] for index in drawn], request)
+        high = _kept(copied.high, [copied.highs[index] for index in drawn], request)
+        told = f"{len(drawn)} darkened copies of {len(left)} photos"
     validation = (
         tuple(
             HeldOut(photos.names[number], shown.low[low_at], shown.high[high_at])
@@ -221,7 +224,12 @@ def made(request: Request, photos: Pictures, names: Collection[str] | None, anno
         validation=validation,
         bright=tuple(shown.high for shown in validation if shown.high is not None),
         summary=f"{told} ({request.preset}) from {request.photos}, {len(held)} photos held out",
-        record={"preset": request.preset, "darkened": len(low), "held_out_photos": [photos.names[n] for n in held]},
+        record={
+            "preset": request.preset,
+            "darkened": len(low),
+            "darkening": copies.VERSION,
+            "held_out_photos": [photos.names[n] for n in held],
+        },
     )
 
 
@@ -234,9 +242,10 @@ def _held_photos(request: Request, photos: Pictures, names: Collection[str] | No
 
 
 def _copied(
-    request: Request, photos: Pictures, jobs: Sequence[tuple[int, int]], seed: int, announce: Announce
+    request: Request, photos: Pictures, jobs: Sequence[tuple[int, int]], seed: int, announce: Announce, *use: str
 ) -> Copies | None:
-    """Darkened copies by (number of the photo, number of the copy), made now or before; None of none."""
+    """Darkened copies by (number of the photo, number of the copy), made now or before; None of none. Those of one
+    `use` take the place of each other in the cache."""
     if not jobs:
         return None
     pictures = copies.darkened(
@@ -245,7 +254,7 @@ def _copied(
         jobs,
         preset=request.preset,
         seed=seed,
-        place=[str(request.photos.absolute()) if request.photos else "", jobs[0]],
+        place=[str(request.photos.absolute()) if request.photos else "", *use],
         announce=announce,
     )
     if request.preset == copies.MIXED:

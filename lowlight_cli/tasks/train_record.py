@@ -59,7 +59,7 @@ def read_record(folder: Path) -> list[dict[str, Any]]:
         raise OptionError(f"{folder / RECORD} is damaged: {error!r}.", "Delete it; it is a record only.") from error
 
 
-SAME = ("kind", "sha256", "held_out", "held_out_bright", "held_out_photos", "preset", "darkened")
+SAME = ("kind", "sha256", "held_out", "held_out_bright", "held_out_photos", "preset", "darkened", "darkening")
 """What a resumed run must find as it was: which pictures there are, and which are held out."""
 
 
