@@ -24,13 +24,13 @@ LONGEST_IPMA = 1 << 20
 
 def check(data: bytes, limit: int) -> None:
     """Refuse image sequences, and pictures or grids of them with a part of more than `limit` pixels."""
-    boxes = {kind: (begin, end) for kind, begin, end in _boxes(data, 0, len(data))}
+    boxes = _inner(data, 0, len(data))
     if b"moov" in boxes:
         checks.refuse_frames("several", "an animation (AVIF)")
     if b"meta" not in boxes:
         return
     begin, end = boxes[b"meta"]
-    inner = {kind: (start, stop) for kind, start, stop in _boxes(data, begin + 4, end)}
+    inner = _inner(data, begin + 4, end)
     try:
         coded, left = _coded_items(data, *inner[b"iinf"]), 2 * len(data)
         for item, parts in _places(data, *inner[b"iloc"], inner.get(b"idat", (0, 0))[0]):
@@ -64,11 +64,8 @@ def colours(data: bytes) -> tuple[int | None, int | None]:
 
 
 def _inner(data: bytes, begin: int, end: int) -> dict[bytes, tuple[int, int]]:
-    """Content of the first box of each kind between two places."""
-    found: dict[bytes, tuple[int, int]] = {}
-    for kind, at, stop in _boxes(data, begin, end):
-        found.setdefault(kind, (at, stop))
-    return found
+    """Begin and end of the content of the boxes between two places, by kind; a meta box has one of each."""
+    return {kind: (at, stop) for kind, at, stop in _boxes(data, begin, end)}
 
 
 def _properties(data: bytes, begin: int, end: int, item: int) -> set[int]:

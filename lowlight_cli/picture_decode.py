@@ -68,7 +68,7 @@ def decode(data: bytes, max_pixels: int) -> Picture:
     """The picture in `data`. Whatever a decoder raises for bad bytes comes out as a PictureError."""
     try:
         kind = checks.sniff(data)
-        found = _DECODERS.get(kind, _plain)(data, kind, max_pixels)
+        found = _DECODERS[kind](data, kind, max_pixels)
         return replace(found, notices=(*found.notices, CREDENTIALS)) if _C2PA in data else found
     except PictureError:
         raise
@@ -168,22 +168,32 @@ def _opened(data: bytes, kind: str, max_pixels: int) -> Image.Image:
     return image
 
 
-def _plain(data: bytes, kind: str, max_pixels: int) -> Picture:
-    """WebP, BMP, AVIF, and the 8-bit kinds of others once they are checked."""
-    if kind == "webp":
-        checks.check_webp(data, max_pixels)
-    if kind == "avif":
-        avif.check(data, max_pixels)
+def _bmp(data: bytes, kind: str, max_pixels: int) -> Picture:
     image = _opened(data, kind, max_pixels)
-    if kind in ("avif", "webp") and getattr(image, "n_frames", 1) > 1:
-        checks.refuse_frames(image.n_frames, "an animation")
-    told: list[str] = []
-    if kind == "avif":
-        told += [AVIF_DEEP] * bool(_AVIF_DEEP.search(data))
-        told += () if "icc_profile" in image.info else checks.foreign_colours("AVIF", *avif.colours(data))
-    if kind == "bmp" and (profile := checks.bmp_profile(data)):
+    if profile := checks.bmp_profile(data):
         image.info["icc_profile"] = profile
-    return from_image(image, metadata.given(image.info, kind, *told))
+    return from_image(image, metadata.given(image.info, kind))
+
+
+def _webp(data: bytes, kind: str, max_pixels: int) -> Picture:
+    checks.check_webp(data, max_pixels)
+    image = _still(data, kind, max_pixels)
+    return from_image(image, metadata.given(image.info, kind))
+
+
+def _avif(data: bytes, kind: str, max_pixels: int) -> Picture:
+    avif.check(data, max_pixels)
+    image = _still(data, kind, max_pixels)
+    told = () if "icc_profile" in image.info else checks.foreign_colours("AVIF", *avif.colours(data))
+    return from_image(image, metadata.given(image.info, kind, *[AVIF_DEEP] * bool(_AVIF_DEEP.search(data)), *told))
+
+
+def _still(data: bytes, kind: str, max_pixels: int) -> Image.Image:
+    """The same as `_opened`; an animation is an error."""
+    image = _opened(data, kind, max_pixels)
+    if (count := getattr(image, "n_frames", 1)) > 1:
+        checks.refuse_frames(count, "an animation")
+    return image
 
 
 def _jpeg(data: bytes, kind: str, max_pixels: int) -> Picture:
@@ -226,9 +236,9 @@ def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
     order = tiff.byte_order(data)
     bits = entries[258].numbers(order).max(initial=1) if 258 in entries else 1
     samples, colour, planes = (tiff.number(entries, tag, order, 1) for tag in (339, 262, 284))
-    # OpenCV mixes up the channels of 16-bit pictures stored plane by plane.
     channels, extras = tiff.number(entries, 277, order, 1), entries.get(338)
-    # Nor does Pillow put together planes of grey and alpha, and of colours that were multiplied by alpha.
+    # Pillow does not put together planes of grey and alpha, nor of colours that were multiplied by alpha, and OpenCV
+    # mixes up the channels of 16-bit pictures stored plane by plane.
     apart = planes != 1 and extras and (channels == 2 or 1 in extras.numbers(order))
     if samples != 1 or apart or (bits > 8 and (bits != 16 or colour > 2 or planes != 1)):
         raise PictureError(
@@ -254,10 +264,23 @@ def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
 
 def _ppm(data: bytes, kind: str, max_pixels: int) -> Picture:
     # Bitmaps (P1, P4) are left to Pillow, which makes 8 bits of all others and is slow for maxima other than 255.
-    return _plain(data, kind, max_pixels) if data[1:2] in b"14" else ppm.decode(data, max_pixels)
+    if data[1:2] not in b"14":
+        return ppm.decode(data, max_pixels)
+    image = _opened(data, kind, max_pixels)
+    return from_image(image, metadata.given(image.info, kind))
 
 
-_DECODERS = {"jpg": _jpeg, "png": _png, "tiff": _tiff, "ppm": _ppm, "raw": camera_raw.decode, "heic": heif.decode}
+_DECODERS = {
+    "jpg": _jpeg,
+    "png": _png,
+    "webp": _webp,
+    "tiff": _tiff,
+    "bmp": _bmp,
+    "avif": _avif,
+    "ppm": _ppm,
+    "raw": camera_raw.decode,
+    "heic": heif.decode,
+}
 
 COUNTERS = {"raw": camera_raw.pixel_count, "heic": heif.pixel_count}
 """Pixels of a file by its header, of the kinds that Pillow does not read."""

@@ -110,6 +110,7 @@ def resized(exif: bytes | None, width: int, height: int) -> bytes | None:
 
 
 def _write_sizes(block: bytearray, entries: Entries, width: int, height: int) -> None:
+    """Put sides into the size tags that a directory of a TIFF block has."""
     order = tiff.byte_order(block)
     for tags in _SIZE_TAGS:
         for tag, side in zip(tags, (width, height), strict=True):

@@ -122,16 +122,16 @@ def outline(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.floa
     along = np.array([np.cos(angle), np.sin(angle)])
     across = np.array([-along[1], along[0]])
     if form == "rod":
-        half = rng.uniform(0.02, 0.3) * side * along, rng.uniform(0.5, 4.0) * across
-        corners = [half[0] + half[1], half[0] - half[1], -half[0] - half[1], -half[0] + half[1]]
+        length, girth = rng.uniform(0.02, 0.3) * side * along, rng.uniform(0.5, 4.0) * across
+        corners = [length + girth, length - girth, -length - girth, -length + girth]
     elif form == "window":
         x, y = rng.uniform(0.005, 0.06, 2) * side
-        corners = [np.array(corner) for corner in ((x, y), (-x, y), (-x, -y), (x, -y))]
+        corners = [(x, y), (-x, y), (-x, -y), (x, -y)]
     else:
         turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
         radius = rng.uniform(0.003, 0.03) * side
         slim = 1.0 if form == "disc" else rng.uniform(1.5, 3.0)
-        corners = [np.array([np.cos(turn), slim * np.sin(turn)]) * radius for turn in turns]
+        corners = np.stack([np.cos(turns), slim * np.sin(turns)], axis=1) * radius
     cover = np.zeros(shape, np.uint8)
     points = np.rint((centre + np.array(corners)) * (1 << FINER)).astype(np.int32)
     cv2.fillPoly(cover, [points], 255, lineType=cv2.LINE_AA, shift=FINER)

@@ -199,7 +199,6 @@ def made(request: Request, photos: Pictures, names: Collection[str] | None, anno
     left = [number for number in range(len(photos)) if photos.sha256[number] not in held_files]
     if not left:
         raise OptionError("All photos are held out: none is left to train on.", "Hold out fewer with --val.")
-    shown = _copied(request, photos, [(number, 0) for number in held], scenes.SPLIT_SEED, announce, "held out")
     if request.preset == PAPER:
         low: Kept = Darkened(photos, np.array(left, np.intp), photos.thumbnails(request.thumbnail))
         high, told = _kept(photos, left, request), f"{len(left)} photos, darkened for each crop"
@@ -211,14 +210,7 @@ def made(request: Request, photos: Pictures, names: Collection[str] | None, anno
         low = _kept(copied.low, [copied.lows[index] for index in drawn], request)
         high = _kept(copied.high, [copied.highs[index] for index in drawn], request)
         told = f"{len(drawn)} darkened copies of {len(left)} photos"
-    validation = (
-        tuple(
-            HeldOut(photos.names[number], shown.low[low_at], shown.high[high_at])
-            for number, low_at, high_at in zip(held, shown.lows, shown.highs, strict=True)
-        )
-        if shown
-        else ()
-    )
+    validation = _shown(request, photos, held, announce)
     return Part(
         pool=Pool(low, None if request.kind == "low" else high, True),
         validation=validation,
@@ -241,13 +233,20 @@ def _held_photos(request: Request, photos: Pictures, names: Collection[str] | No
     return [] if request.validation == 0 else [*scenes.last_photos(len(photos))]
 
 
+def _shown(request: Request, photos: Pictures, held: Sequence[int], announce: Announce) -> tuple[HeldOut, ...]:
+    """One darkened copy of each photo that is held out, the same whatever the seed of the training."""
+    if not held:
+        return ()
+    copied = _copied(request, photos, [(number, 0) for number in held], scenes.SPLIT_SEED, announce, "held out")
+    places = zip(held, copied.lows, copied.highs, strict=True)
+    return tuple(HeldOut(photos.names[number], copied.low[low], copied.high[high]) for number, low, high in places)
+
+
 def _copied(
     request: Request, photos: Pictures, jobs: Sequence[tuple[int, int]], seed: int, announce: Announce, *use: str
-) -> Copies | None:
-    """Darkened copies by (number of the photo, number of the copy), made now or before; None of none. Those of one
-    `use` take the place of each other in the cache."""
-    if not jobs:
-        return None
+) -> Copies:
+    """Darkened copies by (number of the photo, number of the copy), made now or before. Those of one `use` take the
+    place of each other in the cache."""
     pictures = copies.darkened(
         request.cache,
         photos,

@@ -72,10 +72,9 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
     before = train_folder.check(options.out, resume=options.resume)
     arch, module, settings = resolve(options)
     geometry = checked_geometry(module, settings)
-    if settings.crop < (least := geometry["multiple"]):
-        raise OptionError(
-            f"A crop of {settings.crop} pixels is too small for this {arch}.", f"--set crop={least} or more."
-        )
+    least = max(geometry["multiple"], getattr(module, "SMALLEST_CROP", SMALLEST_CROP))
+    if settings.crop < least:
+        raise OptionError(f"A crop of {settings.crop} pixels is too small for {arch}.", f"--set crop={least} or more.")
     side = geometry["thumbnail"] or UNSEEN
     accelerator = open_accelerator(options)
     check_batch(settings, accelerator.num_processes)
@@ -165,8 +164,6 @@ def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:
             raise OptionError(f"{source} is of {name}, not of {options.model}.", "Name its model with --model.")
         settings = settings.override(values)
     settings = settings.override(options.overrides)
-    if settings.crop < (least := getattr(module, "SMALLEST_CROP", SMALLEST_CROP)):
-        raise OptionError(f"A crop of {settings.crop} pixels is too small for {arch}.", f"--set crop={least} or more.")
     return arch, module, settings
 
 

@@ -143,7 +143,7 @@ def prepare(run: Run, *, resume: bool) -> None:
         run.step, run.best, run.seconds = position["step"], position["best"], position["seconds"]
         run.best_of = position["best_of"]
         if not readable(run.folder / BEST):
-            run.best = -math.inf
+            run.best = -math.inf  # of weights that are gone
         run.sums, run.counted = position["sums"], position["counted"]
         look_at_the_clock(run)
         for schedule in run.recipe.schedules.values():
