@@ -637,6 +637,12 @@ def test_a_crop_that_is_no_cell_of_the_network_is_refused_before_anything_is_wri
     assert not (tmp_path / "run").exists()
 
 
+def test_a_crop_smaller_than_what_whole_pictures_are_filled_up_to_is_taken(tmp_path):
+    options = TrainOptions(model="ba-gan", out=tmp_path / "run", data=tmp_path / "none", overrides={"crop": 21})
+    with pytest.raises(NoInput):
+        next(run(options))
+
+
 def test_of_many_pictures_that_are_held_out_those_scored_are_spread_and_told(lol, tmp_path, monkeypatch):
     monkeypatch.setattr(train_task, "MOST_VALIDATED", 2)
     said = []

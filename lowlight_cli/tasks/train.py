@@ -72,9 +72,8 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
     before = train_folder.check(options.out, resume=options.resume)
     arch, module, settings = resolve(options)
     geometry = checked_geometry(module, settings)
-    least = max(geometry["multiple"], getattr(module, "SMALLEST_CROP", SMALLEST_CROP))
-    if settings.crop < least:
-        raise OptionError(f"A crop of {settings.crop} pixels is too small for {arch}.", f"--set crop={least} or more.")
+    if hasattr(module, "whole_cells"):  # crops are cut to multiples
+        refuse_small_crop(arch, settings, geometry["multiple"])
     side = geometry["thumbnail"] or UNSEEN
     accelerator = open_accelerator(options)
     check_batch(settings, accelerator.num_processes)
@@ -164,7 +163,14 @@ def resolve(options: TrainOptions) -> tuple[str, ModuleType, Settings]:
             raise OptionError(f"{source} is of {name}, not of {options.model}.", "Name its model with --model.")
         settings = settings.override(values)
     settings = settings.override(options.overrides)
+    refuse_small_crop(arch, settings, getattr(module, "SMALLEST_CROP", SMALLEST_CROP))
     return arch, module, settings
+
+
+def refuse_small_crop(arch: str, settings: Settings, least: int) -> None:
+    """The error for crops under `least` pixels."""
+    if settings.crop < least:
+        raise OptionError(f"A crop of {settings.crop} pixels is too small for {arch}.", f"--set crop={least} or more.")
 
 
 def architecture(name: str) -> str:
