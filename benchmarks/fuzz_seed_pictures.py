@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
 from lowlight_cli import picture
-from lowlight_cli import picture_png as png
-from lowlight_cli import picture_tiff as tiff
+from lowlight_cli.picture import png, tiff
 
 HEIGHT, WIDTH = 20, 28
 

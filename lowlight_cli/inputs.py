@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lowlight_cli.errors import NoInput
 from lowlight_cli.picture import SUFFIXES
-from lowlight_cli.picture_extras import BITMAP, HEIF, RAW
+from lowlight_cli.picture.extras import BITMAP, HEIF, RAW
 
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv"}
 UNWRITTEN = {".gif", ".jp2", ".jxl", ".pdf", ".psd", ".svg", ".exr", ".tga", BITMAP, *VIDEOS, *RAW, *HEIF}

@@ -17,7 +17,7 @@ from typing import Literal
 from lowlight_cli.errors import NoInput, OptionError, OutputExists, some
 from lowlight_cli.inputs import UNWRITTEN, Found, gather, nobody, passed_over, unique
 from lowlight_cli.picture import SUFFIXES
-from lowlight_cli.picture_extras import HEIF, RAW, readable, to_install
+from lowlight_cli.picture.extras import HEIF, RAW, readable, to_install
 
 LOSSLESS = ("png", "tiff", "bmp", "ppm")
 """Formats that give back every pixel."""

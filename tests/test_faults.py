@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowlight_cli import atomic, cli, picture, picture_file
+from lowlight_cli import atomic, cli, picture
 from lowlight_cli.errors import NO_DEVICE, OutputExists, PictureError
+from lowlight_cli.picture import file as picture_file
 from lowlight_cli.tasks import folders
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -35,9 +35,6 @@ from lowlight_cli import (
     jobs,
     manifest,
     picture,
-    picture_avif,
-    picture_file,
-    picture_tiff,
     weights,
     weights_metadata,
 )
@@ -45,6 +42,8 @@ from lowlight_cli.cli.train import setting
 from lowlight_cli.data import cache, scenes
 from lowlight_cli.errors import ModelUnavailable, OptionError, OutputExists
 from lowlight_cli.nn.state import load_weights
+from lowlight_cli.picture import avif, tiff
+from lowlight_cli.picture import file as picture_file
 from lowlight_cli.tasks import synth_records, train_record, verify
 from lowlight_cli.training import journal
 from lowlight_cli.training.settings import Settings
@@ -213,9 +212,9 @@ def overlapping(entries: int) -> bytes:
 
 def test_values_that_all_point_to_one_place_are_not_all_copied() -> None:
     block = overlapping(4000)
-    entries, _ = picture_tiff.directory(block, 8)
+    entries, _ = tiff.directory(block, 8)
     assert sum(len(entry.value) for entry in entries.values()) <= len(block)
-    assert most_memory(lambda: picture_tiff.directory(block, 8)) < 4_000_000
+    assert most_memory(lambda: tiff.directory(block, 8)) < 4_000_000
 
 
 def test_such_exif_costs_no_more_memory_than_the_file() -> None:
@@ -242,7 +241,7 @@ def test_a_tiff_of_small_size_in_huge_tiles_is_refused(length: int) -> None:
     assert "60000 x 60000" in refusal(b"II*\0" + struct.pack("<IH", 8, len(rows)) + table + bytes(80))
 
 
-def avif(side: int, told: int) -> bytes:
+def avif_file(side: int, told: int) -> bytes:
     """A black AVIF whose header says another size than its pixels have."""
     data = bytearray(pillow(np.zeros((side, side, 3), np.uint8), "AVIF", speed=10))
     for found in re.finditer(b"ispe", bytes(data)):
@@ -251,8 +250,8 @@ def avif(side: int, told: int) -> bytes:
 
 
 def test_the_size_inside_an_avif_counts_and_not_that_in_its_header() -> None:
-    assert picture.load(avif(300, 300), max_pixels=90_000).width == 300
-    assert "300 x 300 = 90,000 pixels" in refusal(avif(300, 10), max_pixels=89_999)
+    assert picture.load(avif_file(300, 300), max_pixels=90_000).width == 300
+    assert "300 x 300 = 90,000 pixels" in refusal(avif_file(300, 10), max_pixels=89_999)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
@@ -261,8 +260,8 @@ def test_the_size_of_honest_avifs_is_read_right(
     monkeypatch: pytest.MonkeyPatch, mode: str, size: tuple[int, int]
 ) -> None:
     seen: list[tuple[int, int]] = []
-    monkeypatch.setattr(picture_avif.checks, "check_size", lambda *found: seen.append(found[:2]))
-    picture_avif.check(pillow(Image.new(mode, size), "AVIF"), 10**6)
+    monkeypatch.setattr(avif.checks, "check_size", lambda *found: seen.append(found[:2]))
+    avif.check(pillow(Image.new(mode, size), "AVIF"), 10**6)
     assert {*seen} == {size}
     assert len(seen) == 1 + (mode == "RGBA")
 
@@ -282,7 +281,7 @@ def in_parts(encoded: bytes, parts: list[tuple[int, int]], items: int = 1) -> by
 
 
 def test_items_of_an_avif_that_overlap_or_have_no_end_of_parts_are_refused_at_once() -> None:
-    encoded = avif(64, 64)
+    encoded = avif_file(64, 64)
     assert "one over the other" in refusal(in_parts(encoded, [(0, 300)] * 20, items=99))
     begun = time.monotonic()
     for parts, items in (([(0, 0)] * 60_000, 5), ([(0, 300)] * 6000, 60)):
@@ -303,7 +302,7 @@ def test_the_size_is_found_in_a_sequence_header_with_all_its_parts(timed: bool) 
     head = ((0, 3), (0, 1), (0, 1), *(timing if timed else ((0, 1),)), (timed, 1), (0, 5), *points)
     body = bits(*head, (10, 4), (9, 4), (1999, 11), (999, 10))
     stream = b"\x12\0\x0a" + bytes([len(body)]) + body
-    assert [*picture_avif._sizes(stream)] == [(2000, 1000)]
+    assert [*avif._sizes(stream)] == [(2000, 1000)]
 
 
 # Tables and texts

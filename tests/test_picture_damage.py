@@ -19,8 +19,8 @@ from PIL import Image
 from skimage import data
 
 from lowlight_cli import picture
-from lowlight_cli import picture_tiff as tiff
 from lowlight_cli.errors import PictureError
+from lowlight_cli.picture import tiff
 
 PHOTO = data.chelsea()[100:164, 100:196]
 DEEP = PHOTO.astype(np.uint16) * 100 + np.arange(96, dtype=np.uint16)[:, None]

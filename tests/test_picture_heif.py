@@ -14,12 +14,13 @@ from click.testing import CliRunner
 from picture_files import PHOTO, SRGB, XMP, exif, noise, refusal, turned
 from PIL import Image
 
-from lowlight_cli import jobs, picture, picture_heif
+from lowlight_cli import jobs, picture
 from lowlight_cli.cli import console as console_module
 from lowlight_cli.cli import group
 from lowlight_cli.errors import DONE
 from lowlight_cli.jobs import Layout
-from lowlight_cli.picture_metadata import EXIF_DAMAGED, ICC_UNFIT
+from lowlight_cli.picture import heif
+from lowlight_cli.picture.metadata import EXIF_DAMAGED, ICC_UNFIT
 
 EXACT = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
 """Lossless: no colour conversion, no subsampling."""
@@ -74,7 +75,7 @@ def test_alpha_is_kept() -> None:
 def test_colours_that_were_multiplied_by_alpha_are_divided_by_it() -> None:
     alpha = np.full((48, 72, 1), 128, np.uint8)
     multiplied = (PHOTO.astype(int) * 128 // 255).astype(np.uint8)
-    pixels, opacity = picture_heif._spread(np.dstack([multiplied, alpha]), 8, premultiplied=True)
+    pixels, opacity = heif._spread(np.dstack([multiplied, alpha]), 8, premultiplied=True)
     assert np.abs(pixels.astype(int) - PHOTO).max() <= 2
     assert (opacity == 128).all()
 
@@ -115,7 +116,7 @@ def test_a_gain_map_is_left_behind_with_a_notice() -> None:
     kind = b"urn:mpeg:hevc:2015:auxid:"
     assert data.count(kind + b"1") == 1
     read = picture.load(data.replace(kind + b"1", kind + b"7"))  # no longer an alpha
-    assert read.notices == (picture_heif.AUXILIARY,)
+    assert read.notices == (heif.AUXILIARY,)
     assert read.alpha is None
     assert np.array_equal(read.pixels, PHOTO)
 

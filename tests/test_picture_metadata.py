@@ -12,10 +12,10 @@ import pytest
 from picture_files import PHOTO, SRGB, XMP, chunk, exif, noise, pillow, png16, reopened, turned
 from PIL import Image, IptcImagePlugin
 
-from lowlight_cli import picture, picture_avif
-from lowlight_cli import picture_tiff as tiff
+from lowlight_cli import picture
 from lowlight_cli.errors import PictureError
-from lowlight_cli.picture_xmp import clean_xmp
+from lowlight_cli.picture import avif, tiff
+from lowlight_cli.picture.xmp import clean_xmp
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -418,15 +418,15 @@ def test_colours_of_an_avif_are_those_of_its_main_picture() -> None:
     ipma = box(b"ipma", bytes(4), struct.pack(">I", 2), b"\0\2\1\x81", b"\0\1\2\2\x83")
     iprp = box(b"iprp", box(b"ipco", gain_map, box(b"ispe", bytes(12)), main), ipma)
     data = box(b"ftyp", b"avif") + box(b"meta", bytes(4), box(b"pitm", bytes(4), b"\0\1"), iprp)
-    assert picture_avif.colours(data) == (12, 13)
-    assert picture_avif.colours(data.replace(b"pitm\0\0\0\0\0\1", b"pitm\0\0\0\0\0\3")) == (None, None)
+    assert avif.colours(data) == (12, 13)
+    assert avif.colours(data.replace(b"pitm\0\0\0\0\0\1", b"pitm\0\0\0\0\0\3")) == (None, None)
 
 
 def test_boxes_of_an_avif_that_lead_nowhere_tell_no_colours() -> None:
     encoded = pillow(PHOTO, "AVIF")
-    assert picture_avif.colours(encoded) != (None, None)
+    assert avif.colours(encoded) != (None, None)
     for name in (b"meta", b"pitm", b"iprp", b"ipma", b"ipco", b"nclx"):
-        assert picture_avif.colours(encoded.replace(name, b"free")) == (None, None)
+        assert avif.colours(encoded.replace(name, b"free")) == (None, None)
 
 
 def test_the_profile_of_a_bmp_is_kept() -> None:

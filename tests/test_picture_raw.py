@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from picture_files import refusal, turned
 from PIL import Image
 
-from lowlight_cli import jobs, picture, picture_raw
-from lowlight_cli import picture_tiff as tiff
+from lowlight_cli import jobs, picture
 from lowlight_cli.cli import console as console_module
 from lowlight_cli.cli import group
 from lowlight_cli.color import to_linear
 from lowlight_cli.errors import ALL_FAILED, DONE, NoInput
 from lowlight_cli.jobs import Layout
-from lowlight_cli.picture_metadata import EXIF_DAMAGED
+from lowlight_cli.picture import raw as camera_raw
+from lowlight_cli.picture import tiff
+from lowlight_cli.picture.metadata import EXIF_DAMAGED
 
 BLACK, WHITE = 512, 16383
 NEUTRAL = (0.5, 1.0, 0.6)
@@ -130,7 +131,7 @@ def test_a_raw_that_libraw_finds_no_memory_for_may_be_damaged_too(monkeypatch: p
     def starved(raw: object, *_: object, **__: object) -> None:
         raise rawpy.LibRawUnsufficientMemoryError(b"Unsufficient memory")
 
-    monkeypatch.setattr(picture_raw, "_developed", starved)
+    monkeypatch.setattr(camera_raw, "_developed", starved)
     error = refusal(dng(exposed(PATCHES)))
     assert "finds no memory" in error.message
     assert "whole copy" in error.hint
@@ -216,7 +217,7 @@ def test_the_exif_of_the_photo_is_kept_and_what_points_into_the_raw_file_is_not(
     assert dict(exif.get_ifd(tiff.EXIF_IFD)) == {36867: "2026:11:20 18:59:59", 33434: 0.5}
     assert exif.get(274, 1) == 1
     assert developed.xmp is None
-    assert picture_raw.XMP_LEFT in developed.notices
+    assert camera_raw.XMP_LEFT in developed.notices
     assert b"secret" not in picture.encode(developed, "png")
 
 
@@ -244,13 +245,13 @@ BOXES = box(b"CMT1", block(text(271, "Maker"))) + box(b"CMT2", block(text(36867,
     ids=["ORF", "RW2", "RAF", "CR3"],
 )
 def test_exif_is_found_wherever_a_camera_puts_it(data: bytes) -> None:
-    found, notices = picture_raw._exif(data)
+    found, notices = camera_raw._exif(data)
     exif = Image.Exif()
     exif.load(b"Exif\0\0" + found)
     assert exif[271] == "Maker"
     assert exif.get_ifd(tiff.EXIF_IFD)[36867] == "2026:11:20 18:59:59"
     assert not notices
-    assert picture_raw._exif(data[:100])[1] in ((), (EXIF_DAMAGED,))
+    assert camera_raw._exif(data[:100])[1] in ((), (EXIF_DAMAGED,))
 
 
 def test_planning_knows_the_size_of_a_raw(tmp_path: Path) -> None:

@@ -435,7 +435,7 @@ def test_a_lack_of_memory_says_nothing_of_a_file(photo: Photo, monkeypatch: pyte
         return watch_folders.undecodable(path, 10**6)
 
     assert not undecodable()
-    for place in (picture, picture.picture_decode):
+    for place in (picture, picture.decoding):
         with monkeypatch.context() as patch:
             if place is picture:
                 patch.setattr(place, "read", full)

@@ -164,7 +164,7 @@ def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
 
 def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     """Enhance files; gives the exit code."""
-    from lowlight_cli.picture_extras import to_install
+    from lowlight_cli.picture.extras import to_install
     from lowlight_cli.tasks.enhance import Run
     from lowlight_cli.tasks.results import as_json
 

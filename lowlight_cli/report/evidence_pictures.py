@@ -15,7 +15,7 @@ from lowlight_cli import picture
 from lowlight_cli.errors import PictureError
 from lowlight_cli.machine import cores
 from lowlight_cli.picture import Picture
-from lowlight_cli.picture_model import bands, luma
+from lowlight_cli.picture.model import bands, luma
 from lowlight_cli.report.embed import BUDGET, RUNGS, Form, Image, Recoding
 
 PAPER = 1280

@@ -17,7 +17,7 @@ from lowlight_cli.errors import OptionError
 from lowlight_cli.inputs import passed_over
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.picture_extras import readable
+from lowlight_cli.picture.extras import readable
 from lowlight_cli.runners import RunnerOptions, map_names, open_runner, settled
 from lowlight_cli.settings import Settings, check
 from lowlight_cli.stopwatch import OFF, Untimed

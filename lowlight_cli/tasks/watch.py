@@ -21,8 +21,8 @@ from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import PictureError
 from lowlight_cli.inputs import natural
 from lowlight_cli.jobs import Job
-from lowlight_cli.picture_extras import readable, to_install
-from lowlight_cli.picture_file import STALL, patiently
+from lowlight_cli.picture.extras import readable, to_install
+from lowlight_cli.picture.file import STALL, patiently
 from lowlight_cli.tasks.enhance import EnhanceOptions, Run, checked, opened
 from lowlight_cli.tasks.folders import make
 from lowlight_cli.tasks.preset import preset

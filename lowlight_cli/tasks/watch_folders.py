@@ -14,7 +14,7 @@ from lowlight_cli import picture
 from lowlight_cli.errors import PictureError
 from lowlight_cli.inputs import UNWRITTEN
 from lowlight_cli.jobs import identity
-from lowlight_cli.picture_extras import readable
+from lowlight_cli.picture.extras import readable
 
 try:
     import fcntl

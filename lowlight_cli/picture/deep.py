@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from . import picture_checks as checks
-from . import picture_metadata as metadata
-from . import picture_tiff as tiff
-from .picture_model import Picture, bands, blank
+from lowlight_cli.picture import checks, metadata, tiff
+from lowlight_cli.picture.model import Picture, bands, blank
 
 
 def from_tiff(data: bytes, entries: dict[int, tiff.Entry], given: metadata.Given) -> Picture:

@@ -1,4 +1,4 @@
-"""Bytes of a file -> Picture. Pillow for 8 bits and metadata; `picture_deep` and `picture_ppm` for the rest."""
+"""Bytes of a file -> Picture. Pillow for 8 bits and metadata; `deep` and `ppm` for the rest."""
 
 from __future__ import annotations
 
@@ -16,17 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import picture_avif as avif
-from . import picture_checks as checks
-from . import picture_deep as deep
-from . import picture_heif as heif
-from . import picture_metadata as metadata
-from . import picture_png as png
-from . import picture_ppm as ppm
-from . import picture_raw as camera_raw
-from . import picture_tiff as tiff
-from .errors import PictureError
-from .picture_model import Picture, bands, blank, dtype
+from lowlight_cli.errors import PictureError
+from lowlight_cli.picture import avif, checks, deep, heif, metadata, png, ppm, tiff
+from lowlight_cli.picture import raw as camera_raw
+from lowlight_cli.picture.model import Picture, bands, blank, dtype
 
 CMYK_BY_PROFILE = "CMYK was converted to RGB through its colour profile; the profile was dropped."
 CMYK_PLAIN = "CMYK was converted to RGB without a colour profile: colours are approximate."
@@ -57,7 +50,7 @@ _TRANSPARENT = {"L": "LA", "RGB": "RGBA"}
 _AVIF_DEEP = re.compile(rb"av1C\x81.[\x40-\x7f\xc0-\xff]", re.DOTALL)
 
 JUMBF = "APP11 'JP'"
-"""The segments of a JPEG that hold, among others, content credentials; see `picture_metadata.strangers`."""
+"""The segments of a JPEG that hold, among others, content credentials; see `metadata.strangers`."""
 _C2PA = bytes.fromhex("63327061 0011 0010 8000 00aa00389b71")
 """What a store of content credentials begins with, in whatever kind of file. It is bound to every byte of it."""
 

@@ -11,8 +11,8 @@ import re
 import struct
 from collections.abc import Iterator
 
-from . import picture_tiff as tiff
-from .errors import PictureError
+from lowlight_cli.errors import PictureError
+from lowlight_cli.picture import tiff
 
 READABLE = "JPEG, PNG, WebP, TIFF, BMP, AVIF, PPM, camera raw and HEIC are read"
 

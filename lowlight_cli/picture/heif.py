@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import picture_checks as checks
-from . import picture_metadata as metadata
-from .picture_extras import reader
-from .picture_model import Picture, bands, dtype
+from lowlight_cli.picture import checks, metadata
+from lowlight_cli.picture.extras import reader
+from lowlight_cli.picture.model import Picture, bands, dtype
 
 if TYPE_CHECKING:
     from pillow_heif import HeifImage

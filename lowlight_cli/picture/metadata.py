@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from . import picture_tiff as tiff
-from .picture_model import Texts
-from .picture_xmp import clean_xmp
+from lowlight_cli.picture import tiff
+from lowlight_cli.picture.model import Texts
+from lowlight_cli.picture.xmp import clean_xmp
 
 ICC_UNFIT = "The colour profile does not fit the channels of the picture and was dropped."
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from . import picture_checks as checks
+from lowlight_cli.picture import checks
 
 Box = tuple[bytes, int, int]
 """Kind, begin and end of the content."""

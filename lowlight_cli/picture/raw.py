@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import picture_checks as checks
-from . import picture_metadata as metadata
-from . import picture_tiff as tiff
-from .color import to_srgb
-from .errors import PictureError
-from .picture_extras import reader
-from .picture_model import Picture, bands, to_integers
+from lowlight_cli.color import to_srgb
+from lowlight_cli.errors import PictureError
+from lowlight_cli.picture import checks, metadata, tiff
+from lowlight_cli.picture.extras import reader
+from lowlight_cli.picture.model import Picture, bands, to_integers
 
 if TYPE_CHECKING:
     from rawpy import RawPy

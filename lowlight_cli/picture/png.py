@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import picture_checks as checks
-from .picture_model import Texts, bands
+from lowlight_cli.picture import checks
+from lowlight_cli.picture.model import Texts, bands
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 TEXTS = (b"iTXt", b"tEXt", b"zTXt")

@@ -14,8 +14,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
-from . import picture_checks, picture_decode
-from .errors import PictureError
+from lowlight_cli.errors import PictureError
+from lowlight_cli.picture import checks, decoding
 
 Work = Callable[[Callable[[], None]], Any]
 """Is given what it must call now and then, as long as something comes."""
@@ -152,15 +152,15 @@ def _header_pixels(path: Path, alive: Callable[[], None]) -> int:
     with _opened(path) as file:
         parts, end = Parts(file), time.monotonic() + HEADER
         parts.fetch([0])
-        kind = picture_checks.sniff(parts.blocks[0])
-        if count := picture_decode.COUNTERS.get(kind):
+        kind = checks.sniff(parts.blocks[0])
+        if count := decoding.COUNTERS.get(kind):
             return count(path)
-        factory, _ = picture_decode.plugin(kind)
+        factory, _ = decoding.plugin(kind)
         while time.monotonic() < end:  # it begins anew for every part: a hostile header would take hours
             alive()
             parts.seek(0)
             try:
-                with picture_decode.quiet_pillow(), factory(parts, "") as image:
+                with decoding.quiet_pillow(), factory(parts, "") as image:
                     return image.width * image.height
             except Missing as missing:
                 parts.fetch(missing.blocks)

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
-from .errors import PictureError
-from .picture_model import SUFFIXES
+from lowlight_cli.errors import PictureError
+from lowlight_cli.picture.model import SUFFIXES
 
 RAW = frozenset((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"))
 HEIF = frozenset((".heic", ".heif", ".hif"))

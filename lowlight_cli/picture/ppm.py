@@ -7,8 +7,8 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from . import picture_checks as checks
-from .picture_model import Picture, bands, dtype
+from lowlight_cli.picture import checks
+from lowlight_cli.picture.model import Picture, bands, dtype
 
 _GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _PPM = re.compile(rb"P([2356])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,5})\s")

@@ -1,4 +1,4 @@
-"""Picture -> bytes of a file. Pillow for 8 bits; PNG (`picture_png`), TIFF and PPM by hand.
+"""Picture -> bytes of a file. Pillow for 8 bits; PNG (`png`), TIFF and PPM by hand.
 
 By hand, because neither Pillow nor OpenCV writes 16-bit colour together with EXIF, XMP and a colour profile.
 """
@@ -18,11 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import picture_metadata as metadata
-from . import picture_png as png
-from . import picture_tiff as tiff
-from .errors import OptionError, PictureError
-from .picture_model import Depth, Picture, Texts, at_depth, bands, dtype, luma
+from lowlight_cli.errors import OptionError, PictureError
+from lowlight_cli.picture import metadata, png, tiff
+from lowlight_cli.picture.model import Depth, Picture, Texts, at_depth, bands, dtype, luma
 
 DEEP = ("png", "tiff", "ppm")
 """Formats that hold 16 bits per channel."""
