@@ -15,8 +15,11 @@ import pytest
 from PIL import Image
 
 from lowlight_cli import evidence, machine
-from lowlight_cli.errors import ALL_FAILED, DONE, NO_INPUT, SOME_FAILED, USAGE
+from lowlight_cli.errors import ALL_FAILED, DONE, NO_INPUT, SOME_FAILED, USAGE, ModelUnavailable
+from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.runners import Runner, RunnerOptions
 from lowlight_cli.runners.classical import ClassicalRunner
+from lowlight_cli.tasks import rerun
 
 Photo = Callable[..., Path]
 Run = Callable[..., SimpleNamespace]
@@ -353,6 +356,30 @@ def test_another_result_on_the_same_machine_is_found(run: Run, monkeypatch: pyte
     found = failed(run, "--rerun")
     assert len(found) == 3
     assert "made again it differs by up to 1.00 levels" in found[2]
+
+
+def test_a_model_that_cannot_be_opened_fails_its_own_pictures_and_all_others_are_closed(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(Path("in/a.png"), 10, 20)
+    for out, model in enumerate(("gamma", "he", "gamma")):
+        words = ("--model", model, "--baseline", "clahe", "--evidence", LOG)
+        assert run("enhance", "in", "--out", f"out{out}", *words).code == DONE
+    opened, closed = [], []
+    open_runner, close = rerun.open_runner, ClassicalRunner.close
+
+    def open_all_but_one(spec: ModelSpec, options: RunnerOptions) -> Runner:
+        if spec.name == "he":
+            raise ModelUnavailable("he is not there.", "")
+        opened.append(open_runner(spec, options))
+        return opened[-1]
+
+    monkeypatch.setattr(rerun, "open_runner", open_all_but_one)
+    monkeypatch.setattr(ClassicalRunner, "close", lambda runner: (closed.append(runner), close(runner)))
+    assert failed(run, "--rerun") == {5: "it cannot be checked: he is not there."}
+    assert len(opened) == 2
+    assert {*map(id, opened)} <= {*map(id, closed)}
+    assert len(closed) == 4  # two of clahe besides
 
 
 @pytest.mark.usefixtures("logged")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -27,11 +28,25 @@ SLIGHT = 0.001
 
 
 class Rerun:
-    """Models opened as the log tells, one after the other."""
+    """Models opened as the log tells, one after the other. A context manager: at the end none is open."""
 
     def __init__(self, tolerance: float) -> None:
         self.tolerance = tolerance
-        self.key, self.enhancer, self.unlike = None, None, ""
+        self.key: tuple[Record, Record] | None = None
+        self.enhancer: Enhancer | None = None
+        self.unlike = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the model that is open, if one is."""
+        enhancer, self.enhancer, self.key = self.enhancer, None, None
+        if enhancer is not None:
+            enhancer.close()
 
     def judge(self, line: Line, files: Mapping[str, Path]) -> float | None:
         """Make the outputs of a record again from its input, and add to the line what differs; the largest
@@ -49,12 +64,12 @@ class Rerun:
         if records.tiles(self.enhancer) != record["tiles"]:
             line.notes.append("it was cut into other tiles this time.")
         for what, value in (("exposure", self.enhancer.aimed[0]), ("shadows", self.enhancer.lifted[0])):
-            told, again = record.get(what), brief(value)  # logs of before know neither
+            told, again = record.get(what), brief(value)  # older logs know neither
             if told is not None and (again is None or abs(told - again) > SLIGHT):
                 line.problems.append(f"{what}: {told:g} as the record says, and {again} this time.")
         if other := record["baseline"]:
-            result = baseline(other["model"], self.enhancer.settings.depth).enhance([source])[0]
-            found.append(self.compared(line, other, result, files))
+            with baseline(other["model"], self.enhancer.settings.depth) as classical:
+                found.append(self.compared(line, other, classical.enhance([source])[0], files))
         return max((value for value in found if value is not None), default=None)
 
     def compared(self, line: Line, facts: Record, result: Picture, files: Mapping[str, Path]) -> float | None:
@@ -95,8 +110,7 @@ class Rerun:
             deterministic=True,
         )
         spec = manifest.find(method["model"])
-        if self.enhancer is not None:
-            self.enhancer.close()
+        self.close()
         try:
             runner = open_runner(spec, options)
         except DeviceUnavailable:

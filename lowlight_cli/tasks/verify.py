@@ -10,6 +10,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,9 +63,9 @@ def verify(options: VerifyOptions) -> Iterator[Checked]:
     judge_runs(sound.values())
     pictures = [line for line in sound.values() if line.record["kind"] == "picture"]
     latest = {file["path"]: (line.number, file["sha256"]) for line in pictures for file in records.outputs(line.record)}
-    rerun = Rerun(options.tolerance) if options.rerun else None
-    for line in lines:
-        yield checked(line, options, latest, rerun) if id(line) in sound else unchecked(line)
+    with Rerun(options.tolerance) if options.rerun else nullcontext() as rerun:
+        for line in lines:
+            yield checked(line, options, latest, rerun) if id(line) in sound else unchecked(line)
     yield log_checked(lines, options)
 
 
@@ -138,8 +139,8 @@ def judge_files(line: Line, options: VerifyOptions, latest: Mapping[str, tuple[i
             line.problems.append(f"the output {path} is gone: record {number} tells of other bytes under its name.")
         elif problem := difference(path, file):
             # What failed may be mended: nothing rests on it.
-            told = line.problems if record["status"] == "done" or what == "output" else line.notes
-            told.append(f"the {what} {path} {problem}")
+            remarks = line.problems if record["status"] == "done" or what == "output" else line.notes
+            remarks.append(f"the {what} {path} {problem}")
         else:
             sound[file["path"]] = path
     return sound
