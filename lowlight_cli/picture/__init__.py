@@ -4,15 +4,16 @@ Pillow alone turns dark 16-bit colour black, OpenCV alone decodes half a JPEG wi
 stored beside the pixels; `load` and `save` do none of that. Messages do not name the file that was read: the caller
 knows it.
 
-model       Picture and its integers      decoding    bytes -> Picture
-storage     load and save                 encoding    Picture -> bytes
-conversion  from arrays and Pillow        deep        16-bit PNG and TIFF, read
-file        a file -> its bytes           ppm         PPM and PGM, read
-checks      is the file whole?            png         PNG, checked and written
-metadata    EXIF, ICC, resolution         avif        AVIF, a check of its own
-xmp         XMP, cleaned                  heif        HEIC, by libheif
-tiff        TIFF directories, EXIF too    raw         camera raw, by LibRaw
-extras      what camera raw and HEIC need installed
+model        Picture and its integers      decoding  bytes -> Picture
+storage      load and save                 encoding  Picture -> bytes
+conversion   from arrays and Pillow        deep      16-bit PNG and TIFF, read
+file         a file -> its bytes           ppm       PPM and PGM, read
+kinds        which kind of file?           png       PNG, checked and written
+checks       is the file whole?            avif      AVIF, a check of its own
+tiff_checks  is the TIFF whole?            heif      HEIC, by libheif
+tiff         TIFF directories, EXIF too    raw       camera raw, by LibRaw
+metadata     EXIF, ICC, resolution         extras    what camera raw and HEIC need installed
+xmp          XMP, cleaned
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lowlight_cli.errors import PictureError
-from lowlight_cli.picture import avif, checks, deep, heif, metadata, png, ppm, tiff
+from lowlight_cli.picture import avif, checks, deep, heif, kinds, metadata, png, ppm, tiff, tiff_checks
 from lowlight_cli.picture import raw as camera_raw
 from lowlight_cli.picture.model import Picture, bands, blank, dtype
 
@@ -60,7 +60,7 @@ _LOCK = threading.Lock()
 def decode(data: bytes, max_pixels: int) -> Picture:
     """The picture in `data`. Whatever a decoder raises for bad bytes comes out as a PictureError."""
     try:
-        kind = checks.sniff(data)
+        kind = kinds.sniff(data)
         found = _DECODERS[kind](data, kind, max_pixels)
         return replace(found, notices=(*found.notices, CREDENTIALS)) if _C2PA in data else found
     except PictureError:
@@ -225,7 +225,7 @@ def _png(data: bytes, kind: str, max_pixels: int) -> Picture:
 
 
 def _tiff(data: bytes, kind: str, max_pixels: int) -> Picture:
-    entries = checks.check_tiff(data, max_pixels)
+    entries = tiff_checks.check_tiff(data, max_pixels)
     order = tiff.byte_order(data)
     bits = entries[258].numbers(order).max(initial=1) if 258 in entries else 1
     samples, colour, planes = (tiff.number(entries, tag, order, 1) for tag in (339, 262, 284))

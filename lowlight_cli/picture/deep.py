@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli.picture import checks, metadata, tiff
-from lowlight_cli.picture.model import Picture, bands, blank
+from lowlight_cli.picture.model import Picture, bands, blank, unmultiplied
 
 
 def from_tiff(data: bytes, entries: dict[int, tiff.Entry], given: metadata.Given) -> Picture:
@@ -21,15 +21,9 @@ def from_tiff(data: bytes, entries: dict[int, tiff.Entry], given: metadata.Given
     if inverted:
         np.subtract(65535, picture.pixels, out=picture.pixels)
     if extra == 1 and picture.alpha is not None:
-        _unmultiply(picture.pixels, picture.alpha)
+        for rows in bands(*picture.alpha.shape):
+            picture.pixels[rows] = unmultiplied(picture.pixels[rows], picture.alpha[rows])
     return picture
-
-
-def _unmultiply(pixels: NDArray, alpha: NDArray) -> None:
-    """Undo premultiplied alpha in place, for uint16."""
-    for rows in bands(*alpha.shape):
-        part = np.maximum(alpha[rows], 1)[..., None].astype(np.uint64)
-        pixels[rows] = np.minimum((pixels[rows] * np.uint64(65535) + part // 2) // part, 65535)
 
 
 def opencv(data: bytes, size: tuple[int, int]) -> NDArray:

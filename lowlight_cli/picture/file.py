@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from lowlight_cli.errors import PictureError
-from lowlight_cli.picture import checks, decoding
+from lowlight_cli.picture import decoding, kinds
 
 Work = Callable[[Callable[[], None]], Any]
 """Is given what it must call now and then, as long as something comes."""
@@ -152,7 +152,7 @@ def _header_pixels(path: Path, alive: Callable[[], None]) -> int:
     with _opened(path) as file:
         parts, end = Parts(file), time.monotonic() + HEADER
         parts.fetch([0])
-        kind = checks.sniff(parts.blocks[0])
+        kind = kinds.sniff(parts.blocks[0])
         if count := decoding.COUNTERS.get(kind):
             return count(path)
         factory, _ = decoding.plugin(kind)

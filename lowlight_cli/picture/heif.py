@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lowlight_cli.picture import checks, metadata
 from lowlight_cli.picture.extras import reader
-from lowlight_cli.picture.model import Picture, bands, dtype
+from lowlight_cli.picture.model import Picture, bands, dtype, rescaled, unmultiplied
 
 if TYPE_CHECKING:
     from pillow_heif import HeifImage
@@ -74,16 +74,12 @@ def _spread(samples: NDArray, bits: int, *, premultiplied: bool) -> tuple[NDArra
     kind = dtype(8 if bits == 8 else 16)
     pixels = np.empty((height, width, 3), kind)
     alpha = np.empty((height, width), kind) if channels in (2, 4) else None
-    top, full = np.uint32(2**bits - 1), np.uint32(np.iinfo(kind).max)
+    top, full = 2**bits - 1, np.iinfo(kind).max
     for rows in bands(height, width):
-        part = samples[rows]
-        if top != full:
-            part = (np.minimum(part, top) * full + top // 2) // top
-        colour = part[..., :colours]
+        part = rescaled(samples[rows], top, full).astype(kind, copy=False)
+        pixels[rows] = part[..., :colours]
         if alpha is not None:
             alpha[rows] = part[..., -1]
             if premultiplied:
-                opaque = np.maximum(part[..., -1:], 1).astype(np.uint64)
-                colour = np.minimum((colour * np.uint64(full) + opaque // 2) // opaque, full)
-        pixels[rows] = colour
+                pixels[rows] = unmultiplied(pixels[rows], alpha[rows])
     return pixels, alpha

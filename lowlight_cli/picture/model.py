@@ -108,6 +108,22 @@ def at_depth(samples: NDArray, bits: int) -> NDArray:
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def rescaled(samples: NDArray, top: int, full: int) -> NDArray:
+    """Integers up to `top` as integers up to `full`, rounded; larger ones count as `top`."""
+    samples = np.minimum(samples, top)
+    return (
+        samples
+        if top == full
+        else (samples.astype(np.uint32) * np.uint32(full) + np.uint32(top // 2)) // np.uint32(top)
+    )
+
+
+def unmultiplied(colours: NDArray, alpha: NDArray) -> NDArray:
+    """(..., C) uint8 or uint16 that were multiplied by `alpha` (...) of the same integers, as they were before."""
+    full, opaque = np.iinfo(alpha.dtype).max, np.maximum(alpha, 1)[..., None].astype(np.uint64)
+    return np.minimum((colours * np.uint64(full) + opaque // 2) // opaque, full).astype(alpha.dtype)
+
+
 def luma(pixels: NDArray) -> NDArray:
     """(..., 3) -> (...) Rec. 601 luma in integers, so that R = G = B gives exactly that value."""
     # The weights sum to 65536, and 65535 * 65536 + 32768 still fits 32 bits.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli.picture import checks
-from lowlight_cli.picture.model import Picture, bands, dtype
+from lowlight_cli.picture.model import Picture, bands, dtype, rescaled
 
 _GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _PPM = re.compile(rb"P([2356])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,5})\s")
@@ -37,8 +37,7 @@ def decode(data: bytes, max_pixels: int) -> Picture:
     full = 255 if top < 256 else 65535
     pixels = np.empty((height, width, 3), dtype(8 if top < 256 else 16))
     for rows in bands(height, width):
-        part = np.minimum(values[rows], top)
-        pixels[rows] = part if top == full else (part.astype(np.uint32) * full + top // 2) // top
+        pixels[rows] = rescaled(values[rows], top, full)
     return Picture(pixels=pixels, gray=channels == 1, format="ppm")
 
 

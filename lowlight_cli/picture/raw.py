@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lowlight_cli.color import to_srgb
 from lowlight_cli.errors import PictureError
-from lowlight_cli.picture import checks, metadata, tiff
+from lowlight_cli.picture import checks, metadata, tiff, tiff_checks
 from lowlight_cli.picture.extras import reader
 from lowlight_cli.picture.model import Picture, bands, to_integers
 
@@ -152,22 +152,10 @@ def _check_dng(data: bytes) -> None:
     order = tiff.byte_order(data)
     if not order or _DNG_VERSION not in tiff.directory(data, tiff.first(data))[0]:
         return
-    for start, entries in checks.directories(data):
-        if _is_cut(data, start):
+    for start, entries in tiff_checks.directories(data):
+        if tiff_checks.is_cut(data, start):
             raise checks.damaged("its directories are not whole")
-        checks.refuse_cut(data, entries, (273, 279), (324, 325), (513, 514))
-
-
-def _is_cut(data: bytes, start: int) -> bool:
-    """Whether the directory at `start`, or a value of it, is not all there."""
-    order, end = tiff.byte_order(data), len(data)
-    try:
-        count = struct.unpack_from(f"{order}H", data, start)[0]
-        table = [struct.unpack_from(f"{order}2xHII", data, start + 2 + 12 * entry) for entry in range(count)]
-    except struct.error:
-        return True
-    sizes = ((tiff.SIZES.get(kind, 0) * number, place) for kind, number, place in table)
-    return any(size > 4 and place + size > end for size, place in sizes)
+        tiff_checks.refuse_cut(data, entries, (273, 279), (324, 325), (513, 514))
 
 
 def _exif(data: bytes) -> tuple[bytes | None, tuple[str, ...]]:
