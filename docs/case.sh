@@ -17,18 +17,26 @@ while [ ! -d "$above" ]; do above=$(dirname "$above"); done
 case $(cd "$above" && pwd -P)/ in
 "$(cd "$source" && pwd -P)"/*) echo "$case lies in $source, which is only read: choose another folder." >&2; exit 2 ;;
 esac
+if [ -d "$case" ]; then
+    case $(cd "$source" && pwd -P)/ in
+    "$(cd "$case" && pwd -P)"/*) echo "$source lies in $case: choose another folder for the case." >&2; exit 2 ;;
+    esac
+fi
 
 step() { printf '\n== %s\n' "$1"; }
 
 step "Intake: a working copy, its hashes, compared with the source"
 mkdir -p "$case"
 if [ ! -e "$case/originals.sha256" ]; then
-    rm -rf "$case/originals"
-    cp -RpL "$source" "$case/originals" # what links lead to is copied, too: the case has all of it
-    (cd "$case/originals" && find . -type f -exec sha256sum {} + | LC_ALL=C sort -k 2) > "$case/originals.part"
+    [ ! -e "$case/originals" ] ||
+        { echo "$case/originals is of no intake of this script: choose another folder for the case." >&2; exit 2; }
+    rm -rf "$case/originals.copying" # of an intake that was stopped
+    cp -RpL "$source" "$case/originals.copying" # what links lead to is copied, too: the case has all of it
+    (cd "$case/originals.copying" && find . -type f -exec sha256sum {} + | LC_ALL=C sort -k 2) > "$case/originals.part"
     mv "$case/originals.part" "$case/originals.sha256"
-    chmod -R a-w "$case/originals"
 fi
+[ -e "$case/originals" ] || mv "$case/originals.copying" "$case/originals"
+chmod -R a-w "$case/originals"
 (cd "$source" && sha256sum --quiet --strict --check) < "$case/originals.sha256"
 [ "$(find -L "$source" -type f | wc -l)" -eq "$(find "$case/originals" -type f | wc -l)" ] ||
     { echo "$source has other files than at intake: begin a new case for them." >&2; exit 1; }

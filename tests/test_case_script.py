@@ -107,6 +107,40 @@ def test_a_case_within_its_source_is_refused(tmp_path: Path, photo: Photo) -> No
     assert [path.name for path in (tmp_path / "in").rglob("*")] == ["a.png"]
 
 
+@pytest.mark.parametrize("inside", ["originals", "originals/card", "card"])
+def test_a_source_within_its_case_is_refused_and_left_alone(tmp_path: Path, photo: Photo, inside: str) -> None:
+    kept = photo(tmp_path / "case" / inside / "a.png")
+    done = run(tmp_path / "case" / inside, tmp_path / "case", "1", "R")
+    assert done.returncode == 2
+    assert "choose another folder for the case" in done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
+
+
+def test_originals_that_it_did_not_copy_are_left_alone(tmp_path: Path, photo: Photo) -> None:
+    photo(tmp_path / "in" / "a.png")
+    kept = photo(tmp_path / "case" / "originals" / "precious.png")
+    done = run(tmp_path / "in", tmp_path / "case", "1", "R")
+    assert done.returncode == 2
+    assert "originals is of no intake of this script" in done.stderr
+    assert [path for path in (tmp_path / "case").rglob("*") if path.is_file()] == [kept]
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_an_intake_that_was_stopped_goes_on(tmp_path: Path, photo: Photo, hashed: bool) -> None:
+    source, case = tmp_path / "in", tmp_path / "case"
+    photo(source / "a.png")
+    if hashed:
+        shutil.copytree(source, case / "originals.copying")
+        digest = hashlib.sha256((source / "a.png").read_bytes()).hexdigest()
+        (case / "originals.sha256").write_text(f"{digest}  ./a.png\n")
+    else:
+        photo(case / "originals.copying" / "half.png")
+    done = run(source, case, "1", "R")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [path.name for path in case.glob("originals*/*")] == ["a.png"]
+    assert not (case / "originals.copying").exists()
+
+
 def test_without_its_words_it_says_how_to_use_it() -> None:
     done = run("only one")
     assert done.returncode == 2
