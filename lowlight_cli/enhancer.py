@@ -89,7 +89,7 @@ class Enhancer:
         self.refuse_closed()
         self.lifted, self.aimed = [], []
         with self.stopwatch.stage("blend"):  # what is neither "resize" nor "network"
-            alone = self.settings.deterministic
+            alone = self.runner.deterministic
             results = [self.blended([p])[0] for p in pictures] if alone else self.blended(pictures)
         self.stopwatch.count("network", sum(p.height * p.width for p in pictures))
         return results
@@ -129,7 +129,7 @@ class Enhancer:
         if not hasattr(self.runner, "maps"):
             raise OptionError(f"{self.runner.backend} gives no maps.", "Open the model with maps=True.")
         self.lifted, self.aimed = [], []
-        alone = self.settings.deterministic
+        alone = self.runner.deterministic
         return [maps for p in pictures for maps in self.mapped([p])] if alone else self.mapped(pictures)
 
     def mapped(self, pictures: Sequence[Picture]) -> list[dict[str, Picture]]:
@@ -170,7 +170,7 @@ class Enhancer:
                 result = run(plan)
             except (OutOfMemory, MemoryError):
                 smaller = (plan.side or max(pixels.shape[1:3])) // 2
-                never = self.settings.tile == 0 or self.runner.spec.tiling == "whole" or self.settings.deterministic
+                never = self.settings.tile == 0 or self.runner.spec.tiling == "whole" or self.runner.deterministic
                 if not attempts or smaller < tiles.SMALLEST_CORE or never:
                     raise
                 self.tile, attempts = smaller, attempts - 1
@@ -202,7 +202,7 @@ class Enhancer:
 
     def budget(self, most: int) -> float:
         """Bytes for the network's working memory; `most` on the CPU."""
-        if self.settings.deterministic:
+        if self.runner.deterministic:
             return most
         if isinstance(self.runner, Landing):
             return 0.5 * self.runner.room()  # PyTorch takes half as much again as ONNX Runtime, whose use the rows tell
@@ -270,7 +270,7 @@ def open_model(
     chosen = RunnerOptions(deterministic=deterministic, **options)
     given = {"exposure": exposure, "shadows": shadows, "tile": tile}
     given = {name: None if value == "auto" else value for name, value in given.items()}
-    settings = Settings(strength=strength, depth=depth, deterministic=deterministic, **given)
+    settings = Settings(strength=strength, depth=depth, **given)
     return Enhancer(open_runner(manifest.find(name), chosen), settings, chosen.scale)
 
 

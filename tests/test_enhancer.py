@@ -248,7 +248,7 @@ def test_auto_cuts_tiles_that_fit_into_the_free_memory(spec: ModelSpec, monkeypa
 @pytest.mark.parametrize(("halo", "most"), [(8, BUDGET), (128, BUDGET + SHARE * 24_000_000), (400, None)])
 def test_more_memory_is_taken_only_where_halos_cost_much(spec: ModelSpec, halo: int, most: int | None) -> None:
     spec = dataclasses.replace(spec, halo=halo, multiple=16, bytes_per_pixel=220)
-    plan = Enhancer(FakeRunner(spec), Settings(deterministic=True)).tiles_for((1, 4000, 6000))
+    plan = Enhancer(FakeRunner(spec, deterministic=True), Settings()).tiles_for((1, 4000, 6000))
     sizes = {tile.size for tile in plan}
     most = most or 2 * BUDGET + SHARE * 24_000_000
     assert max(height * width for height, width in sizes) * spec.bytes_per_pixel <= most
@@ -263,7 +263,7 @@ def test_more_memory_is_taken_only_where_halos_cost_much(spec: ModelSpec, halo: 
 @pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (100, 60_000)])
 def test_a_thin_picture_counts_as_what_it_is_filled_up_to(spec: ModelSpec, size: tuple[int, int]) -> None:
     spec = dataclasses.replace(spec, halo=16, multiple=4, smallest=128, bytes_per_pixel=1000)
-    plan = Enhancer(FakeRunner(spec), Settings(deterministic=True)).tiles_for((1, *size))
+    plan = Enhancer(FakeRunner(spec, deterministic=True), Settings()).tiles_for((1, *size))
     padded = [[spec.padded(side) for side in tile.size] for tile in plan]
     most = 2 * BUDGET + SHARE * 60_000 * 128
     assert max(height * width for height, width in padded) * spec.bytes_per_pixel <= most

@@ -49,6 +49,8 @@ class Runner(Protocol):
     """What computes: an execution provider of ONNX Runtime, a device of PyTorch's, or a library."""
     threads: int
     """On the CPU; 0: the back end chose."""
+    deterministic: bool
+    """See `RunnerOptions`."""
     weights: tuple[WeightFile, ...]
     """The files that were opened, checked; none for classical methods."""
     sha256: str | None
@@ -115,8 +117,9 @@ class RunnerOptions:
     maps: bool = False
     """Whether the runner must give the network's maps."""
     deterministic: bool = False
-    """Whether the same input must give the same bits whatever the number of threads: float32 unless another precision
-    is asked for, and no way of computing that is chosen by timing or that adds in no fixed order."""
+    """Whether a picture must get the same bits whatever the number of threads, what is enhanced beside it and however
+    much memory is free: float32 unless another precision is asked for, no way of computing that is chosen by timing or
+    that adds in no fixed order, one picture at a time, in tiles whose size depends on the picture alone."""
 
 
 def open_runner(spec: ModelSpec, options: RunnerOptions) -> Runner:

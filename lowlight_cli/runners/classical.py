@@ -23,7 +23,7 @@ class ClassicalRunner:
     def __init__(self, spec: ModelSpec, options: RunnerOptions) -> None:
         self.spec = spec
         self.method = importlib.import_module(f"lowlight_cli.{spec.arch}").enhance
-        self.threads = options.threads
+        self.threads, self.deterministic = options.threads, options.deterministic
         if options.threads:
             cv2.setNumThreads(options.threads)
 

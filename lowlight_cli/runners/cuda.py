@@ -34,7 +34,7 @@ class CudaRunner(TorchRunner):
         quick = cast(copy.deepcopy(self.network), TYPES.get(self.precision))
         self.tile = Recorder(lambda *given: quick.tile(*given, scale=self.scale))
         self.steer = Recorder(self.network.context) if spec.tiling == "guided" else None
-        self.record(self.device.startswith("cuda") and not options.deterministic)
+        self.record(self.device.startswith("cuda") and not self.deterministic)
 
     def record(self, wanted: bool) -> None:
         """Whether batches of a shape that comes often are recorded as CUDA graphs."""

@@ -57,8 +57,8 @@ class OnnxRunner:
         paths = [self.find(graph) for graph in graphs]
         self.weights = tuple(self.file(*pair) for pair in zip(graphs, paths, strict=True))
         self.sha256 = self.weights[0].sha256
-        self.threads = options.threads
-        if options.deterministic and not self.threads:
+        self.threads, self.deterministic = options.threads, options.deterministic
+        if self.deterministic and not self.threads:
             from lowlight_cli.machine import cores  # 10 ms
 
             self.threads = cores()
@@ -95,7 +95,7 @@ class OnnxRunner:
         """A session on the device asked for, or an error; 0 threads: it chooses."""
         settings = flushing()
         settings.intra_op_num_threads = threads
-        settings.use_deterministic_compute = self.options.deterministic
+        settings.use_deterministic_compute = self.deterministic
         settings.enable_mem_pattern = False  # it keeps a plan for every size of picture ever seen
         if not self.spec.channel_blocks:
             settings.add_session_config_entry("optimization.disable_specified_optimizers", "NchwcTransformer")

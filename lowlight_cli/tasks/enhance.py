@@ -151,5 +151,4 @@ def opened(options: EnhanceOptions) -> Enhancer:
 
 def asked(options: EnhanceOptions) -> RunnerOptions:
     """How to open the runner: maps, if they are saved, are asked of it."""
-    deterministic = options.settings.deterministic
-    return dataclasses.replace(options.runner, maps=options.maps is not None, deterministic=deterministic)
+    return dataclasses.replace(options.runner, maps=options.maps is not None)

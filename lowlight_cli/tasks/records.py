@@ -92,7 +92,7 @@ def method(enhancer: Enhancer, options: EnhanceOptions, chosen: Mapping[str, Any
         "settings": chosen,
         **ran,
         "device_name": packages.processor() if runner.device == "cpu" else runner.provider,
-        "deterministic": options.settings.deterministic,
+        "deterministic": runner.deterministic,
     }
 
 
