@@ -241,37 +241,52 @@ def open_model(
     name: str = "neid",
     *,
     strength: float = 1.0,
-    exposure: float | Literal["auto"] | None = None,
-    shadows: float | Literal["auto"] | None = None,
-    tile: int | Literal["auto"] | None = None,
+    exposure: float | Literal["auto"] = "auto",
+    shadows: float | Literal["auto"] = "auto",
+    tile: int | Literal["auto"] = "auto",
     depth: picture.Depth = "keep",
+    backend: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    scale: int = 1,
+    weights: Path | str | None = None,
+    threads: int = 0,
+    offline: bool = False,
+    progress: bool = False,
+    maps: bool = False,
     deterministic: bool = False,
-    **options: Any,
 ) -> Enhancer:
     """An open model, for a `with` block or `close()`. Call it with a path, a Pillow image or an array; it gives an
     array.
 
-    The arguments are those of `Settings`, None for `auto`: `strength` 0 to 1, `exposure` between 0 and 1, `shadows` 0
-    to 1, `tile` in pixels (0: never), `depth` "keep", 8 or 16; `deterministic` is for `RunnerOptions` too. `options`
-    are the other fields of that: `backend` ("auto", "torch", "onnx"), `device` ("auto", "cpu", "cuda", "cuda:N",
-    "mps"), `precision` ("auto", "fp32", "fp16", "bf16", "int8"), `scale` (1, 2), `weights` (a path), `threads` (0: it
-    chooses), and True or False for `offline`, `progress`, `maps`.
+    What to do with a picture: `strength` 0 to 1, `exposure` between 0 and 1, `shadows` 0 to 1, `tile` in pixels (0:
+    never), `depth` "keep", 8 or 16; see `Settings`. "auto": the network, the picture or the memory decides.
 
-    A name that is no option is a TypeError, and so may be a value of another type; all else is a LowlightError, of
-    `lowlight_cli.errors`: OptionError (a value that no model, or not this one, takes), ModelUnavailable (no such model,
-    no weights), DeviceUnavailable. What cannot be done with a picture is a PictureError or an OutOfMemory when the
-    model is called.
+    How to open the model: `backend` ("auto", "torch", "onnx"), `device` ("auto", "cpu", "cuda", "cuda:N", "mps"),
+    `precision` ("auto", "fp32", "fp16", "bf16", "int8"), `scale` (1, 2), `weights` (the path of your own), `threads`
+    (0: the back end chooses), `offline` (download nothing), `progress` (of a download, on stderr), `maps` (`maps()`
+    gives them) and `deterministic` (the same picture, the same bits); see `RunnerOptions`.
+
+    A value of another type may be a TypeError; all else is a LowlightError, of `lowlight_cli.errors`: OptionError (a
+    value that no model, or not this one, takes), ModelUnavailable (no such model, no weights), DeviceUnavailable. What
+    cannot be done with a picture is a PictureError or an OutOfMemory when the model is called.
     """
-    known = {field.name: None for kind in (Settings, RunnerOptions) for field in dataclasses.fields(kind)}
-    if unknown := [option for option in options if option not in known]:
-        raise TypeError(f"open_model takes no option {unknown[0]!r}. It takes {', '.join(known)}.")
-    if options.get("weights") is not None:
-        options["weights"] = Path(options["weights"])
-    chosen = RunnerOptions(deterministic=deterministic, **options)
+    options = RunnerOptions(
+        backend=backend,
+        device=device,
+        precision=precision,
+        scale=scale,
+        weights=None if weights is None else Path(weights),
+        threads=threads,
+        offline=offline,
+        progress=progress,
+        maps=maps,
+        deterministic=deterministic,
+    )
     given = {"exposure": exposure, "shadows": shadows, "tile": tile}
-    given = {name: None if value == "auto" else value for name, value in given.items()}
-    settings = Settings(strength=strength, depth=depth, **given)
-    return Enhancer(open_runner(manifest.find(name), chosen), settings, chosen.scale)
+    decided = {name: None if value == "auto" else value for name, value in given.items()}
+    settings = Settings(strength=strength, depth=depth, **decided)
+    return Enhancer(open_runner(manifest.find(name), options), settings, scale)
 
 
 def stacked(pictures: Sequence[Picture]) -> NDArray:
