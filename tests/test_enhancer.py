@@ -22,7 +22,7 @@ from lowlight_cli import manifest, memory, picture, tiles
 from lowlight_cli.enhancer import BACK_OFFS, BUDGET, SHARE, TOO_MUCH, Enhancer, Settings
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.runners import KNOWN, RunnerOptions
+from lowlight_cli.runners.options import KNOWN, RunnerOptions
 from lowlight_cli.thumbnail import BAND, thumbnail
 
 

@@ -58,9 +58,9 @@ def test_tiles_of_bytes_equal_the_whole_picture(dark: NDArray) -> None:
 
 
 def test_int8_asks_for_no_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lowlight_cli import runners
+    from lowlight_cli.runners import driver
 
-    monkeypatch.setattr(runners, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(driver, "cuda_devices", lambda: 1)
     runner = open_runner(NEID, RunnerOptions(precision="int8"))
     assert (runner.backend, runner.device) == ("onnx", "cpu")
 

@@ -20,8 +20,9 @@ from lowlight_cli.manifest import ModelSpec, WeightFile
 from lowlight_cli.manifest_checks import PATH
 from lowlight_cli.nn.state import save_weights
 from lowlight_cli.picture import from_array
-from lowlight_cli.runners import RunnerOptions, open_runner, with_weights
+from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.runners.export import export_onnx
+from lowlight_cli.runners.own_weights import with_weights
 from lowlight_cli.settings import Settings
 from lowlight_cli.tasks import calibration, selftest, train_record
 from lowlight_cli.training.loop import BEST, DEPLOYED
