@@ -258,7 +258,7 @@ def test_a_large_picture_is_never_tiled(monkeypatch: pytest.MonkeyPatch) -> None
     for tile in (None, 0):
         model = lowlight.open_model("gamma", tile=tile)
         model(dark(600, 700))
-        assert model.used == 0
+        assert model.tile_choice.used == 0
 
 
 def test_params_of_the_row_reach_the_method() -> None:

@@ -119,9 +119,9 @@ def test_what_is_free_on_the_device_decides_how_large_tiles_are(monkeypatch: pyt
     spec, options = manifest.find("neid"), RunnerOptions(backend="torch", device="cpu", offline=True)
     enhancer, free = Enhancer(CudaRunner(spec, options), Settings()), int(5000 * spec.bytes_per_pixel)
     monkeypatch.setattr(CudaRunner, "room", lambda _: 100 * free)
-    assert len(enhancer.tiles_for((1, 400, 600, 3))) == 1
+    assert len(enhancer.tile_choice.choose((1, 400, 600, 3))) == 1
     monkeypatch.setattr(CudaRunner, "room", lambda _: 60 * free)
-    assert len(enhancer.tiles_for((1, 400, 600, 3))) > 1
+    assert len(enhancer.tile_choice.choose((1, 400, 600, 3))) > 1
 
 
 @pytest.mark.parametrize(

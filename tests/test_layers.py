@@ -18,6 +18,7 @@ LAYERS = [
     {"tasks"},
     {"report"},
     {"enhancer"},
+    {"tile_choice"},
     {"runners", "training", "data", "metrics"},
     {"models"},
     {"nn", "classical"},
