@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 # ONNX Runtime would tell its makers of runs, and keep a device id in the home folder. Read when it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-AUTO = -1.0
-"""The exposure that lets the network decide, as graphs and networks take it."""
-
 
 class Runner(Protocol):
     """An open network. The fields say what really runs."""

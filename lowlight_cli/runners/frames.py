@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lowlight_cli.color import exposure_factor
 from lowlight_cli.errors import PictureError
 from lowlight_cli.shadows import FLOOR, Relit, centres
 from lowlight_cli.tiles import NOT_FINITE, Padded, Tile, TilePlan, place, within
@@ -123,7 +124,7 @@ def relight(planes: Tensor, grids: Tensor, tile: Tile, shape: Sequence[int]) -> 
     slope, offset = between(between(grids, columns).mT, rows).mT.unbind(1)
     value = planes.amax(dim=1)
     gain = torch.log(value + FLOOR).mul_(slope).add_(offset).exp_()
-    return planes * (gain / (1 + (gain - 1) * value))[:, None]
+    return planes * exposure_factor(value, gain)[:, None]
 
 
 def between(grids: Tensor, places: NDArray[np.float32]) -> Tensor:

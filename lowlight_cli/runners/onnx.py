@@ -11,9 +11,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lowlight_cli import weights
+from lowlight_cli.brightness import AUTO
 from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.manifest import ModelSpec, WeightFile
-from lowlight_cli.runners import AUTO, RunnerOptions
+from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.runners.failures import no_device, unless_memory
 
 

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from lowlight_cli import weights
+from lowlight_cli.brightness import AUTO
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import load, unguided
-from lowlight_cli.runners import AUTO, RunnerOptions
+from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.runners.failures import no_device, unless_memory
 
 TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
