@@ -127,7 +127,7 @@ def test_torch_is_imported_only_where_tensors_may_be() -> None:
         "data",
         "runners.pytorch",
         "runners.cuda",
-        "runners.frames",
+        "runners.device_frames",
         "runners.export",
         "runners.graphs",
         "metrics.perceptual",

@@ -1,4 +1,11 @@
-"""Runners: one open network or classical method on one device, behind numpy arrays. No back end knows of another."""
+"""Runners: one open network or classical method on one device, behind numpy arrays. No back end knows of another.
+
+options         how a runner is asked for           onnx            networks through ONNX Runtime
+own_weights     a user's file of weights            pytorch, cuda   networks through PyTorch
+driver          are there CUDA devices?             device_frames   pictures on the network's device
+failures        what back ends raise, as ours       classical       classical methods
+export, graphs  the ONNX form of a network          quantize, byte_graphs  the int8 form of that
+"""
 
 from __future__ import annotations
 
