@@ -242,15 +242,17 @@ def test_too_little_memory_is_told_at_once_as_there_are_no_tiles(
     module = fails_with(error)
     monkeypatch.setitem(sys.modules, "lowlight_cli.classical.gamma", module)
     model = lowlight.open_model("gamma")
-    with pytest.raises(OutOfMemory, match="not enough memory for gamma"):
+    with pytest.raises(OutOfMemory, match="not enough memory for gamma") as caught:
         model(dark(300, 300))
+    assert caught.value.hint.startswith("It needs the whole picture at once")
     assert module.calls == 1
 
 
 def test_a_method_that_breaks_is_an_error_of_that_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lowlight_cli.classical.gamma", fails_with(ValueError("singular")))
-    with pytest.raises(PictureError, match="gamma failed: singular"):
+    with pytest.raises(PictureError, match="gamma failed: singular") as caught:
         lowlight.open_model("gamma")(dark(3, 3))
+    assert caught.value.hint == "Report this with `lowlight doctor`."
 
 
 def test_a_large_picture_is_never_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
