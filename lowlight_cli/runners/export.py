@@ -121,14 +121,11 @@ def export(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
 
 def compare(spec: ModelSpec, module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
     """Both must agree, on pictures of another number and size than those exported with."""
-    import onnxruntime
-
-    from lowlight_cli.runners.onnx import flushing
+    from lowlight_cli.runners.onnx import cpu_session
 
     with torch.inference_mode():
         expected = module(*inputs.values()).numpy()
-    session = onnxruntime.InferenceSession(str(path), flushing(), providers=["CPUExecutionProvider"])
-    found = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+    found = cpu_session(path).run(None, {name: value.numpy() for name, value in inputs.items()})[0]
     difference = float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected))))
     if found.shape != expected.shape or not difference <= TOLERANCE:
         raise ModelUnavailable(

@@ -29,6 +29,12 @@ def flushing() -> onnxruntime.SessionOptions:
     return settings
 
 
+def cpu_session(graph: Path | bytes) -> onnxruntime.InferenceSession:
+    """A session of a graph on the CPU, for whoever makes or checks one."""
+    source = str(graph) if isinstance(graph, Path) else graph
+    return onnxruntime.InferenceSession(source, flushing(), providers=["CPUExecutionProvider"])
+
+
 SMALLER, LARGE = 4, 3_000_000
 """Where batches are so many times smaller than one before them that had so many numbers (a megapixel), memory that they
 need no more goes back. Among small pictures that would cost more memory than it frees."""
