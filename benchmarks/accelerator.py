@@ -259,7 +259,7 @@ def whole(told: Mapping[str, str], options: argparse.Namespace) -> dict[str, Any
             enhancer.runner.record(False)
         ms = timed(lambda: enhancer(pixels), options.device, options.seconds)
         apart = np.abs(enhancer(pixels).astype(np.int16) - truth(told["model"], told["size"]))
-        found = {"ms": ms, "precision": enhancer.runner.precision, "tiles": len(enhancer.plan)}
+        found = {"ms": ms, "precision": enhancer.runner.precision, "tiles": len(enhancer.tile_choice.plan)}
         return found | {"mean_levels": float(apart.mean()), "largest_levels": float(apart.max())}
     finally:
         enhancer.close()

@@ -130,14 +130,15 @@ def inside(path: Path) -> None:
 
 def load_weights(data: bytes, folder: Path) -> None:
     """A file given to --weights, up to the loaded network."""
-    from lowlight_cli import manifest, models, runners, weights_metadata
+    from lowlight_cli import manifest, models, weights_metadata
+    from lowlight_cli.runners.own_weights import with_weights
 
     path = folder / ("x.pt" if data.startswith((b"PK", b"\x80")) else "x.safetensors")
     path.write_bytes(data)
     origin = weights_metadata.read(path)
     rows = [row for row in manifest.models().values() if not row.classical]
     spec = next((row for row in rows if origin and row.arch == origin.arch), rows[0])
-    spec = runners.with_weights(spec, path)
+    spec = with_weights(spec, path)
     network = models.load(spec, path)
     if sum(p.numel() for p in network.parameters()) > len(data):
         raise Wrong("more parameters than bytes")
@@ -242,7 +243,7 @@ TARGETS: Mapping[str, Target] = {
             "safetensors.torch",
             "lowlight_cli.models",
             *(f"lowlight_cli.models.{n}" for n in NETWORKS),
-            "lowlight_cli.runners",
+            "lowlight_cli.runners.own_weights",
         ),
         64 * MIB,
         50,

@@ -129,7 +129,7 @@ def threads(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def batch(_: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Pictures of one size in batches against one by one; whether `Enhancer.batch_limit` takes the fastest."""
+    """Pictures of one size in batches against one by one; whether `batch_limit` takes the fastest."""
     sizes = dict(list(BATCHED.items())[:2] if options.quick else BATCHED)
     quotients, limits = {}, {}
     with workers() as models:

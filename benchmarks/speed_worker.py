@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from lowlight_cli import picture
 from lowlight_cli.errors import LowlightError
 from lowlight_cli.machine import cores
+from lowlight_cli.tile_choice import batch_limit
 
 
 class Model(enhance_worker.Worker):
@@ -77,7 +78,7 @@ class Model(enhance_worker.Worker):
 
     def batch_limit(self, width: int, height: int) -> int:
         """How many pictures of a size the pipeline takes at once."""
-        return self.enhancer.batch_limit(height, width)
+        return batch_limit(self.enhancer.runner.device, height, width)
 
     def resident(self, folder: str, out: str) -> list[int]:
         """Resident bytes at every result of a folder."""

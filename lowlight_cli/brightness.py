@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli.color import luma
+from lowlight_cli.color import exposure_factor, luma
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.shadows import factor
 
 Floats = NDArray[np.float32]
 
+AUTO = -1.0
+"""The exposure that lets the network decide, as graphs and networks take it."""
 ENOUGH = 0.4
 """Mean luma that `aux_retinex` brings dark pictures to when nobody says; brighter ones stay as they are."""
 
@@ -34,7 +35,7 @@ def stated(_: Floats, vectors: Floats) -> Floats:
 def reached(thumbnails: Floats, vectors: Floats) -> Floats:
     """What the curve of exposure makes of the thumbnail; its gain is the first of the vectors' numbers."""
     gain = vectors[:, 0, None, None, None]
-    return mean_luma(thumbnails * factor(gain, thumbnails.max(axis=1, keepdims=True)))
+    return mean_luma(thumbnails * exposure_factor(thumbnails.max(axis=1, keepdims=True), gain))
 
 
 def enough(thumbnails: Floats, _: Floats) -> Floats:

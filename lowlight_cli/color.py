@@ -1,9 +1,16 @@
-"""sRGB encoding, luma and grey, on numpy arrays."""
+"""sRGB encoding, luma and grey of numpy arrays, and the curve of exposure."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Values = TypeVar("Values", NDArray[np.float32], "Tensor")
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """BT.601 weights, on encoded values."""
@@ -31,3 +38,9 @@ def luma(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def grey(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """What `rgb2gray` makes of 8-bit RGB (H, W, 3): (H, W), whole levels 0 to 255."""
     return np.floor(image @ GREY + 0.5)
+
+
+def exposure_factor(value: Values, gain: Values) -> Values:
+    """What the curve of exposure multiplies all channels of a pixel by, whose largest is `value`: the pixel's value v
+    becomes g v / (1 + (g - 1) v). Black stays black, white stays white; near black the factor is the gain itself."""
+    return gain / (1 + (gain - 1) * value)

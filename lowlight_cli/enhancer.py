@@ -4,54 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import brightness, manifest, memory, picture, tiles
-from lowlight_cli.errors import ModelUnavailable, OptionError, OutOfMemory, PictureError
+from lowlight_cli import brightness, manifest, picture, tiles
+from lowlight_cli.errors import ModelUnavailable, OptionError, PictureError
 from lowlight_cli.frames import HostFrames
 from lowlight_cli.picture import Picture
 from lowlight_cli.runners import Frames, Landing, Runner, RunnerOptions, open_runner
 from lowlight_cli.settings import Settings, check
 from lowlight_cli.shadows import SIDE, Relit, Shadows
 from lowlight_cli.stopwatch import OFF, Untimed
-from lowlight_cli.tiles import TilePlan
+from lowlight_cli.tile_choice import TileChoice
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-T = TypeVar("T")
-
-BUDGET = 1_000_000_000
-"""Most bytes of working memory that `auto` gives to one run on the CPU: larger tiles are hardly faster."""
-SHARE = 12
-"""Bytes besides for each pixel of the picture, where its halos cost too much otherwise."""
-TOO_MUCH = (0.1, 0.5)
-"""Share of a picture that is computed twice for the sake of memory, from which on there is that, and then twice as
-much."""
-BACK_OFFS = 5
-BATCH_PIXELS = 250_000
-"""A batch of small pictures on a CPU holds at most this many pixels when its size is chosen automatically: larger ones
-are no faster there, and take more memory."""
-CUDA_BATCH_PIXELS = 16_000_000
-MOST_IN_BATCH = 8
-
 
 class Enhancer:
-    """Runs an open network on pictures, tiled where they are large. `tile` remembers what memory allowed."""
+    """Runs an open network on pictures, tiled where they are large."""
 
     def __init__(self, runner: Runner, settings: Settings, scale: int = 1, stopwatch: Untimed = OFF) -> None:
         self.runner, self.settings, self.scale, self.stopwatch = runner, settings, scale, stopwatch
-        self.tile = settings.tile
-        self.plan: TilePlan | None = None
-        """The tiles that the last pictures or maps were cut into."""
+        self.tile_choice = TileChoice(runner, settings.tile)
         self.lifted: list[float] = []
         """By how much the shadows of each of these pictures were lifted."""
         self.aimed: list[float | None] = []
@@ -89,20 +70,25 @@ class Enhancer:
         self.refuse_closed()
         self.lifted, self.aimed = [], []
         with self.stopwatch.stage("blend"):  # what is neither "resize" nor "network"
-            alone = self.settings.deterministic
-            results = [self.blended([p])[0] for p in pictures] if alone else self.blended(pictures)
+            results = [result for batch in self.batches(pictures) for result in self.enhance_batch(batch)]
         self.stopwatch.count("network", sum(p.height * p.width for p in pictures))
         return results
 
-    def blended(self, pictures: Sequence[Picture]) -> list[Picture]:
-        """See `enhance`."""
+    def batches(self, pictures: Sequence[Picture]) -> list[Sequence[Picture]]:
+        """What goes through the network together: all of them, or each alone, so that none changes another's bits."""
+        return [[p] for p in pictures] if self.runner.deterministic else [pictures]
+
+    def enhance_batch(self, pictures: Sequence[Picture]) -> list[Picture]:
+        """As `enhance`, all at once; adds to `lifted` and `aimed`."""
         first, pixels = pictures[0], stacked(pictures)
         deep = self.settings.depth == 16 or (self.settings.depth == "keep" and first.bits == 16)
         with self.on_device():
             frames = self.frames(pixels)
             vectors, relit = self.steering(frames, pixels.shape)
             told = {"bits": 16 if deep else 8, "relit": relit, "strength": self.settings.strength}
-            out = self.within_memory(pixels, lambda plan: frames.enhanced(vectors, plan, **told), self.scale)
+            out = self.tile_choice.within_memory(
+                pixels.shape, lambda plan: frames.enhanced(vectors, plan, **told), self.scale
+            )
         return [self.finished(p, values) for p, values in zip(pictures, out, strict=True)]
 
     def frames(self, pixels: NDArray) -> Frames:
@@ -129,16 +115,15 @@ class Enhancer:
         if not hasattr(self.runner, "maps"):
             raise OptionError(f"{self.runner.backend} gives no maps.", "Open the model with maps=True.")
         self.lifted, self.aimed = [], []
-        alone = self.settings.deterministic
-        return [maps for p in pictures for maps in self.mapped([p])] if alone else self.mapped(pictures)
+        return [maps for batch in self.batches(pictures) for maps in self.map_batch(batch)]
 
-    def mapped(self, pictures: Sequence[Picture]) -> list[dict[str, Picture]]:
-        """See `maps`."""
+    def map_batch(self, pictures: Sequence[Picture]) -> list[dict[str, Picture]]:
+        """As `maps`, all at once; adds to `lifted` and `aimed`."""
         pixels = stacked(pictures)
         vectors, relit = self.steering(self.frames(pixels), pixels.shape)
         prepare, padded = relit or tiles.as_read, self.runner.spec.padded
-        found = self.within_memory(
-            pixels,
+        found = self.tile_choice.within_memory(
+            pixels.shape,
             lambda plan: tiles.map_tiled(
                 pixels, lambda batch: self.runner.maps(batch, vectors), plan, padded=padded, prepare=prepare
             ),
@@ -160,60 +145,6 @@ class Enhancer:
             vectors = self.runner.context(seen, exposure)
             self.aimed += brightness.aims(spec, seen, vectors, exposure)
             return vectors, relit if any(amounts) else None
-
-    def within_memory(self, pixels: NDArray, run: Callable[[TilePlan], T], scale: int = 1) -> T:
-        """What `run` gives for tiles of (N, H, W, 3); for smaller and smaller ones while memory does not suffice."""
-        attempts = BACK_OFFS
-        while True:
-            plan = self.tiles_for(pixels.shape, scale)
-            try:
-                result = run(plan)
-            except (OutOfMemory, MemoryError):
-                smaller = (plan.side or max(pixels.shape[1:3])) // 2
-                never = self.settings.tile == 0 or self.runner.spec.tiling == "whole" or self.settings.deterministic
-                if not attempts or smaller < tiles.SMALLEST_CORE or never:
-                    raise
-                self.tile, attempts = smaller, attempts - 1
-            else:
-                self.plan = plan
-                return result
-
-    @property
-    def used(self) -> int:
-        """Most side of the tiles' cores that the last pictures or maps were cut into; 0: they were not."""
-        side = self.plan.side if self.plan else 0
-        return side and (self.tile or side)
-
-    def tiles_for(self, shape: tuple[int, ...], scale: int = 1) -> TilePlan:
-        """The tiles of a batch (N, H, W, 3) for an output of `scale` times its size."""
-        spec, (count, height, width) = self.runner.spec, shape[:3]
-        facts = {"halo": math.ceil(spec.halo / scale), "multiple": spec.multiple}
-        tile = 0 if spec.tiling == "whole" else self.tile
-        if tile is not None:
-            return tiles.plan(height, width, tile=0 if tile >= max(height, width) else tile, **facts)
-        count *= math.prod(max(1.0, spec.smallest / side) for side in (height, width))  # thin pictures are filled up
-        more = BUDGET + SHARE * count * height * width
-        for most, enough in zip((BUDGET, more, BUDGET + more), (*TOO_MUCH, math.inf), strict=True):
-            pixels = self.budget(most) / (spec.bytes_per_pixel * scale**2 * count)
-            plan = tiles.fitting(height, width, pixels=pixels, **facts)
-            if plan and plan.read <= (1 + enough) * height * width:
-                break
-        return plan or tiles.plan(height, width, tile=tiles.SMALLEST_CORE, **facts)
-
-    def budget(self, most: int) -> float:
-        """Bytes for the network's working memory; `most` on the CPU."""
-        if self.settings.deterministic:
-            return most
-        if isinstance(self.runner, Landing):
-            return 0.5 * self.runner.room()  # PyTorch takes half as much again as ONNX Runtime, whose use the rows tell
-        if self.runner.device.startswith("cuda"):
-            return 2 * most
-        return min(most, 0.5 * memory.available())
-
-    def batch_limit(self, height: int, width: int) -> int:
-        """How many pictures of this size go into one batch when nobody says."""
-        room = CUDA_BATCH_PIXELS if self.runner.device.startswith("cuda") else BATCH_PIXELS
-        return max(1, min(MOST_IN_BATCH, room // (height * width)))
 
     def finished(self, source: Picture, pixels: NDArray) -> Picture:
         """The source with other pixels; what lies beside them is kept."""
@@ -241,37 +172,52 @@ def open_model(
     name: str = "neid",
     *,
     strength: float = 1.0,
-    exposure: float | Literal["auto"] | None = None,
-    shadows: float | Literal["auto"] | None = None,
-    tile: int | Literal["auto"] | None = None,
+    exposure: float | Literal["auto"] = "auto",
+    shadows: float | Literal["auto"] = "auto",
+    tile: int | Literal["auto"] = "auto",
     depth: picture.Depth = "keep",
+    backend: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    scale: int = 1,
+    weights: Path | str | None = None,
+    threads: int = 0,
+    offline: bool = False,
+    progress: bool = False,
+    maps: bool = False,
     deterministic: bool = False,
-    **options: Any,
 ) -> Enhancer:
     """An open model, for a `with` block or `close()`. Call it with a path, a Pillow image or an array; it gives an
     array.
 
-    The arguments are those of `Settings`, None for `auto`: `strength` 0 to 1, `exposure` between 0 and 1, `shadows` 0
-    to 1, `tile` in pixels (0: never), `depth` "keep", 8 or 16; `deterministic` is for `RunnerOptions` too. `options`
-    are the other fields of that: `backend` ("auto", "torch", "onnx"), `device` ("auto", "cpu", "cuda", "cuda:N",
-    "mps"), `precision` ("auto", "fp32", "fp16", "bf16", "int8"), `scale` (1, 2), `weights` (a path), `threads` (0: it
-    chooses), and True or False for `offline`, `progress`, `maps`.
+    What to do with a picture: `strength` 0 to 1, `exposure` between 0 and 1, `shadows` 0 to 1, `tile` in pixels (0:
+    never), `depth` "keep", 8 or 16; see `Settings`. "auto": the network, the picture or the memory decides.
 
-    A name that is no option is a TypeError, and so may be a value of another type; all else is a LowlightError, of
-    `lowlight_cli.errors`: OptionError (a value that no model, or not this one, takes), ModelUnavailable (no such model,
-    no weights), DeviceUnavailable. What cannot be done with a picture is a PictureError or an OutOfMemory when the
-    model is called.
+    How to open the model: `backend` ("auto", "torch", "onnx"), `device` ("auto", "cpu", "cuda", "cuda:N", "mps"),
+    `precision` ("auto", "fp32", "fp16", "bf16", "int8"), `scale` (1, 2), `weights` (the path of your own), `threads`
+    (0: the back end chooses), `offline` (download nothing), `progress` (of a download, on stderr), `maps` (`maps()`
+    gives them) and `deterministic` (the same picture, the same bits); see `RunnerOptions`.
+
+    A value of another type may be a TypeError; all else is a LowlightError, of `lowlight_cli.errors`: OptionError (a
+    value that no model, or not this one, takes), ModelUnavailable (no such model, no weights), DeviceUnavailable. What
+    cannot be done with a picture is a PictureError or an OutOfMemory when the model is called.
     """
-    known = {field.name: None for kind in (Settings, RunnerOptions) for field in dataclasses.fields(kind)}
-    if unknown := [option for option in options if option not in known]:
-        raise TypeError(f"open_model takes no option {unknown[0]!r}. It takes {', '.join(known)}.")
-    if options.get("weights") is not None:
-        options["weights"] = Path(options["weights"])
-    chosen = RunnerOptions(deterministic=deterministic, **options)
+    options = RunnerOptions(
+        backend=backend,
+        device=device,
+        precision=precision,
+        scale=scale,
+        weights=None if weights is None else Path(weights),
+        threads=threads,
+        offline=offline,
+        progress=progress,
+        maps=maps,
+        deterministic=deterministic,
+    )
     given = {"exposure": exposure, "shadows": shadows, "tile": tile}
-    given = {name: None if value == "auto" else value for name, value in given.items()}
-    settings = Settings(strength=strength, depth=depth, deterministic=deterministic, **given)
-    return Enhancer(open_runner(manifest.find(name), chosen), settings, chosen.scale)
+    decided = {name: None if value == "auto" else value for name, value in given.items()}
+    settings = Settings(strength=strength, depth=depth, **decided)
+    return Enhancer(open_runner(manifest.find(name), options), settings, scale)
 
 
 def stacked(pictures: Sequence[Picture]) -> NDArray:

@@ -17,7 +17,7 @@ Network = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float3
 
 
 class HostFrames:
-    """See `runners.Frames`; the pictures stay where they are."""
+    """Pictures where they are, for a network behind numpy arrays: see `runners.Frames`."""
 
     def __init__(self, pixels: NDArray, network: Network, padded: Padded, scale: int) -> None:
         self.pixels, self.network, self.padded, self.scale = pixels, network, padded, scale

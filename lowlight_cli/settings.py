@@ -35,9 +35,6 @@ class Settings:
     """Largest side of a tile's core in pixels; 0: never tile; None: chosen from the free memory."""
     depth: picture.Depth = "keep"
     """Bits of the result; 16 keeps what the network gives beyond the 8 bits of the source."""
-    deterministic: bool = False
-    """Whether a picture must get the same bits whatever is enhanced beside it and however much memory is free: one at
-    a time, in tiles whose size depends on the picture alone. The runner must be opened with it too."""
 
     def __post_init__(self) -> None:
         for name, (kind, what) in NUMBERS.items():

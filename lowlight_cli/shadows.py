@@ -1,10 +1,10 @@
 """Light that a picture's lights can spare, given to its shadows before a network sees it.
 
-No single exposure shows both a room and what lies before its window. So the curve of the networks' exposure, value v to
-g v / (1 + (g - 1) v) by one factor for all channels, is bent from place to place: two such curves one after the other
-are one, of the product of their gains, and what follows works as if parts of the picture had been exposed otherwise.
-The gain is c / L^amount, L the illumination: the largest channel under a guided filter of its logarithm, which
-smooths and keeps edges, so that nothing is ringed by a halo. c keeps the picture's mean luma.
+No single exposure shows both a room and what lies before its window. So the curve of the networks' exposure, see
+`color.exposure_factor`, is bent from place to place: two such curves one after the other are one, of the product of
+their gains, and what follows works as if parts of the picture had been exposed otherwise. The gain is c / L^amount, L
+the illumination: the largest channel under a guided filter of its logarithm, which smooths and keeps edges, so that
+nothing is ringed by a halo. c keeps the picture's mean luma.
 
 The filter's coefficients are found on the small square that networks look at, and are applied at full size: any part of
 a picture gets what the whole would.
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli.color import BRIGHT, DIM, luma
+from lowlight_cli.color import BRIGHT, DIM, exposure_factor, luma
 from lowlight_cli.guided import coefficients
 from lowlight_cli.tiles import Tile
 
@@ -83,7 +83,7 @@ class Shadows:
             gain = cv2.log(value + FLOOR)
             gain *= slope(at[here], down[here])
             gain += offset(at[here], down[here])
-            np.multiply(part, factor(cv2.exp(gain), value), out=out[:, here])
+            np.multiply(part, exposure_factor(value, cv2.exp(gain)), out=out[:, here])
         return out
 
 
@@ -116,11 +116,6 @@ class Relit:
         return np.stack([each(part, rows, columns) for each, part in zip(self.shadows, planes, strict=True)])
 
 
-def factor(gain: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the curve multiplies all channels by, whose largest is `value`."""
-    return gain / (1 + (gain - 1) * value)
-
-
 def needed(small: NDArray[np.float32], light: NDArray[np.float32]) -> float:
     """Share of the most that is given, 0 to 1, where nobody says."""
     lights = ramp(float(np.exp(np.quantile(light, LIGHTS))), *LIT)
@@ -138,7 +133,7 @@ def scale(small: NDArray[np.float32], value: NDArray[np.float32], gain: NDArray[
     own, (low, high) = luma(small), LOG_SCALE
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        darker = (own * factor(np.float32(2**middle) * gain, value)).mean() < own.mean()
+        darker = (own * exposure_factor(value, np.float32(2**middle) * gain)).mean() < own.mean()
         low, high = (middle, high) if darker else (low, middle)
     return (low + high) / 2 * float(np.log(2))
 

@@ -68,7 +68,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch, spec: ModelSpec) -> list[FakeRunner]:
     opened: list[FakeRunner] = []
 
     def open_fake(_: ModelSpec, options: RunnerOptions) -> FakeRunner:
-        opened.append(FakeRunner(spec, options.scale))
+        opened.append(FakeRunner(spec, options.scale, deterministic=options.deterministic))
         return opened[-1]
 
     for module in (enhancer, task):

@@ -15,8 +15,10 @@ class FakeRunner:
     backend, device, precision, sha256 = "fake", "cpu", "fp32", "0" * 64
     provider, threads, weights = "fake", 0, ()
 
-    def __init__(self, spec: ModelSpec, scale: int = 1, fail_above: int = 1 << 60) -> None:
-        self.spec, self.scale, self.fail_above = spec, scale, fail_above
+    def __init__(
+        self, spec: ModelSpec, scale: int = 1, fail_above: int = 1 << 60, *, deterministic: bool = False
+    ) -> None:
+        self.spec, self.scale, self.fail_above, self.deterministic = spec, scale, fail_above, deterministic
         self.batches: list[tuple[int, ...]] = []
 
     def context(self, thumbnails: NDArray[np.float32], exposure: float | None) -> NDArray[np.float32]:  # noqa: ARG002

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
@@ -12,6 +11,7 @@ from lowlight_cli.errors import OptionError
 from lowlight_cli.models import aux_retinex
 from lowlight_cli.nn.brightness import luma, luma_mean
 from lowlight_cli.runners.export import Context, Tile, export
+from lowlight_cli.runners.onnx import cpu_session
 from lowlight_cli.training.settings import Settings
 
 
@@ -241,7 +241,7 @@ def test_both_graphs_agree_with_onnx(tmp_path):
     }
     for name, (module, inputs) in graphs.items():
         export(module.eval(), inputs, tmp_path / f"{name}.onnx")
-        session = onnxruntime.InferenceSession(str(tmp_path / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+        session = cpu_session(tmp_path / f"{name}.onnx")
         found = session.run(None, {key: value.numpy() for key, value in inputs.items()})[0]
         expected = module(*inputs.values()).numpy()
         assert np.abs(found - expected).max() < 1e-3 * max(1, np.abs(expected).max()), name

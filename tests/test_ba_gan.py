@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from lowlight_cli.data.darken import PRESETS
 from lowlight_cli.models import ba_gan
 from lowlight_cli.nn import dped
 from lowlight_cli.runners import export
+from lowlight_cli.runners.onnx import cpu_session
 from lowlight_cli.training.settings import Settings
 
 TINY = {"widths": (6, 8, 12), "attention": (4, 4, 6, 8)}
@@ -278,7 +278,7 @@ def test_onnx_gives_what_torch_gives(tmp_path: Path) -> None:
         if name.endswith("bias"):
             values.normal_(0, 0.1)
     export.export(export.Tile(network, 1), {"pixels": export.picture(2, 32, 48)}, tmp_path / "x1.onnx")
-    session = onnxruntime.InferenceSession(str(tmp_path / "x1.onnx"), providers=["CPUExecutionProvider"])
+    session = cpu_session(tmp_path / "x1.onnx")
     for size in ((1, 24, 56), (3, 64, 16)):
         pixels = export.picture(*size)
         (found,) = session.run(None, {"pixels": pixels.numpy()})

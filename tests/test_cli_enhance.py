@@ -32,7 +32,7 @@ from lowlight_cli.errors import (
     USAGE,
     OutOfMemory,
 )
-from lowlight_cli.runners import cuda_devices
+from lowlight_cli.runners.driver import cuda_devices
 
 Photo = Callable[..., Path]
 Run = Callable[..., SimpleNamespace]

@@ -69,10 +69,10 @@ def test_pytorch_takes_one_thread_and_onnx_runtime_says_how_many(threads: int) -
 def test_tiles_do_not_depend_on_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, fixed = open_model("neid"), open_model("neid", deterministic=True)
     shape = (1, 4000, 3000, 3)
-    before = plain.tiles_for(shape), fixed.tiles_for(shape)
+    before = plain.tile_choice.choose(shape), fixed.tile_choice.choose(shape)
     monkeypatch.setattr(memory, "available", lambda: 100 << 20)
-    assert len(plain.tiles_for(shape)) > len(before[0])
-    assert fixed.tiles_for(shape) == before[1]
+    assert len(plain.tile_choice.choose(shape)) > len(before[0])
+    assert fixed.tile_choice.choose(shape) == before[1]
 
 
 def test_where_memory_runs_out_no_smaller_tiles_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 from hub_server import isolate, row, weight_file
 
-from lowlight_cli import cli, hub, manifest, memory, packages, runners, weights
+from lowlight_cli import cli, hub, manifest, memory, packages, weights
 from lowlight_cli.errors import DONE, SOME_FAILED, DeviceUnavailable, ModelUnavailable
+from lowlight_cli.runners import driver
 from lowlight_cli.tasks import doctor
 from lowlight_cli.tasks.doctor import DoctorOptions, Finding
 
@@ -274,7 +275,7 @@ def test_cuda_that_a_back_end_cannot_use_is_told(
     levels: list[str],
     words: str,
 ) -> None:
-    monkeypatch.setattr(runners, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(driver, "cuda_devices", lambda: 1)
     monkeypatch.setitem(sys.modules, "torch", fake_torch(torch_cuda, reachable))
     monkeypatch.setitem(sys.modules, "onnxruntime", fake_onnxruntime(onnx_cuda))
     found = [finding for finding in look(doctor.check_devices) if finding.level != "ok"]
@@ -283,7 +284,7 @@ def test_cuda_that_a_back_end_cannot_use_is_told(
 
 
 def test_without_a_cuda_device_differing_builds_are_no_worry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runners, "cuda_devices", lambda: 0)
+    monkeypatch.setattr(driver, "cuda_devices", lambda: 0)
     monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
     monkeypatch.setitem(sys.modules, "torch", fake_torch("12.8", False))
     monkeypatch.setitem(sys.modules, "onnxruntime", fake_onnxruntime("13.0"))
@@ -301,7 +302,7 @@ def test_an_inference_that_fails_is_a_problem_but_for_onnx_on_cuda(monkeypatch: 
 
     monkeypatch.setattr(module, "selftest", selftest)
     monkeypatch.setattr(module, "classical_methods", lambda: ([], []))
-    monkeypatch.setattr(runners, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(driver, "cuda_devices", lambda: 1)
     found = [finding for finding in look(doctor.check_inference) if finding.level != "ok"]
     assert [finding.level for finding in found] == ["problem", "problem", "note", "problem"]
     assert found[2].text == "neid: onnx on cuda failed: no cuda."

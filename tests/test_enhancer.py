@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,11 +19,12 @@ from PIL import Image
 
 import lowlight_cli as lowlight
 from lowlight_cli import manifest, memory, picture, tiles
-from lowlight_cli.enhancer import BACK_OFFS, BUDGET, SHARE, TOO_MUCH, Enhancer, Settings
+from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.runners import KNOWN, RunnerOptions
+from lowlight_cli.runners.options import KNOWN, RunnerOptions
 from lowlight_cli.thumbnail import BAND, thumbnail
+from lowlight_cli.tile_choice import BACK_OFFS, BUDGET, SHARE, TOO_MUCH, TileChoice
 
 
 def enhancer(spec: ModelSpec, *, scale: int = 1, fail_above: int = 1 << 60, **settings: object) -> Enhancer:
@@ -192,7 +194,7 @@ def test_out_of_memory_halves_the_tile_and_remembers(spec: ModelSpec) -> None:
     np.testing.assert_array_equal(model(pixels), 2 * pixels)
     tried = [shape[2:] for shape in model.runner.batches]
     assert tried[0] == (600, 400)
-    assert model.tile == model.used == 150
+    assert model.tile_choice.tile == model.tile_choice.used == 150
     tried.clear()
     model.runner.batches.clear()
     np.testing.assert_array_equal(model(pixels), 2 * pixels)
@@ -239,16 +241,16 @@ def test_auto_cuts_tiles_that_fit_into_the_free_memory(spec: ModelSpec, monkeypa
     assert len(model.runner.batches) > 1
     assert all(h * w * spec.bytes_per_pixel <= free / 2 for *_, h, w in model.runner.batches)
     assert len(set(model.runner.batches)) == 1
-    assert model.plan == model.tiles_for((1, 700, 900))
-    assert len(enhancer(spec).tiles_for((1, 100, 100))) == 1
-    assert len(enhancer(spec).tiles_for((4, 150, 150))) == 1
-    assert len(enhancer(spec).tiles_for((4, 150, 150), scale=2)) > 1
+    assert model.tile_choice.plan == model.tile_choice.choose((1, 700, 900))
+    assert len(enhancer(spec).tile_choice.choose((1, 100, 100))) == 1
+    assert len(enhancer(spec).tile_choice.choose((4, 150, 150))) == 1
+    assert len(enhancer(spec).tile_choice.choose((4, 150, 150), scale=2)) > 1
 
 
 @pytest.mark.parametrize(("halo", "most"), [(8, BUDGET), (128, BUDGET + SHARE * 24_000_000), (400, None)])
 def test_more_memory_is_taken_only_where_halos_cost_much(spec: ModelSpec, halo: int, most: int | None) -> None:
     spec = dataclasses.replace(spec, halo=halo, multiple=16, bytes_per_pixel=220)
-    plan = Enhancer(FakeRunner(spec), Settings(deterministic=True)).tiles_for((1, 4000, 6000))
+    plan = TileChoice(FakeRunner(spec, deterministic=True), None).choose((1, 4000, 6000))
     sizes = {tile.size for tile in plan}
     most = most or 2 * BUDGET + SHARE * 24_000_000
     assert max(height * width for height, width in sizes) * spec.bytes_per_pixel <= most
@@ -263,7 +265,7 @@ def test_more_memory_is_taken_only_where_halos_cost_much(spec: ModelSpec, halo: 
 @pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (100, 60_000)])
 def test_a_thin_picture_counts_as_what_it_is_filled_up_to(spec: ModelSpec, size: tuple[int, int]) -> None:
     spec = dataclasses.replace(spec, halo=16, multiple=4, smallest=128, bytes_per_pixel=1000)
-    plan = Enhancer(FakeRunner(spec), Settings(deterministic=True)).tiles_for((1, *size))
+    plan = TileChoice(FakeRunner(spec, deterministic=True), None).choose((1, *size))
     padded = [[spec.padded(side) for side in tile.size] for tile in plan]
     most = 2 * BUDGET + SHARE * 60_000 * 128
     assert max(height * width for height, width in padded) * spec.bytes_per_pixel <= most
@@ -272,7 +274,7 @@ def test_a_thin_picture_counts_as_what_it_is_filled_up_to(spec: ModelSpec, size:
 
 def test_no_memory_at_all_still_gives_a_smallest_tile(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 0)
-    assert enhancer(spec).tiles_for((1, 700, 900)).side == tiles.SMALLEST_CORE
+    assert enhancer(spec).tile_choice.choose((1, 700, 900)).side == tiles.SMALLEST_CORE
 
 
 @pytest.mark.parametrize("values", [np.linspace(0, 255, 27), np.linspace(-0.5, 0.5, 27)])
@@ -326,12 +328,12 @@ def test_a_library_users_wrong_name_or_scale_is_an_error() -> None:
             lowlight.open_model("neid", **{name: value})
 
 
-def test_an_option_that_there_is_not_names_all_that_there_are_and_so_does_the_docstring() -> None:
-    with pytest.raises(TypeError, match=r"takes no option 'brightness'\. It takes ") as caught:
-        lowlight.open_model("neid", brightness=0.4)
-    fields = [field.name for kind in (Settings, RunnerOptions) for field in dataclasses.fields(kind)]
-    told = str(caught.value).partition("It takes ")[2].rstrip(".").split(", ")
-    assert sorted(told) == sorted({*fields})
+def test_all_settings_and_options_are_keywords_with_the_same_defaults_and_the_docstring_tells_of_each() -> None:
+    _, *keywords = inspect.signature(lowlight.open_model).parameters.values()
+    assert {keyword.kind for keyword in keywords} == {inspect.Parameter.KEYWORD_ONLY}
+    fields = {field.name: field.default for kind in (Settings, RunnerOptions) for field in dataclasses.fields(kind)}
+    automatic = dict.fromkeys(("exposure", "shadows", "tile"), "auto")
+    assert {keyword.name: keyword.default for keyword in keywords} == fields | automatic
     text = lowlight.open_model.__doc__
     assert [name for name in fields if f"`{name}`" not in text] == []
     for name in ("TypeError", "OptionError", "ModelUnavailable", "DeviceUnavailable", "PictureError", "OutOfMemory"):

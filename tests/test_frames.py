@@ -16,7 +16,7 @@ from lowlight_cli.errors import PictureError
 from lowlight_cli.frames import HostFrames
 from lowlight_cli.runners import Landing, RunnerOptions, cuda
 from lowlight_cli.runners.cuda import CudaRunner
-from lowlight_cli.runners.frames import Frames
+from lowlight_cli.runners.device_frames import DeviceFrames
 from lowlight_cli.runners.pytorch import TorchRunner, quickest
 from lowlight_cli.settings import Settings
 from lowlight_cli.shadows import Relit, Shadows
@@ -61,14 +61,14 @@ def test_tiles_are_as_in_memory(bits: int, scale: int, tile: int, strength: floa
         )
     told = {"bits": bits, "relit": relit, "strength": strength}
     want = HostFrames(pixels, numpy_network(scale), padded, scale).enhanced(np.zeros((2, 0)), plan, **told)
-    got = Frames(pixels, "cpu").enhanced(torch_network(scale), plan, padded=padded, scale=scale, **told)
+    got = DeviceFrames(pixels, "cpu").run(torch_network(scale), plan, padded=padded, scale=scale, **told)
     assert got.dtype == want.dtype
     assert got.shape == want.shape == (2, 75 * scale, 101 * scale, 3)
     apart = np.abs(got.astype(int) - want)
     assert apart.max() <= (1 if bits == 8 else 20)
     assert (apart > 0).mean() < (0.01 if bits == 8 else 0.5)
     if lit:
-        plain = Frames(pixels, "cpu").enhanced(
+        plain = DeviceFrames(pixels, "cpu").run(
             torch_network(scale), plan, padded=padded, scale=scale, **{**told, "relit": None}
         )
         assert np.array_equal(plain[0], got[0])
@@ -79,15 +79,15 @@ def test_tiles_are_as_in_memory(bits: int, scale: int, tile: int, strength: floa
 @pytest.mark.parametrize("bits", [8, 16])
 def test_thumbnails_are_as_in_memory(size: tuple[int, int], bits: int) -> None:
     pixels = pictures(*size, bits)
-    for got, one in zip(Frames(pixels, "cpu").thumbnails(24), pixels, strict=True):
+    for got, one in zip(DeviceFrames(pixels, "cpu").thumbnails(24), pixels, strict=True):
         np.testing.assert_allclose(got, thumbnail(one, 24), atol=2e-6)
-    assert Frames(pixels, "cpu").thumbnails(0)[1].shape == (0, 0, 3)
+    assert DeviceFrames(pixels, "cpu").thumbnails(0)[1].shape == (0, 0, 3)
 
 
 def test_what_is_not_finite_is_no_picture() -> None:
     plan = tiles.plan(16, 16, tile=0, halo=0, multiple=1)
     with pytest.raises(PictureError, match="NaN"):
-        Frames(pictures(16, 16, 8), "cpu").enhanced(lambda batch: batch / 0, plan, bits=8, padded=padded)
+        DeviceFrames(pictures(16, 16, 8), "cpu").run(lambda batch: batch / 0, plan, bits=8, padded=padded)
 
 
 @pytest.mark.parametrize("name", ["neid", "drs-cyclegan", "ba-gan"])
@@ -119,9 +119,9 @@ def test_what_is_free_on_the_device_decides_how_large_tiles_are(monkeypatch: pyt
     spec, options = manifest.find("neid"), RunnerOptions(backend="torch", device="cpu", offline=True)
     enhancer, free = Enhancer(CudaRunner(spec, options), Settings()), int(5000 * spec.bytes_per_pixel)
     monkeypatch.setattr(CudaRunner, "room", lambda _: 100 * free)
-    assert len(enhancer.tiles_for((1, 400, 600, 3))) == 1
+    assert len(enhancer.tile_choice.choose((1, 400, 600, 3))) == 1
     monkeypatch.setattr(CudaRunner, "room", lambda _: 60 * free)
-    assert len(enhancer.tiles_for((1, 400, 600, 3))) > 1
+    assert len(enhancer.tile_choice.choose((1, 400, 600, 3))) > 1
 
 
 @pytest.mark.parametrize(

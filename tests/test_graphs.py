@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.runners import byte_graphs, graphs, quantize
-from lowlight_cli.runners.onnx import flushing
+from lowlight_cli.runners.onnx import cpu_session
 
 RANDOM = np.random.default_rng(0)
 
@@ -61,10 +61,7 @@ def small_network() -> onnx.ModelProto:
 
 
 def run(graph: onnx.ModelProto | Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    import onnxruntime
-
-    source = str(graph) if isinstance(graph, Path) else graph.SerializeToString()
-    session = onnxruntime.InferenceSession(source, flushing(), providers=["CPUExecutionProvider"])
+    session = cpu_session(graph if isinstance(graph, Path) else graph.SerializeToString())
     return session.run(None, {"pixels": pixels})[0]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import skimage.data
 from click.testing import CliRunner
+from fake_runner import FakeRunner
 from numpy.typing import NDArray
 
 import lowlight_cli as lowlight
@@ -58,9 +59,9 @@ def test_tiles_of_bytes_equal_the_whole_picture(dark: NDArray) -> None:
 
 
 def test_int8_asks_for_no_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lowlight_cli import runners
+    from lowlight_cli.runners import driver
 
-    monkeypatch.setattr(runners, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(driver, "cuda_devices", lambda: 1)
     runner = open_runner(NEID, RunnerOptions(precision="int8"))
     assert (runner.backend, runner.device) == ("onnx", "cpu")
 
@@ -172,3 +173,23 @@ def test_pictures_are_spread_over_the_folder_even_from_within_it(
         photo(tmp_path / "inner" / f"{number}.png", 20 + number, 20)
     monkeypatch.chdir(tmp_path / "inner")
     assert [pixels.shape[:2] for pixels in calibration.pictures(Path(".."))] == [(20, 20), (23, 20), (26, 20)]
+
+
+@pytest.mark.parametrize("made", [calibration.inputs, lambda spec, _: task.compare(spec)])
+def test_a_runner_that_fails_while_graphs_are_made_is_closed(monkeypatch: pytest.MonkeyPatch, made: Callable) -> None:
+    class Failing(FakeRunner):
+        closed = 0
+
+        def context(self, *_: object) -> NDArray[np.float32]:
+            raise PictureError("It broke.", "")
+
+        def close(self) -> None:
+            self.closed += 1
+
+    runner = Failing(NEID)
+    for module in (calibration, task):
+        monkeypatch.setattr(module, "open_runner", lambda *_: runner)
+    small = calibration.Sample(np.zeros((320, 320, 3), np.uint8), np.zeros((112, 112, 3), np.float32))
+    with pytest.raises(PictureError, match="It broke"):
+        made(NEID, [small])
+    assert runner.closed == 1

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from lowlight_cli import cli, manifest, models, packages, picture, runners
+from lowlight_cli import cli, manifest, models, packages, picture
 from lowlight_cli.enhancer import Enhancer, Settings, open_model
 from lowlight_cli.errors import ALL_FAILED, DONE, NO_INPUT, NO_MODEL, SOME_FAILED, USAGE, OptionError, OutOfMemory
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.nn.state import save_weights
-from lowlight_cli.runners import RunnerOptions, choose_backend, open_runner, with_weights
+from lowlight_cli.runners import RunnerOptions, driver, open_runner
+from lowlight_cli.runners.options import choose_backend, settled
+from lowlight_cli.runners.own_weights import with_weights
 
 Photo = Callable[..., Path]
 Run = Callable[..., SimpleNamespace]
@@ -286,14 +288,14 @@ def test_auto_takes_torch_where_maps_are_asked_for() -> None:
 def test_auto_takes_cuda_where_there_are_a_device_and_a_torch_built_for_it(
     monkeypatch: pytest.MonkeyPatch, devices: int, built: bool, backend: str, device: str
 ) -> None:
-    monkeypatch.setattr(runners, "cuda_devices", lambda: devices)
+    monkeypatch.setattr(driver, "cuda_devices", lambda: devices)
     monkeypatch.setattr(packages, "torch_has_cuda", lambda: built)
     neid = REAL["neid"]
-    _, chosen = runners.settled(neid, RunnerOptions())
+    _, chosen = settled(neid, RunnerOptions())
     assert (chosen.backend, chosen.device) == (backend, device)
-    _, chosen = runners.settled(neid, RunnerOptions(backend="onnx"))
+    _, chosen = settled(neid, RunnerOptions(backend="onnx"))
     assert (chosen.backend, chosen.device) == ("onnx", "cpu")
-    _, chosen = runners.settled(neid, RunnerOptions(device="cuda"))
+    _, chosen = settled(neid, RunnerOptions(device="cuda"))
     assert (chosen.backend, chosen.device) == ("torch", "cuda:0")
 
 

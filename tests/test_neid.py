@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from lowlight_cli.models import neid
 from lowlight_cli.nn.brightness import lift, luma_mean
 from lowlight_cli.nn.losses import color_loss
 from lowlight_cli.runners.export import Context, Tile, export
+from lowlight_cli.runners.onnx import cpu_session
 from lowlight_cli.training.settings import Settings
 
 WIDTHS = (8, 12, 16)
@@ -225,7 +225,7 @@ def test_both_graphs_agree_with_onnx(tmp_path):
     }
     for name, (module, inputs) in graphs.items():
         export(module.eval(), inputs, tmp_path / f"{name}.onnx")
-        session = onnxruntime.InferenceSession(str(tmp_path / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+        session = cpu_session(tmp_path / f"{name}.onnx")
         found = session.run(None, {key: value.numpy() for key, value in inputs.items()})[0]
         assert np.abs(found - module(*inputs.values()).numpy()).max() < 1e-3, name
 

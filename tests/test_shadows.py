@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 import lowlight_cli as lowlight
 from lowlight_cli import manifest, picture
 from lowlight_cli.cli import group
-from lowlight_cli.color import luma
+from lowlight_cli.color import exposure_factor, luma
 from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import OptionError
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.shadows import Shadows, centres, factor
+from lowlight_cli.shadows import Shadows, centres
 from lowlight_cli.thumbnail import thumbnail
 
 ALL = centres(0, 112, 112)
@@ -55,9 +55,9 @@ def test_shadows_get_what_lights_lose_and_the_mean_stays():
 
 def test_two_curves_one_after_the_other_are_one():
     value = np.linspace(0.001, 1, 50, dtype=np.float32)
-    once = factor(np.float32(3.0), value) * value
-    twice = factor(np.float32(2.5), once) * once
-    np.testing.assert_allclose(twice, factor(np.float32(7.5), value) * value, rtol=1e-5)
+    once = exposure_factor(value, np.float32(3.0)) * value
+    twice = exposure_factor(once, np.float32(2.5)) * once
+    np.testing.assert_allclose(twice, exposure_factor(value, np.float32(7.5)) * value, rtol=1e-5)
 
 
 def test_a_step_keeps_its_place_and_gets_no_halo():
@@ -144,7 +144,7 @@ def test_neid_lifts_the_shadows_of_a_room_before_its_window_and_leaves_dark_pict
     plain, lifted = (lowlight.open_model("neid", shadows=amount)(pixels).astype(float) for amount in (0.0, "auto"))
     assert lifted[:, :70].mean() > 1.1 * plain[:, :70].mean()
     pixels = np.rint(pixels * 0.2).astype(np.uint8)
-    plain, same = (lowlight.open_model("neid", shadows=amount)(pixels) for amount in (0.0, None))
+    plain, same = (lowlight.open_model("neid", shadows=amount)(pixels) for amount in (0.0, "auto"))
     np.testing.assert_array_equal(plain, same)
 
 

@@ -22,7 +22,8 @@ from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.models import neid
 from lowlight_cli.nn.state import load_weights, save_weights
-from lowlight_cli.runners import RunnerOptions, open_runner, with_weights
+from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.runners.own_weights import with_weights
 from lowlight_cli.weights_metadata import Origin
 
 NEID = {"widths": [4, 8]}
@@ -240,8 +241,9 @@ def test_a_network_larger_than_its_file_is_never_built(
 
 def test_reading_them_imports_no_torch(file: Callable[..., Path]) -> None:
     code = (
-        "import sys; from pathlib import Path; from lowlight_cli import manifest, runners\n"
-        "spec = runners.with_weights(manifest.find('neid'), Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; from lowlight_cli import manifest\n"
+        "from lowlight_cli.runners.own_weights import with_weights\n"
+        "spec = with_weights(manifest.find('neid'), Path(sys.argv[1]))\n"
         "print(spec.params, 'torch' in sys.modules, 'numpy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(file())], capture_output=True, text=True, check=True)

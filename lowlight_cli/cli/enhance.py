@@ -149,11 +149,14 @@ def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
         runner=RunnerOptions(
             weights=Path(flags["weights"]) if flags["weights"] else None,
             progress=sys.stderr.isatty() and not flags["quiet"],
-            **{name: flags[name] for name in ("backend", "device", "precision", "threads", "offline", "scale")},
+            **{
+                name: flags[name]
+                for name in ("backend", "device", "precision", "threads", "offline", "scale", "deterministic")
+            },
         ),
         settings=Settings(
             depth=flags["depth"] if flags["depth"] == "keep" else int(flags["depth"]),
-            **{name: flags[name] for name in ("strength", "exposure", "shadows", "tile", "deterministic")},
+            **{name: flags[name] for name in ("strength", "exposure", "shadows", "tile")},
         ),
         maps=flags["save_maps"],
         evidence=asked(flags),

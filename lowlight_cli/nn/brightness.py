@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lowlight_cli.color import BRIGHT, DIM
+from lowlight_cli.color import BRIGHT, DIM, exposure_factor
 
 LUMA = (0.299, 0.587, 0.114)
 STEPS = 14
@@ -27,14 +27,11 @@ def luma_mean(pixels: Tensor) -> Tensor:
 
 
 def lift(pixels: Tensor, gain: Tensor) -> Tensor:
-    """`pixels` times g / (1 + (g - 1) v), v their largest channel: black stays black, white stays white.
+    """`pixels` by the curve of exposure: one factor for all three channels keeps hue and saturation.
 
-    One factor for all three channels keeps hue and saturation; near black the factor is the gain itself.
     (N, 3, H, W) in [0, 1] and (N,) -> (N, 3, H, W) in [0, 1].
     """
-    gain = gain[:, None, None, None]
-    value = pixels.amax(dim=1, keepdim=True)
-    return pixels * (gain / (1 + (gain - 1) * value))
+    return pixels * exposure_factor(pixels.amax(dim=1, keepdim=True), gain[:, None, None, None])
 
 
 def solve_gain(thumbnail: Tensor, brightness: Tensor) -> Tensor:

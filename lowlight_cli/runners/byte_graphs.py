@@ -136,9 +136,8 @@ def constants(model: ModelProto) -> dict[str, NDArray]:
 def largest(model: ModelProto, names: Sequence[str], samples: Samples) -> dict[str, NDArray]:
     """The largest magnitude of each channel of tensors (N, C, H, W), over all samples; 1 where all are zero."""
     import onnx
-    import onnxruntime
 
-    from lowlight_cli.runners.onnx import flushing
+    from lowlight_cli.runners.onnx import cpu_session
 
     if not names:
         return {}
@@ -147,7 +146,7 @@ def largest(model: ModelProto, names: Sequence[str], samples: Samples) -> dict[s
     given = {output.name for output in model.graph.output}
     more = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in {*names} - given]
     probe.graph.output.extend(more)
-    session = onnxruntime.InferenceSession(probe.SerializeToString(), flushing(), providers=["CPUExecutionProvider"])
+    session = cpu_session(probe.SerializeToString())
     found: dict[str, NDArray] = {}
     for sample in samples:
         for name, values in zip(names, session.run(list(names), dict(sample)), strict=True):

@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli.errors import OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners import RunnerOptions
-from lowlight_cli.runners.failures import is_memory_error
+from lowlight_cli.runners.failures import unless_memory
 
 
 class ClassicalRunner:
@@ -23,7 +22,7 @@ class ClassicalRunner:
     def __init__(self, spec: ModelSpec, options: RunnerOptions) -> None:
         self.spec = spec
         self.method = importlib.import_module(f"lowlight_cli.{spec.arch}").enhance
-        self.threads = options.threads
+        self.threads, self.deterministic = options.threads, options.deterministic
         if options.threads:
             cv2.setNumThreads(options.threads)
 
@@ -38,10 +37,7 @@ class ClassicalRunner:
             # One picture, which may be large, is not copied.
             return (pictures[0][None] if len(pictures) == 1 else np.stack(pictures)).transpose(0, 3, 1, 2)
         except Exception as error:
-            if is_memory_error(error):
-                hint = "It needs the whole picture at once: shrink the picture, or run one at a time."
-                raise OutOfMemory(f"There is not enough memory for {self.spec.name}.", hint) from error
-            raise PictureError(f"{self.spec.name} failed: {error}", "Report this with `lowlight doctor`.") from error
+            raise unless_memory(error, self.spec) from error
 
     def close(self) -> None:
         """Nothing to give back."""

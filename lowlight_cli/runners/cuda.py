@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import unguided
-from lowlight_cli.runners import RunnerOptions, frames
+from lowlight_cli.runners import RunnerOptions
+from lowlight_cli.runners.device_frames import DeviceFrames
 from lowlight_cli.runners.pytorch import TYPES, TorchRunner
 from lowlight_cli.shadows import Relit
 from lowlight_cli.tiles import TilePlan
@@ -34,7 +35,7 @@ class CudaRunner(TorchRunner):
         quick = cast(copy.deepcopy(self.network), TYPES.get(self.precision))
         self.tile = Recorder(lambda *given: quick.tile(*given, scale=self.scale))
         self.steer = Recorder(self.network.context) if spec.tiling == "guided" else None
-        self.record(self.device.startswith("cuda") and not options.deterministic)
+        self.record(self.device.startswith("cuda") and not self.deterministic)
 
     def record(self, wanted: bool) -> None:
         """Whether batches of a shape that comes often are recorded as CUDA graphs."""
@@ -67,26 +68,25 @@ class CudaRunner(TorchRunner):
         super().close()
 
 
-class CudaFrames(frames.Frames):
-    """Pictures on the device of a runner."""
+class CudaFrames:
+    """Pictures on the device of a runner, for its network: see `runners.Frames`."""
 
     def __init__(self, pixels: NDArray, runner: CudaRunner) -> None:
-        super().__init__(pixels, runner.device)
-        self.runner = runner
+        self.frames, self.runner = DeviceFrames(pixels, runner.device), runner
 
     def thumbnails(self, side: int) -> list[NDArray[np.float32]]:
-        """See `Frames`."""
+        """See `runners.Frames`."""
         with self.runner.running(), self.runner.exactly():
-            return super().thumbnails(side)
+            return self.frames.thumbnails(side)
 
     def enhanced(
         self, vectors: NDArray[np.float32], plan: TilePlan, *, bits: int, relit: Relit | None, strength: float
     ) -> NDArray:
-        """See `Frames`."""
+        """See `runners.Frames`."""
         runner = self.runner
         with runner.running():
             steer = runner.tensor(vectors) if runner.spec.tiling == "guided" else None
-            return super().enhanced(
+            return self.frames.run(
                 lambda pixels: runner.tile(pixels, steer if steer is not None else unguided(runner.spec, pixels)),
                 plan,
                 bits=bits,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lowlight_cli.brightness import AUTO
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import load
@@ -74,9 +75,9 @@ def write_graph(spec: ModelSpec, network: nn.Module, graph: str, path: Path) -> 
         Context(network) if graph == "context" else Tile(network, int(graph[1:]), whole=spec.tiling == "whole")
     ).eval()
     sides = (4 * spec.multiple, 6 * spec.multiple)
-    export(module, inputs_of(spec, network, graph, exposures=(-1.0, 0.4), sides=sides), path)
+    export(module, inputs_of(spec, network, graph, exposures=(AUTO, 0.4), sides=sides), path)
     sides = (3 * spec.multiple, 7 * spec.multiple)
-    compare(spec, module, inputs_of(spec, network, graph, exposures=(-1.0, 0.3, 0.6), sides=sides), path)
+    compare(spec, module, inputs_of(spec, network, graph, exposures=(AUTO, 0.3, 0.6), sides=sides), path)
     return path
 
 
@@ -120,14 +121,11 @@ def export(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
 
 def compare(spec: ModelSpec, module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
     """Both must agree, on pictures of another number and size than those exported with."""
-    import onnxruntime
-
-    from lowlight_cli.runners.onnx import flushing
+    from lowlight_cli.runners.onnx import cpu_session
 
     with torch.inference_mode():
         expected = module(*inputs.values()).numpy()
-    session = onnxruntime.InferenceSession(str(path), flushing(), providers=["CPUExecutionProvider"])
-    found = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+    found = cpu_session(path).run(None, {name: value.numpy() for name, value in inputs.items()})[0]
     difference = float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected))))
     if found.shape != expected.shape or not difference <= TOLERANCE:
         raise ModelUnavailable(

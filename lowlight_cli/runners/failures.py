@@ -28,5 +28,6 @@ def unless_memory(error: Exception, spec: ModelSpec) -> LowlightError:
         whole = "It needs the whole picture at once: shrink the picture, or run one at a time."
         hint = whole if spec.tiling == "whole" else "Use a smaller tile, or run one picture at a time."
         return OutOfMemory(f"There is not enough memory for {spec.name}.", hint)
-    hint = "Try the other back end, and report this with `lowlight doctor`."
+    report = "Report this with `lowlight doctor`."
+    hint = report if spec.classical else "Try the other back end, and report this with `lowlight doctor`."
     return PictureError(f"{spec.name} failed: {error}", hint)

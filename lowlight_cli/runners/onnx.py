@@ -11,9 +11,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lowlight_cli import weights
+from lowlight_cli.brightness import AUTO
 from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.manifest import ModelSpec, WeightFile
-from lowlight_cli.runners import AUTO, RunnerOptions
+from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.runners.failures import no_device, unless_memory
 
 
@@ -26,6 +27,12 @@ def flushing() -> onnxruntime.SessionOptions:
     # our own decoders and encoders.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return settings
+
+
+def cpu_session(graph: Path | bytes) -> onnxruntime.InferenceSession:
+    """A session of a graph on the CPU, for whoever makes or checks one."""
+    source = str(graph) if isinstance(graph, Path) else graph
+    return onnxruntime.InferenceSession(source, flushing(), providers=["CPUExecutionProvider"])
 
 
 SMALLER, LARGE = 4, 3_000_000
@@ -57,8 +64,8 @@ class OnnxRunner:
         paths = [self.find(graph) for graph in graphs]
         self.weights = tuple(self.file(*pair) for pair in zip(graphs, paths, strict=True))
         self.sha256 = self.weights[0].sha256
-        self.threads = options.threads
-        if options.deterministic and not self.threads:
+        self.threads, self.deterministic = options.threads, options.deterministic
+        if self.deterministic and not self.threads:
             from lowlight_cli.machine import cores  # 10 ms
 
             self.threads = cores()
@@ -95,7 +102,7 @@ class OnnxRunner:
         """A session on the device asked for, or an error; 0 threads: it chooses."""
         settings = flushing()
         settings.intra_op_num_threads = threads
-        settings.use_deterministic_compute = self.options.deterministic
+        settings.use_deterministic_compute = self.deterministic
         settings.enable_mem_pattern = False  # it keeps a plan for every size of picture ever seen
         if not self.spec.channel_blocks:
             settings.add_session_config_entry("optimization.disable_specified_optimizers", "NchwcTransformer")

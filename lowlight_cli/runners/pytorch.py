@@ -10,15 +10,16 @@ import torch
 from numpy.typing import NDArray
 
 from lowlight_cli import weights
+from lowlight_cli.brightness import AUTO
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import load, unguided
-from lowlight_cli.runners import AUTO, RunnerOptions
+from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.runners.failures import no_device, unless_memory
 
 TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def deterministic() -> None:
+def compute_deterministically() -> None:
     """Have PyTorch give the same bits every time, for the rest of this process; what cannot is an error."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used
     torch.use_deterministic_algorithms(True)
@@ -44,15 +45,16 @@ class TorchRunner:
         """`options` as they are settled: their device is the one to run on."""
         self.spec, self.device, self.scale = spec, options.device, options.scale
         self.check_device()
+        self.deterministic = options.deterministic
         self.precision = quickest(spec, options) if options.precision == "auto" else options.precision
         # oneDNN shares out the sums of some convolutions among threads: with another number other bits come out.
-        exact = options.deterministic and self.device == "cpu"
+        exact = self.deterministic and self.device == "cpu"
         self.threads = 1 if exact else options.threads or torch.get_num_threads()
         name = torch.cuda.get_device_name(self.device) if self.device.startswith("cuda") else self.device
         self.provider = f"PyTorch on {name}"
         torch.set_flush_denormal(True)
-        if options.deterministic:
-            deterministic()
+        if self.deterministic:
+            compute_deterministically()
         path = weights.find(spec, "torch", offline=options.offline, progress=options.progress)
         self.weights = (spec.file("torch"),)
         self.sha256 = self.weights[0].sha256

@@ -83,14 +83,9 @@ def reader(samples: list[dict[str, NDArray]]) -> CalibrationDataReader:
 
 def compare(graph: Path, form: Path, samples: Iterable[Mapping[str, NDArray]]) -> float:
     """The least PSNR of the samples' outputs against the float32 graph's."""
-    import onnxruntime
+    from lowlight_cli.runners.onnx import cpu_session
 
-    from lowlight_cli.runners.onnx import flushing
-
-    sessions = [
-        onnxruntime.InferenceSession(str(path), flushing(), providers=["CPUExecutionProvider"])
-        for path in (graph, form)
-    ]
+    sessions = [cpu_session(path) for path in (graph, form)]
     worst = np.inf
     for sample in samples:
         exact, rough = (session.run(None, dict(sample))[0].astype(np.float64) for session in sessions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,12 +66,11 @@ def middle(pixels: NDArray) -> NDArray:
 
 def inputs(spec: ModelSpec, chosen: Sequence[Sample]) -> list[dict[str, NDArray[np.float32]]]:
     """Inputs of the graphs `x1` and `x2` by name; `spec` has files that are on this disk."""
-    runner = open_runner(spec, RunnerOptions(backend="onnx", device="cpu"))
     [whole] = tiles.plan(SIDE, SIDE, tile=0, halo=0, multiple=1)
     found = []
-    for sample in chosen:
-        vectors = runner.context(sample.small.transpose(2, 0, 1)[None], None)
-        steering = {"vectors": vectors} if vectors.size else {}
-        found.append({"pixels": tiles.read_tile(sample.middle[None], whole, spec.padded), **steering})
-    runner.close()
+    with contextlib.closing(open_runner(spec, RunnerOptions(backend="onnx", device="cpu"))) as runner:
+        for sample in chosen:
+            vectors = runner.context(sample.small.transpose(2, 0, 1)[None], None)
+            steering = {"vectors": vectors} if vectors.size else {}
+            found.append({"pixels": tiles.read_tile(sample.middle[None], whole, spec.padded), **steering})
     return found

@@ -18,7 +18,8 @@ from lowlight_cli.errors import NoInput, OptionError, PictureError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.metrics.fidelity import mean_luma
 from lowlight_cli.report.document import INPUT, TRUTH
-from lowlight_cli.runners import RunnerOptions, check_options, open_runner
+from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.runners.options import check_options
 from lowlight_cli.settings import Settings, exposure_refused
 
 Pixels = NDArray[np.uint8]

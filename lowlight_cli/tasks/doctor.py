@@ -21,11 +21,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from lowlight_cli import __version__, hub, manifest, memory, runners, weights
+from lowlight_cli import __version__, hub, manifest, memory, weights
 from lowlight_cli.errors import LowlightError, ModelUnavailable
 from lowlight_cli.machine import cores
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.packages import OWNERS, install, installed, reinstall, wanted
+from lowlight_cli.runners import driver
 
 MODEL = "neid"
 """What the tiny inference runs."""
@@ -120,7 +121,7 @@ def check_backends(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG0
 
 def check_devices(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
     """What the driver has, and what each back end can reach of it."""
-    count = runners.cuda_devices()
+    count = driver.cuda_devices()
     hidden = not count and any(Path("/proc/driver/nvidia/gpus").glob("*"))
     remedy = "In a container, start it with its GPUs; else check CUDA_VISIBLE_DEVICES and `nvidia-smi`."
     text = "there is an NVIDIA GPU, but its driver gives no device" if hidden else f"{count} CUDA devices by the driver"
@@ -245,7 +246,7 @@ def address(area: str, name: str, value: str) -> Finding:
 def check_inference(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
     """One tiny picture through each back end on each device that it should reach, and through classical methods."""
     spec = manifest.find(MODEL)
-    for device in ("cpu", *(["cuda"] if runners.cuda_devices() else [])):
+    for device in ("cpu", *(["cuda"] if driver.cuda_devices() else [])):
         for backend in ("onnx", "torch"):
             try:
                 from lowlight_cli.tasks.selftest import selftest

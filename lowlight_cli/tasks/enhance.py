@@ -18,7 +18,8 @@ from lowlight_cli.inputs import passed_over
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.picture.extras import readable
-from lowlight_cli.runners import RunnerOptions, map_names, open_runner, settled
+from lowlight_cli.runners import RunnerOptions, open_runner
+from lowlight_cli.runners.options import map_names, settled
 from lowlight_cli.settings import Settings, check
 from lowlight_cli.stopwatch import OFF, Untimed
 from lowlight_cli.tasks import maps as map_files
@@ -151,5 +152,4 @@ def opened(options: EnhanceOptions) -> Enhancer:
 
 def asked(options: EnhanceOptions) -> RunnerOptions:
     """How to open the runner: maps, if they are saved, are asked of it."""
-    deterministic = options.settings.deterministic
-    return dataclasses.replace(options.runner, maps=options.maps is not None, deterministic=deterministic)
+    return dataclasses.replace(options.runner, maps=options.maps is not None)

@@ -20,8 +20,9 @@ from lowlight_cli.manifest import ModelSpec, WeightFile
 from lowlight_cli.manifest_checks import PATH
 from lowlight_cli.nn.state import save_weights
 from lowlight_cli.picture import from_array
-from lowlight_cli.runners import RunnerOptions, open_runner, with_weights
+from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.runners.export import export_onnx
+from lowlight_cli.runners.own_weights import with_weights
 from lowlight_cli.settings import Settings
 from lowlight_cli.tasks import calibration, selftest, train_record
 from lowlight_cli.training.loop import BEST, DEPLOYED
@@ -153,9 +154,9 @@ def compare(ready: ModelSpec) -> None:
     pixels = (waves + np.random.default_rng(0).normal(0, 3, (197, 261, 3))).clip(0, 255).astype(np.uint8)
     outputs = []
     for backend in ("torch", "onnx"):
-        enhancer = Enhancer(open_runner(ready, RunnerOptions(backend=backend, device="cpu")), Settings(depth=16))
-        outputs.append(enhancer.enhance([from_array(pixels)])[0].pixels.astype(np.float64) / 65535)
-        enhancer.close()
+        runner = open_runner(ready, RunnerOptions(backend=backend, device="cpu"))
+        with Enhancer(runner, Settings(depth=16)) as enhancer:
+            outputs.append(enhancer.enhance([from_array(pixels)])[0].pixels.astype(np.float64) / 65535)
     difference = float(np.abs(outputs[0] - outputs[1]).max())
     if not difference <= TOLERANCE:
         raise ModelUnavailable(f"ONNX Runtime and PyTorch differ by {difference:g} on the exported {ready.name}.", "")

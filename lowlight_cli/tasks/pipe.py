@@ -67,7 +67,7 @@ def enhanced(item: Item, data: bytes, enhancer: Enhancer, options: EnhanceOption
         source = picture.load(data, max_pixels=options.max_pixels)
     stopwatch.count("decode", source.height * source.width)
     result = enhancer.enhance([source])[0]
-    item.size, item.tile = (result.height, result.width), enhancer.used
+    item.size, item.tile = (result.height, result.width), enhancer.tile_choice.used
     item.exposure, item.shadows = enhancer.aimed[0], enhancer.lifted[0]
     item.development = source.development
     format = format_of(layout, source)

@@ -18,6 +18,7 @@ from lowlight_cli.picture import Picture
 from lowlight_cli.tasks import maps as map_files
 from lowlight_cli.tasks.folders import Held
 from lowlight_cli.tasks.results import Item, Result, told
+from lowlight_cli.tile_choice import batch_limit
 
 if TYPE_CHECKING:
     from lowlight_cli.tasks.enhance import Run
@@ -122,7 +123,7 @@ class Pipeline:
         first = group[0].picture
         if first is None:
             return False
-        limit = self.options.batch_size or self.enhancer.batch_limit(first.height, first.width)
+        limit = self.options.batch_size or batch_limit(self.enhancer.runner.device, first.height, first.width)
         following = self.ahead[0][0] if self.ahead else 0
         return len(group) < limit and following in (0, first.height * first.width)
 
@@ -185,7 +186,7 @@ class Pipeline:
         """Note how a batch was just worked on, and have the witness see it."""
         enhancer = self.enhancer
         for item, exposure, shadows in zip(group, enhancer.aimed, enhancer.lifted, strict=True):
-            item.tile, item.exposure, item.shadows = enhancer.used, exposure, shadows
+            item.tile, item.exposure, item.shadows = enhancer.tile_choice.used, exposure, shadows
             try:
                 self.run.witness.enhanced(item, enhancer)
             except Exception as error:  # noqa: BLE001 - the boundary of one file

@@ -57,14 +57,13 @@ def preset(options: EnhanceOptions) -> EnhanceOptions:
     return dataclasses.replace(
         options,
         layout=dataclasses.replace(layout, format=format, existing=existing),
-        runner=dataclasses.replace(options.runner, precision="fp32", offline=True),
-        settings=dataclasses.replace(options.settings, deterministic=True),
+        runner=dataclasses.replace(options.runner, precision="fp32", offline=True, deterministic=True),
     )
 
 
 def baseline(model: str, depth: Depth) -> Enhancer:
     """A classical method as it runs beside a network: of what is asked of that, it shares the depth alone."""
-    return Enhancer(open_runner(manifest.find(model), RunnerOptions()), Settings(depth=depth, deterministic=True))
+    return Enhancer(open_runner(manifest.find(model), RunnerOptions(deterministic=True)), Settings(depth=depth))
 
 
 def refuse(flag: str, given: bool, why: str) -> None:

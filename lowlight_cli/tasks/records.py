@@ -92,7 +92,7 @@ def method(enhancer: Enhancer, options: EnhanceOptions, chosen: Mapping[str, Any
         "settings": chosen,
         **ran,
         "device_name": packages.processor() if runner.device == "cpu" else runner.provider,
-        "deterministic": options.settings.deterministic,
+        "deterministic": runner.deterministic,
     }
 
 
@@ -121,9 +121,9 @@ def explicit(model: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 def tiles(enhancer: Enhancer) -> dict[str, int]:
     """How the last picture was cut up."""
-    spec, plan = enhancer.runner.spec, enhancer.plan
-    rows, columns = (len(plan.rows), len(plan.columns)) if plan else (1, 1)
-    return {"side": enhancer.used, "rows": rows, "columns": columns, "halo": spec.halo, "multiple": spec.multiple}
+    spec, choice = enhancer.runner.spec, enhancer.tile_choice
+    rows, columns = (len(choice.plan.rows), len(choice.plan.columns)) if choice.plan else (1, 1)
+    return {"side": choice.used, "rows": rows, "columns": columns, "halo": spec.halo, "multiple": spec.multiple}
 
 
 def flaw(record: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ class Rerun:
         except DeviceUnavailable:
             runner = open_runner(spec, dataclasses.replace(options, device="cpu"))
         given = records.explicit(method["model"], chosen)
-        settings = Settings(**{name: given[name] for name in records.SETTINGS}, deterministic=True)
+        settings = Settings(**{name: given[name] for name in records.SETTINGS})
         self.key, self.enhancer = (method, system), Enhancer(runner, settings, chosen["scale"])
         self.unlike = unlike(method, system, self.enhancer)
 

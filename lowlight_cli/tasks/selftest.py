@@ -138,13 +138,10 @@ def trial(spec: ModelSpec, scale: int, **options: Any) -> Trial:
     """
     started = time.perf_counter()
     runner = open_runner(spec, RunnerOptions(scale=scale, **options))
-    enhancer = Enhancer(runner, Settings(depth=16), scale)
-    try:
+    with Enhancer(runner, Settings(depth=16), scale) as enhancer:
         opened = time.perf_counter()
         pixels = enhancer.enhance([from_array(night())])[0].pixels
         done = time.perf_counter()
-    finally:
-        enhancer.close()
     return Trial(
         model=spec.name,
         backend=runner.backend,

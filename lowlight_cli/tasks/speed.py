@@ -20,7 +20,7 @@ import numpy as np
 from lowlight_cli import manifest, models
 from lowlight_cli.errors import LowlightError
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.runners import RunnerOptions, described
+from lowlight_cli.runners.options import RunnerOptions, described
 
 SIZE = (600, 400)
 """Width and height of the picture: LOL's."""

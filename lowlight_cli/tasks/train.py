@@ -24,7 +24,7 @@ from lowlight_cli.data.sources import Kind, Request
 from lowlight_cli.data.training_data import TrainingData, open_data
 from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, NotWritten, OptionError
 from lowlight_cli.nn.perceptual import open_perceptual
-from lowlight_cli.runners import foreign
+from lowlight_cli.runners.own_weights import foreign
 from lowlight_cli.tasks import train_folder, train_record
 from lowlight_cli.training.loop import LAST, Limits, Progress, Run, prepare, train
 from lowlight_cli.training.recipe import Batch, Recipe

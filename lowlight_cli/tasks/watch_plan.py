@@ -17,7 +17,7 @@ from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import LowlightError, OptionError, PictureError
 from lowlight_cli.inputs import Found
 from lowlight_cli.jobs import Job
-from lowlight_cli.runners import map_names
+from lowlight_cli.runners.options import map_names
 from lowlight_cli.tasks import maps as map_files
 from lowlight_cli.tasks.enhance import EnhanceOptions, Run, asked
 from lowlight_cli.tasks.results import Item, Result

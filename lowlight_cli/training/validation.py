@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lowlight_cli.brightness import AUTO
 from lowlight_cli.errors import Diverged
 from lowlight_cli.nn.brightness import luma_mean
 from lowlight_cli.nn.losses import ssim_loss
@@ -94,7 +95,7 @@ class Judge:
         pixels = functional.pad(pixels, (0, right, 0, below), mode="replicate")
         pixels = pixels.to(self.device, memory_format=torch.channels_last)
         small = torch.from_numpy(thumbnail(shown.low, self.side).transpose(2, 0, 1)[None].copy())
-        return pixels, small.to(self.device), torch.full((1,), -1.0, device=self.device)
+        return pixels, small.to(self.device), torch.full((1,), AUTO, device=self.device)
 
     def cut(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(3, H, W) in [0, 1] with sides that are multiples of the network's."""

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lowlight_cli.color import exposure_factor
 from lowlight_cli.errors import PictureError
 from lowlight_cli.shadows import FLOOR, Relit, centres
 from lowlight_cli.tiles import NOT_FINITE, Padded, Tile, TilePlan, place, within
@@ -26,7 +27,7 @@ Network = Callable[[Tensor], Tensor]
 """(N, 3, h * scale, w * scale) in [0, 1] of (N, 3, h, w) in [0, 1]."""
 
 
-class Frames:
+class DeviceFrames:
     """Pictures (N, H, W, 3) of 8 or 16 bits, on a device."""
 
     def __init__(self, pixels: NDArray, device: str) -> None:
@@ -53,7 +54,7 @@ class Frames:
         part = self.pixels[:, rows, columns]
         return part.float().div_(255) if self.bits == 8 else (part.int() & 0xFFFF).float().div_(65535)
 
-    def enhanced(
+    def run(
         self,
         network: Network,
         plan: TilePlan,
@@ -64,7 +65,7 @@ class Frames:
         relit: Relit | None = None,
         strength: float = 1.0,
     ) -> NDArray:
-        """(N, H * scale, W * scale, 3) of 8 or 16 bits; see `tiles.run_tiled`."""
+        """(N, H * scale, W * scale, 3) of 8 or 16 bits from tiles that a network made; see `tiles.run_tiled`."""
         count, height, width, _ = self.shape
         out = torch.empty(
             (count, height * scale, width * scale, 3),
@@ -123,7 +124,7 @@ def relight(planes: Tensor, grids: Tensor, tile: Tile, shape: Sequence[int]) -> 
     slope, offset = between(between(grids, columns).mT, rows).mT.unbind(1)
     value = planes.amax(dim=1)
     gain = torch.log(value + FLOOR).mul_(slope).add_(offset).exp_()
-    return planes * (gain / (1 + (gain - 1) * value))[:, None]
+    return planes * exposure_factor(value, gain)[:, None]
 
 
 def between(grids: Tensor, places: NDArray[np.float32]) -> Tensor:

@@ -1,0 +1,94 @@
+"""How large batches and the tiles of their pictures are: as asked for, or as memory allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from lowlight_cli import memory, tiles
+from lowlight_cli.errors import OutOfMemory
+from lowlight_cli.runners import Landing, Runner
+from lowlight_cli.tiles import TilePlan
+
+T = TypeVar("T")
+
+BUDGET = 1_000_000_000
+"""Most bytes of working memory that `auto` gives to one run on the CPU: larger tiles are hardly faster."""
+SHARE = 12
+"""Bytes besides for each pixel of the picture, where its halos cost too much otherwise."""
+TOO_MUCH = (0.1, 0.5)
+"""Share of a picture that is computed twice for the sake of memory, from which on there is that, and then twice as
+much."""
+BACK_OFFS = 5
+BATCH_PIXELS = 250_000
+"""A batch of small pictures on a CPU holds at most this many pixels when its size is chosen automatically: larger ones
+are no faster there, and take more memory."""
+CUDA_BATCH_PIXELS = 16_000_000
+MOST_IN_BATCH = 8
+
+
+class TileChoice:
+    """Chooses the tiles of a runner's pictures. `tile` is the side that was asked for (0: never, None: by the memory),
+    or what memory allowed since."""
+
+    def __init__(self, runner: Runner, tile: int | None) -> None:
+        self.runner, self.tile = runner, tile
+        self.fixed = tile == 0 or runner.spec.tiling == "whole" or runner.deterministic
+        """Whether memory that does not suffice is an error at once: smaller tiles are not allowed, or of no use."""
+        self.plan: TilePlan | None = None
+        """What the last pictures or maps were cut into."""
+
+    @property
+    def used(self) -> int:
+        """Most side of the tiles' cores that the last pictures or maps were cut into; 0: they were not."""
+        side = self.plan.side if self.plan else 0
+        return side and (self.tile or side)
+
+    def within_memory(self, shape: Sequence[int], run: Callable[[TilePlan], T], scale: int = 1) -> T:
+        """What `run` gives for tiles of (N, H, W, 3); for smaller and smaller ones while memory does not suffice."""
+        attempts = BACK_OFFS
+        while True:
+            plan = self.choose(shape, scale)
+            try:
+                result = run(plan)
+            except (OutOfMemory, MemoryError):
+                smaller = (plan.side or max(shape[1:3])) // 2
+                if self.fixed or not attempts or smaller < tiles.SMALLEST_CORE:
+                    raise
+                self.tile, attempts = smaller, attempts - 1
+            else:
+                self.plan = plan
+                return result
+
+    def choose(self, shape: Sequence[int], scale: int = 1) -> TilePlan:
+        """The tiles of a batch (N, H, W, 3) for an output of `scale` times its size."""
+        spec, (count, height, width) = self.runner.spec, shape[:3]
+        facts = {"halo": math.ceil(spec.halo / scale), "multiple": spec.multiple}
+        tile = 0 if spec.tiling == "whole" else self.tile
+        if tile is not None:
+            return tiles.plan(height, width, tile=0 if tile >= max(height, width) else tile, **facts)
+        count *= math.prod(max(1.0, spec.smallest / side) for side in (height, width))  # thin pictures are filled up
+        more = BUDGET + SHARE * count * height * width
+        for most, enough in zip((BUDGET, more, BUDGET + more), (*TOO_MUCH, math.inf), strict=True):
+            pixels = self.budget(most) / (spec.bytes_per_pixel * scale**2 * count)
+            plan = tiles.fitting(height, width, pixels=pixels, **facts)
+            if plan and plan.read <= (1 + enough) * height * width:
+                break
+        return plan or tiles.plan(height, width, tile=tiles.SMALLEST_CORE, **facts)
+
+    def budget(self, most: int) -> float:
+        """Bytes for the network's working memory; `most` on the CPU."""
+        if self.runner.deterministic:
+            return most
+        if isinstance(self.runner, Landing):
+            return 0.5 * self.runner.room()  # PyTorch takes half as much again as ONNX Runtime, whose use the rows tell
+        if self.runner.device.startswith("cuda"):
+            return 2 * most
+        return min(most, 0.5 * memory.available())
+
+
+def batch_limit(device: str, height: int, width: int) -> int:
+    """How many pictures of this size go into one batch when nobody says."""
+    room = CUDA_BATCH_PIXELS if device.startswith("cuda") else BATCH_PIXELS
+    return max(1, min(MOST_IN_BATCH, room // (height * width)))
