@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import brightness, manifest, memory, picture, tiles
+from lowlight_cli import brightness, choices, manifest, memory, picture, tiles
 from lowlight_cli.errors import ModelUnavailable, OptionError, OutOfMemory, PictureError
 from lowlight_cli.frames import HostFrames
 from lowlight_cli.picture import Picture
@@ -238,7 +238,7 @@ class Enhancer:
 
 
 def open_model(
-    name: str = "neid",
+    name: str = choices.MODEL,
     *,
     strength: float = 1.0,
     exposure: float | Literal["auto"] | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from lowlight_cli.choices import BACKENDS, DEVICES, EXPOSURES, MAX_PIXELS, MODEL, MOST_THREADS, NUMBERED, PRECISIONS
 from lowlight_cli.errors import OptionError
 
 Command = Callable[..., Any]
@@ -96,14 +97,14 @@ class Shard(click.ParamType):
 
 
 class Device(click.ParamType):
-    """auto, cpu, cuda, cuda:N or mps."""
+    """One of `DEVICES`, or cuda:N."""
 
     name = "auto|cpu|cuda|cuda:N|mps"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word itself."""
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
-            self.fail(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps.", param, ctx)
+        if value not in DEVICES and not NUMBERED.fullmatch(value):
+            self.fail(f"{value!r} is none of {self.name.replace('|', ', ')}.", param, ctx)
         return value
 
 
@@ -128,7 +129,7 @@ def model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
 model_option = click.option(
     "-m",
     "--model",
-    default="neid",
+    default=MODEL,
     show_default=True,
     shell_complete=model_names,
     help="Name of a model; see `lowlight models list`.",
@@ -138,7 +139,7 @@ runner_options = apply(
         click.option("--weights", type=PathOf(dir_okay=False), help="Your own weights: a .safetensors or .pt file."),
         click.option(
             "--backend",
-            type=click.Choice(["auto", "torch", "onnx"]),
+            type=click.Choice(BACKENDS),
             default="auto",
             show_default=True,
             help="auto: CUDA through torch where there is one, else ONNX Runtime on the CPU. onnx without "
@@ -149,7 +150,7 @@ runner_options = apply(
         ),
         click.option(
             "--precision",
-            type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
+            type=click.Choice(["auto", *PRECISIONS]),
             default="auto",
             show_default=True,
             help="auto: fp32 on the CPU and with --deterministic, on CUDA fp16 (bf16 with --weights). int8: quick on "
@@ -157,7 +158,7 @@ runner_options = apply(
         ),
         click.option(
             "--threads",
-            type=click.IntRange(0, 256),
+            type=click.IntRange(0, MOST_THREADS),
             default=0,
             help="Threads of the network; 0: it chooses.",
         ),
@@ -168,7 +169,7 @@ runner_options = apply(
 
 def exposure_option(help_: str, word: str = "") -> Command:
     """--exposure, with what it means to a command, and a word besides auto."""
-    kind = AutoOr(float, 0.02, 0.98, word)
+    kind = AutoOr(float, *EXPOSURES, word)
     return click.option("--exposure", type=kind, default="auto", show_default=True, help=help_)
 
 
@@ -192,7 +193,7 @@ def need_stdout(what: str) -> None:
 
 json_option = click.option("--json", "as_json", is_flag=True, callback=through_stdout, help="JSON on stdout.")
 max_pixels_option = click.option(
-    "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger pictures."
+    "--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True, help="Refuse larger pictures."
 )
 log_options = apply(
     [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lowlight_cli.choices import CAMERA, PRESETS
 from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import Given, PathOf, json_option, max_pixels_option, talk_options
 from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED
@@ -18,8 +19,6 @@ from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED
 if TYPE_CHECKING:
     from lowlight_cli.tasks.synth import Result, Synth
 
-NAMES = ("gamma", "gain", "noise", "stops", "balance", "tone", "smoothing", "quality")
-"""Of the ranges that the presets draw from."""
 MOST = 10_000_000
 """Pairs: all are planned before the first is made."""
 
@@ -45,9 +44,7 @@ class Range(click.ParamType):
 @click.command()
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...", type=Given())
 @click.option("-o", "--out", required=True, type=PathOf(path_type=Path), help="Folder for low/ and high/.")
-@click.option(
-    "--preset", type=click.Choice(["paper", "camera", "night"]), default="camera", show_default=True, help="See above."
-)
+@click.option("--preset", type=click.Choice(PRESETS), default=CAMERA, show_default=True, help="See above.")
 @click.option(
     "--count", type=click.IntRange(1, MOST), help="Pairs, without those of --test.  [default: one of each photo]"
 )
@@ -84,15 +81,17 @@ def command(**flags: Any) -> None:
 
     Exit codes: 0 done, 1 some photos failed, 2 usage, 3 no input, 6 all failed, 130 interrupted: go on with --resume.
     """
+    from lowlight_cli.data import darken
     from lowlight_cli.machine import cores
     from lowlight_cli.tasks.synth import Synth, SynthOptions
 
     end_as_by_ctrl_c()
+    names = dict.fromkeys(name for preset in darken.PRESETS.values() for name in preset.ranges)
     options = SynthOptions(
         inputs=flags["photos"],
         depth=int(flags["depth"]),
         workers=flags["workers"] or cores(),
-        ranges={name: flags[name] for name in NAMES if flags[name] is not None},
+        ranges={name: flags[name] for name in names if flags[name] is not None},
         **{name: flags[name] for name in ("out", "preset", "count", "test", "crop", "seed", "resume", "max_pixels")},
     )
     run = Synth(options)

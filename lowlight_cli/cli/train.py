@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from lowlight_cli.choices import COPIES, PERCEPTUAL, TRAINABLE
 from lowlight_cli.cli.console import end_as_by_ctrl_c, first_then_end
 from lowlight_cli.cli.options import Device, Number, PathOf, json_option
 from lowlight_cli.errors import INTERRUPTED, OptionError
@@ -21,7 +22,9 @@ FOLDER = PathOf(path_type=Path)
 @click.option("-m", "--model", required=True, help="Network to train: one of `lowlight models list`.")
 @click.option("--data", type=FOLDER, help="Folder of pictures: low/ and high/, a known set such as LOL, or low ones.")
 @click.option("--synth", "--photos", "photos", type=FOLDER, help="Normal-light photos, darkened into pairs on the fly.")
-@click.option("--copies", type=click.IntRange(1), default=6, show_default=True, help="Darkened versions of each photo.")
+@click.option(
+    "--copies", type=click.IntRange(1), default=COPIES, show_default=True, help="Darkened versions of each photo."
+)
 @click.option("--out", required=True, type=FOLDER, help="Folder of the run.")
 @click.option("--config", type=FOLDER, help="Settings of the recipe as YAML, such as another run's config.yaml.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; JSON values.")
@@ -33,9 +36,9 @@ FOLDER = PathOf(path_type=Path)
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint, as if it had not stopped.")
 @click.option("--max-steps", type=click.IntRange(1), help="Stop cleanly after this step of the recipe.")
 @click.option("--max-minutes", type=Number(0, min_open=True), help="Stop cleanly after so long.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True,
+@click.option("--precision", type=click.Choice(TRAINABLE), default="fp32", show_default=True,
               help="Of the network's arithmetic; losses and weights are fp32.")  # fmt: skip
-@click.option("--perceptual", type=click.Choice(["required", "auto", "off"]),
+@click.option("--perceptual", type=click.Choice(PERCEPTUAL),
               help="VGG16 for the perceptual loss; auto: a stated substitute where it cannot be had.")  # fmt: skip
 @click.option("--device", type=Device(), default="auto", show_default=True, help="Where to train.")
 @click.option("--seed", type=int, help="Of the weights at the start and of everything drawn.  [default: 0]")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lowlight_cli.choices import TOLERANCE
 from lowlight_cli.cli.console import end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import Given, Number, json_option, log_options, talk_options
 from lowlight_cli.errors import DONE, SOME_FAILED
@@ -27,7 +28,7 @@ WORDS = {"ok": "ok", "note": "note", "failed": "FAILED"}
 @click.option(
     "--tolerance",
     type=Number(0, 255),
-    default=2.0,
+    default=TOLERANCE,
     show_default=True,
     help="Of a pixel, in levels of 255, where machine or versions are not those of the log; else none.",
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lowlight_cli.choices import PATIENCE, POLL, SETTLE
 from lowlight_cli.cli.console import Console, first_then_end, shown
 from lowlight_cli.cli.evidence import offline
 from lowlight_cli.cli.options import Number, apply
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from lowlight_cli.tasks.results import Result
     from lowlight_cli.tasks.watch import Watch
 
-SETTLE, POLL = 2.0, 1.0
-PATIENCE = 30.0
-"""Seconds for which a file must have rested at the least before it is said to have failed."""
 SO_FAR = 600.0
 """Seconds between lines that tell how much was done."""
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lowlight_cli import manifest, packages, weights_metadata
 from lowlight_cli import weights as weight_files
+from lowlight_cli.choices import BACKENDS, DEVICES, MOST_THREADS, NUMBERED
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec, WeightFile
 
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 # ONNX Runtime would tell its makers of runs, and keep a device id in the home folder. Read when it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-KNOWN = {"backend": ("auto", "torch", "onnx"), "device": ("auto", "cpu", "cuda", "mps")}
-MOST_THREADS = 256
-NUMBERED = re.compile(r"cuda:\d+", re.ASCII)
-"""One of several devices."""
+KNOWN = {"backend": BACKENDS, "device": DEVICES}
 AUTO = -1.0
 """The exposure that lets the network decide, as graphs and networks take it."""
 

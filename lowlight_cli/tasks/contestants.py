@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import manifest, weights
+from lowlight_cli.choices import EXPOSURES
 from lowlight_cli.data import pairs
 from lowlight_cli.data.sets import Item
 from lowlight_cli.enhancer import Enhancer
@@ -24,8 +25,6 @@ from lowlight_cli.settings import Settings, exposure_refused
 Pixels = NDArray[np.uint8]
 Brightness = float | Literal["truth"] | None
 """Mean luma that a model is told; `truth`: that of each picture's truth; None: it decides."""
-REACHABLE = (0.02, 0.98)
-"""A truth may be all black or all white."""
 
 
 class Contestant(Protocol):
@@ -97,8 +96,8 @@ class Model:
         return self.enhancer(low)
 
     def target(self, high: Pixels | None) -> float | None:
-        """The brightness to ask for, of a picture with this truth."""
-        return float(np.clip(mean_luma(high) / 255, *REACHABLE)) if self.exposure == TRUTH else self.exposure
+        """The brightness to ask for, of a picture with this truth, which may be all black or all white."""
+        return float(np.clip(mean_luma(high) / 255, *EXPOSURES)) if self.exposure == TRUTH else self.exposure
 
     def identity(self, name: str) -> list[Any]:  # noqa: ARG002
         """See `Contestant`."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lowlight_cli import jobs as planning
 from lowlight_cli import manifest, picture
+from lowlight_cli.choices import MODEL
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import OptionError
 from lowlight_cli.inputs import passed_over
@@ -35,7 +36,7 @@ class EnhanceOptions:
 
     inputs: tuple[str, ...]
     layout: Layout
-    model: str = "neid"
+    model: str = MODEL
     runner: RunnerOptions = dataclasses.field(default_factory=RunnerOptions)
     settings: Settings = dataclasses.field(default_factory=Settings)
     batch_size: int | None = None

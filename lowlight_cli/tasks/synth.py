@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import picture
+from lowlight_cli.choices import CAMERA
 from lowlight_cli.data.darken import PRESETS, Preset, Range, from_record
 from lowlight_cli.errors import NoInput, OptionError, OutputExists, PictureError
 from lowlight_cli.inputs import Found, gather, passed_over, unique
@@ -37,7 +38,7 @@ class SynthOptions:
 
     inputs: tuple[str, ...]
     out: Path
-    preset: str = "camera"
+    preset: str = CAMERA
     ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     """In place of the preset's own, by name."""
     count: int | None = None

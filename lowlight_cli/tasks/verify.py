@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lowlight_cli import evidence, weights
+from lowlight_cli.choices import TOLERANCE
 from lowlight_cli.errors import OptionError
 from lowlight_cli.evidence_chain import Line, Record
 from lowlight_cli.tasks import records
-from lowlight_cli.tasks.rerun import LEVELS, Rerun
+from lowlight_cli.tasks.rerun import Rerun
 from lowlight_cli.tasks.results import told
 
 
@@ -29,7 +30,7 @@ class VerifyOptions:
     head: str | None = None
     """Digest of the last record, as it was noted elsewhere."""
     rerun: bool = False
-    tolerance: float = LEVELS
+    tolerance: float = TOLERANCE
     """Largest difference of a pixel, in levels of 255, where versions or machine are not those of the log."""
     moved: tuple[tuple[str, str], ...] = ()
     """(old, new) beginnings of paths."""

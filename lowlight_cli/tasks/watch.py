@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lowlight_cli import __version__
 from lowlight_cli import jobs as planning
+from lowlight_cli.choices import PATIENCE, POLL, SETTLE
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import PictureError
 from lowlight_cli.inputs import natural
@@ -48,9 +49,9 @@ SLICE = 0.5
 class Pace:
     """Seconds between looks, those for which a file must rest, and those after which a failure is believed."""
 
-    poll: float = 1.0
-    settle: float = 2.0
-    patience: float = 30.0
+    poll: float = POLL
+    settle: float = SETTLE
+    patience: float = PATIENCE
 
 
 @dataclasses.dataclass(slots=True)
