@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
+from lowlight_cli.cli.console import Console, counted, end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import (
     PathOf,
     exposure_option,
@@ -23,7 +23,7 @@ from lowlight_cli.cli.options import (
     shadows_option,
     talk_options,
 )
-from lowlight_cli.errors import ALL_FAILED, DONE, SOME_FAILED, OptionError, PictureError
+from lowlight_cli.errors import OptionError, PictureError, exit_code
 
 if TYPE_CHECKING:
     from lowlight_cli.tasks.benchmark import Benchmark, BenchmarkOptions
@@ -100,15 +100,15 @@ def command(**flags: Any) -> None:
         raise PictureError(
             unwritten or run.unkept, "The figures are those shown; what is under --results is not whole."
         )
-    sys.exit(exit_code(run, failures))
+    sys.exit(code_of(run, failures))
 
 
-def exit_code(run: Benchmark, failures: int) -> int:
-    """Of the whole run; where no model opened, that of the reason."""
-    if not failures or run.scored:
-        return SOME_FAILED if failures else DONE
+def code_of(run: Benchmark, failures: int) -> int:
+    """The exit code of the whole run; where no model opened, that of the reason."""
     reasons = [*run.problems.values()]
-    return reasons[0].exit_code if len(reasons) == len(run.contestants) - 1 else ALL_FAILED  # all but the input
+    if failures and not run.scored and len(reasons) == len(run.contestants) - 1:  # all but the input
+        return reasons[0].exit_code
+    return exit_code(failures, run.scored)
 
 
 def read_flags(flags: dict[str, Any]) -> BenchmarkOptions:
@@ -145,10 +145,8 @@ def fetch(flags: dict[str, Any]) -> None:
 
 def go(run: Benchmark, console: Console) -> int:
     """Score everything; gives the number of failed rows. What fails is told at once."""
-    from lowlight_cli.report.document import printable
-
-    data, started, count = run.found.data, time.monotonic(), len(run.items)
-    console.say(f"{data.name} {run.options.split}: {count} picture{'s' * (count != 1)}, {', '.join(run.metrics)}")
+    data, started, pictures = run.found.data, time.monotonic(), counted(len(run.items), "picture")
+    console.say(f"{data.name} {run.options.split}: {pictures}, {', '.join(run.metrics)}")
     for notice in run.notices:
         console.say(f"note: {notice}")
     failures, told = 0, set()
@@ -158,7 +156,7 @@ def go(run: Benchmark, console: Console) -> int:
             failures += 1
             if (row.model, row.error) not in told:
                 told.add((row.model, row.error))
-                console.say(f"FAILED {printable(row.model)} {shown(Path(row.picture))}: {row.error}", error=True)
+                console.say(f"FAILED {shown(row.model)} {shown(row.picture)}: {row.error}", error=True)
     for name, reason in run.unmeasured.items():
         console.say(f"note: {name} could not be measured everywhere: {reason}")
     console.say(f"{len(run.rows) - failures} scored, {failures} failed in {time.monotonic() - started:.0f} s")
@@ -208,14 +206,12 @@ def show(document: dict[str, Any], *, as_json: bool) -> None:
 
         click.echo(json_text(document))
         return
-    from lowlight_cli.report.document import printable
-
     click.echo(f"{document['dataset']} {document['split']}, n = {document['n']}, mean ± standard deviation")
     print_table(document)
     for notice in document["notices"]:
-        click.echo(printable(notice))
+        click.echo(shown(notice))
     for entry in document["models"]:
-        name = printable(entry["model"])
+        name = shown(entry["model"])
         if entry["overlap"]:
             click.echo(f"{name}: {entry['overlap']}")
         for speed in entry["speed"] or []:
@@ -228,7 +224,6 @@ def print_table(document: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from lowlight_cli.report.document import printable
     from lowlight_cli.report.figures import cells, columns
 
     table, found = Table(), columns(document)
@@ -236,7 +231,7 @@ def print_table(document: dict[str, Any]) -> None:
     for column in found:
         table.add_column(f"{column.title} {column.arrow}", justify="right")
     for model, *row in zip(document["models"], *(cells(document, column) for column in found), strict=True):
-        table.add_row(Text(printable(model["model"])), *(cell.text for cell in row))
+        table.add_row(Text(shown(model["model"])), *(cell.text for cell in row))
     console = RichConsole(width=None if sys.stdout.isatty() else 100_000)
     console.width = min(console.width, console.measure(table).maximum) if not sys.stdout.isatty() else console.width
     console.print(table)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import end_as_by_ctrl_c, shown
+from lowlight_cli.cli.console import counted, end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import Given, PathOf, json_option, log_options
 from lowlight_cli.errors import DONE, SOME_FAILED
 
@@ -66,13 +66,10 @@ def say(text: str, flags: dict[str, Any]) -> None:
 
 def tell(done: Summary, flags: dict[str, Any]) -> None:
     """What is in the report, and what the check found."""
-    from lowlight_cli.report.document import printable
-
     for problem in done.problems[:NAMED]:
-        click.echo(f"FAILED {printable(problem)}", err=True)
+        click.echo(f"FAILED {shown(problem)}", err=True)
     if len(done.problems) > NAMED:
         click.echo(f"and {len(done.problems) - NAMED} more problems: see the report", err=True)
-    pictures = f"{done.enhanced} picture{'s' * (done.enhanced != 1)} enhanced, {done.failed} failed"
-    count = len(done.problems)
-    check = "no problem found" if done.verified else f"{count} problem{'s' * (count != 1)} found"
-    say(f"{shown(Path(done.out))} is written: {pictures}, {check}", flags)
+    pictures = f"{counted(done.enhanced, 'picture')} enhanced, {done.failed} failed"
+    check = "no problem found" if done.verified else f"{counted(len(done.problems), 'problem')} found"
+    say(f"{shown(done.out)} is written: {pictures}, {check}", flags)

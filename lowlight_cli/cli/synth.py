@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.choices import CAMERA, PRESETS
-from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
+from lowlight_cli.cli.console import Console, counted, end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import Given, PathOf, json_option, max_pixels_option, talk_options
-from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED
+from lowlight_cli.errors import exit_code
 
 if TYPE_CHECKING:
     from lowlight_cli.tasks.synth import Result, Synth
@@ -113,7 +113,7 @@ def make(run: Synth, console: Console, as_json: bool) -> int:
         except KeyboardInterrupt:
             interrupted = True
     made, seconds = run.count() - kept, time.monotonic() - started
-    code = INTERRUPTED if interrupted else exit_code(failed, made + kept)
+    code = exit_code(failed, made + kept, interrupted=interrupted)
     if as_json:
         total = {"pairs": made, "failed": failed, "seconds": round(seconds, 3), "exit_code": code}
         click.echo(json.dumps({"summary": total}))
@@ -131,13 +131,3 @@ def show(result: Result, console: Console, as_json: bool) -> None:
     if result.error is not None:
         console.say(f"FAILED {shown(result.source)}: {result.error} {result.hint or ''}".rstrip(), error=True)
     console.advance()
-
-
-def exit_code(failed: int, pairs: int) -> int:
-    """Of a run after which there are so many pairs."""
-    return DONE if not failed else SOME_FAILED if pairs else ALL_FAILED
-
-
-def counted(count: int, noun: str) -> str:
-    """1 pair, 2 pairs."""
-    return f"{count} {noun}{'s' * (count != 1)}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowlight_cli.choices import TOLERANCE
-from lowlight_cli.cli.console import end_as_by_ctrl_c, shown
+from lowlight_cli.cli.console import counted, end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import Given, Number, json_option, log_options, talk_options
 from lowlight_cli.errors import DONE, SOME_FAILED
 
@@ -69,13 +69,13 @@ def command(log: Path, rerun: bool, as_json: bool, quiet: bool, verbose: bool, *
         click.echo(json.dumps({"summary": total}))
     elif not quiet:
         verdict = f"{counts['failed']} FAILED" if counts["failed"] else "all as the log says"
-        click.echo(f"{shown(log)}: {records} record{'s' * (records != 1)}, {verdict}; head {checked.head}")
+        click.echo(f"{shown(log)}: {counted(records, 'record')}, {verdict}; head {checked.head}")
     sys.exit(code)
 
 
 def show(checked: Checked) -> None:
     """One line, and what was found below it."""
-    files = " -> ".join(shown(Path(path)) for path in (checked.source, checked.target) if path)
+    files = " -> ".join(shown(path) for path in (checked.source, checked.target) if path)
     again = "" if checked.difference is None else f", made again: {difference(checked.difference)}"
     what = "log as a whole" if checked.kind == "log" else f"record {checked.record}, {checked.kind}"
     click.echo(f"{WORDS[checked.status]:<7} {what}{f': {files}' if files else ''}{again}")
