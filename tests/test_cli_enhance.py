@@ -143,6 +143,27 @@ def test_ctrl_c_is_exit_code_130_with_a_count(run: Run, photo: Photo, monkeypatc
     assert run("enhance", "in", "--out", "out").code == INTERRUPTED
 
 
+@pytest.mark.parametrize("words", [("in", "--out", "out"), ("-", "--out", "-")])
+def test_a_model_is_closed_at_the_end_and_when_it_is_interrupted(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch, fakes: list[FakeRunner], words: tuple[str, ...]
+) -> None:
+    data = photo(Path("in/a.png")).read_bytes()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert run("enhance", *words, stdin=data).code == DONE
+    monkeypatch.setattr(FakeRunner, "__call__", interrupt)
+    assert run("enhance", *words, "--overwrite", stdin=data).code == INTERRUPTED
+    assert [fake.closed for fake in fakes] == [True, True]
+
+
+def test_what_could_forge_a_line_is_spelled_out_and_all_that_is_seen_stays() -> None:
+    names = {"a\nb": r"a\nb", "a\u202eb": r"a\u202eb", "a\udcffb": r"a\udcffb"}
+    names |= {name: name for name in ("夜\u3000景", "10\u00a0m", "👩\u200d💻")}
+    assert {name: console_module.shown(Path(name)) for name in names} == names
+
+
 @pytest.mark.usefixtures("fakes")
 def test_json_is_one_line_per_file_with_all_fields_and_a_summary(run: Run, photo: Photo) -> None:
     photo(Path("in/Grüße 🌃.png"), 6, 8)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
-from lowlight_cli.cli.evidence import asked, evidence_options, offline
+from lowlight_cli.cli.console import Console, counted, end_as_by_ctrl_c, shown
+from lowlight_cli.cli.evidence import evidence_options, offline, read_evidence
 from lowlight_cli.cli.options import (
     AutoOr,
     Given,
@@ -26,7 +27,7 @@ from lowlight_cli.cli.options import (
     shadows_option,
     talk_options,
 )
-from lowlight_cli.cli.results import Report, running
+from lowlight_cli.cli.results import Tally, running
 from lowlight_cli.cli.watch import watch, watch_options
 from lowlight_cli.errors import OptionError, some
 from lowlight_cli.stopwatch import OFF, Stopwatch
@@ -34,6 +35,7 @@ from lowlight_cli.stopwatch import OFF, Stopwatch
 if TYPE_CHECKING:
     from lowlight_cli.enhancer import Enhancer
     from lowlight_cli.tasks.enhance import EnhanceOptions, Run
+    from lowlight_cli.tasks.results import Result
 
 NAMELESS = {
     "save_maps": "names maps after files, and a pipe has no name",
@@ -156,7 +158,7 @@ def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
             **{name: flags[name] for name in ("strength", "exposure", "shadows", "tile", "deterministic")},
         ),
         maps=flags["save_maps"],
-        evidence=asked(flags),
+        evidence=read_evidence(flags),
         stopwatch=Stopwatch() if flags["profile"] else OFF,
         **{name: flags[name] for name in ("model", "batch_size", "quality", "max_pixels", "fail_fast")},
     )
@@ -165,41 +167,53 @@ def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
 def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     """Enhance files; gives the exit code."""
     from lowlight_cli.picture.extras import to_install
-    from lowlight_cli.tasks.enhance import Run
+    from lowlight_cli.tasks.enhance import plan_run
     from lowlight_cli.tasks.results import as_json
 
-    run = Run(options)
+    run = plan_run(options)
     options.stopwatch.start()
     talk = Console(len(run.jobs), quiet=flags["quiet"], verbose=flags["verbose"])
-    with talk as console, offline(options):
+    with talk as console, offline(options), contextlib.ExitStack() as opened:
         console.say_passed_over(run.passed_over, to_install(run.passed_over))
         if run.empty:
             console.say(f"note: nothing was taken from: {some([*map(shown, run.empty)])}")
         idle = flags["dry_run"] or run.idle
-        enhancer = None if idle else announce(run, console)
-        report = Report(len(run.jobs), console, flags["as_json"], lambda result: as_json(result, enhancer, options))
-        report.stopwatch, report.log = options.stopwatch, run.witness.log
-        report.passed_over, report.empty = dict(sorted(run.passed_over.items())), run.empty
-        report.maps_in = options.maps
-        if options.layout.shard != (1, 1):
-            report.nothing = "part {} of {} of the pictures is empty: nothing to do".format(*options.layout.shard)
+        enhancer = None if idle else opened.enter_context(announce(run, console))
+        tally = new_tally(run, console, (lambda r: as_json(r, enhancer, options)) if flags["as_json"] else None)
         interrupted = False
         with contextlib.closing(run.planned() if enhancer is None else run.results(enhancer)) as results:
             try:
                 for result in results:
-                    report.add(result)
+                    tally.add(result)
             except KeyboardInterrupt:
                 interrupted = True
         for result in run.late:
-            report.add(result)
-        return report.end(interrupted, unended=run.witness.unended)
+            tally.add(result)
+        left = len(run.jobs) - tally.counts.total()
+        return tally.end(left=left, interrupted=interrupted, unended=run.witness.unended)
+
+
+def new_tally(run: Run, console: Console, line: Callable[[Result], dict[str, Any]] | None) -> Tally:
+    """An empty tally of a planned run."""
+    options, nothing = run.options, ""
+    if options.layout.shard != (1, 1):
+        nothing = "part {} of {} of the pictures is empty: nothing to do".format(*options.layout.shard)
+    return Tally(
+        console,
+        line,
+        stopwatch=options.stopwatch,
+        log=run.witness.log,
+        maps_in=options.maps,
+        passed_over=dict(sorted(run.passed_over.items())),
+        empty=run.empty,
+        nothing=nothing,
+    )
 
 
 def announce(run: Run, console: Console) -> Enhancer:
     """Open the model, and say once what really runs."""
     enhancer = run.open()
-    pictures = f"{len(run.jobs)} picture{'s' * (len(run.jobs) != 1)}"
-    console.say(f"{running(run.options.model, enhancer.runner)}, {pictures}")
+    console.say(f"{running(run.options.model, enhancer.runner)}, {counted(len(run.jobs), 'picture')}")
     return enhancer
 
 
@@ -209,9 +223,9 @@ def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     from lowlight_cli.tasks.results import as_json
 
     with Console(1, quiet=flags["quiet"], verbose=flags["verbose"]) as console:
-        result, enhancer = task.planned(options), None
-        report = Report(1, console, flags["as_json"], lambda result: as_json(result, enhancer, options))
-        report.stopwatch = options.stopwatch
+        result, enhancer = task.plan(options), None
+        line = (lambda result: as_json(result, enhancer, options)) if flags["as_json"] else None
+        tally = Tally(console, line, stopwatch=options.stopwatch)
         options.stopwatch.start()
         if result.status == "planned" and not flags["dry_run"]:
             with options.stopwatch.stage("wait_pipe"):
@@ -220,8 +234,8 @@ def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:
             if data is not None:
                 with options.stopwatch.stage("wait_pipe"):
                     write_stdout(data)
-        report.add(result)
-        return report.end()
+        tally.add(result)
+        return tally.end()
 
 
 def write_stdout(data: bytes) -> None:

@@ -48,7 +48,7 @@ evidence_options = apply(
 )
 
 
-def asked(flags: dict[str, Any]) -> EvidenceOptions | None:
+def read_evidence(flags: dict[str, Any]) -> EvidenceOptions | None:
     """What the flags say; None without a log."""
     from lowlight_cli.tasks.preset import EvidenceOptions
 

@@ -20,18 +20,17 @@ from lowlight_cli import jobs as planning
 from lowlight_cli.choices import PATIENCE, POLL, SETTLE
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import PictureError
-from lowlight_cli.inputs import natural
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture.extras import readable, to_install
 from lowlight_cli.picture.file import STALL, patiently
-from lowlight_cli.tasks.enhance import EnhanceOptions, Run, checked, opened
+from lowlight_cli.tasks.enhance import EnhanceOptions, Run, check_options, open_enhancer
 from lowlight_cli.tasks.folders import make
 from lowlight_cli.tasks.preset import preset
 from lowlight_cli.tasks.results import Result
-from lowlight_cli.tasks.unwitnessed import witness as watching
+from lowlight_cli.tasks.unwitnessed import open_witness
 from lowlight_cli.tasks.watch_folders import Folders, Seen, stamp_of, undecodable, written_elsewhere
 from lowlight_cli.tasks.watch_memory import ELSEWHERE, Memory, file_for
-from lowlight_cli.tasks.watch_plan import Plan, named, refuse_around, with_age
+from lowlight_cli.tasks.watch_plan import Pending, Plan, in_order, refuse_around, root_names, with_age
 
 ROUND = 64
 """Pictures between two looks at most, where more are ready."""
@@ -54,22 +53,6 @@ class Pace:
     patience: float = PATIENCE
 
 
-@dataclasses.dataclass(slots=True)
-class Pending:
-    """A file that is not done. Times are those of the monotonic clock."""
-
-    seen: Seen
-    since: float
-    """When its stamp was first seen."""
-    due: float
-    look: int
-    """Number of the last look that saw it."""
-    looks: int = 1
-    tries: int = 0
-    changed: bool = False
-    """Whether it was done, and is another one now."""
-
-
 class Stopped(Exception):
     """The watch ends while it looks."""
 
@@ -79,18 +62,18 @@ class Watch:
 
     def __init__(self, options: EnhanceOptions, pace: Pace, say: Callable[[str], None]) -> None:
         """`say` is told of folders that are gone or back. What cannot work is an OptionError."""
-        roots = named(options)
+        roots = root_names(options)
         self.limit, self.fail_fast, layout = options.layout.limit, options.fail_fast, options.layout
         layout = dataclasses.replace(layout, existing="skip", limit=None)
         self.options = preset(dataclasses.replace(options, layout=layout, fail_fast=False))
         self.pace, self.say = pace, say
-        checked(self.options)
+        check_options(self.options)
         aside = [path for path in (layout.out, options.maps) if path is not None]
         self.folders = Folders(roots, aside)
         for path, option in zip(aside, ("--out", "--save-maps"), strict=False):
             refuse_around(path, roots, option)
             make(path, option)
-        self.witness = watching(self.options)
+        self.witness = open_witness(self.options)
         log = None if self.options.evidence is None else os.path.abspath(self.options.evidence.log)  # noqa: PTH100
         watched = [[os.path.abspath(root) for root in roots], layout.shard, log]  # noqa: PTH100
         settings = {"version": __version__, "max_pixels": options.max_pixels, "kinds": sorted(readable())}
@@ -109,7 +92,7 @@ class Watch:
 
     def open(self) -> Enhancer:
         """The open model."""
-        return opened(self.options)
+        return open_enhancer(self.options)
 
     def stop(self) -> None:
         """Finish what is in work, and end. May be called by the handler of a signal."""
@@ -244,10 +227,9 @@ class Watch:
         ready = [p for p in self.pending.values() if p.due <= now and p.look == self.looks and p.looks > 1]
         if not ready or str(self.options.layout.out) in self.gone:
             return None
-        ready.sort(key=lambda pending: natural(Path(pending.seen.relative)))
         left = ROUND if self.limit is None else min(ROUND, self.limit - self.count)
         jobs: dict[Job, int] = {}
-        for pending in ready:
+        for pending in in_order(ready):
             if len(jobs) < left and (job := self.job(pending, now)):
                 jobs[job] = pending.seen.stamp
                 self.working[job.source] = pending
@@ -288,6 +270,11 @@ class Watch:
             if not known:
                 self.memory.add(name, number, result.error, final=False)
         return None if known else self.counted(result)
+
+    def waiting(self) -> list[str]:
+        """Paths of files that the last look saw, and that were not tried yet."""
+        found = [pending for pending in self.pending.values() if pending.look == self.looks and not pending.tries]
+        return [pending.seen.path for pending in in_order(found)]
 
     def settled(self, pending: Pending, error: str | None = None) -> None:
         """Nothing is left to do with a file, unless it changes."""

@@ -28,7 +28,7 @@ from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
 from lowlight_cli.tasks import records
 from lowlight_cli.tasks.preset import EvidenceOptions, baseline
-from lowlight_cli.tasks.results import Item, brief, told
+from lowlight_cli.tasks.results import Item, as_lowlight_error, brief
 from lowlight_cli.tasks.unwitnessed import Unwitnessed
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Witness(Unwitnessed):
             beside = [Job(job.source, self.beside(job), job.relative, job.problem) for job in jobs]
             planning.refuse_collisions([*jobs, *beside], "--baseline")
             planning.refuse_writing_over_inputs(beside)
-            planning.existing(beside, self.options.layout.existing)
+            planning.mark_existing(beside, self.options.layout.existing)
         return [self.resumed(job) if job.skip else job for job in jobs]
 
     def beside(self, job: Job) -> Path:
@@ -126,6 +126,7 @@ class Witness(Unwitnessed):
             self.append("start", argv=list(self.asked.argv), **counts, method=self.method, system=machine.system())
             self.log.seal()
         except LogError as error:  # nothing was done yet
+            self.close()
             raise OptionError(error.message, error.hint) from error
 
     def append(self, kind: str, **fields: Any) -> Record:
@@ -193,7 +194,7 @@ class Witness(Unwitnessed):
             maps = [records.file_facts(path, path.read_bytes()) for path in item.written]
             self.append("picture", **self.told(item), maps=maps)
         except Exception as error:  # noqa: BLE001 - the boundary of one file
-            item.error, self.stopped = told(error), True
+            item.error, self.stopped = as_lowlight_error(error), True
             self.undo(item)
             return  # the log tells of nothing, so its end must not count it
         with self.lock:
@@ -245,12 +246,18 @@ class Witness(Unwitnessed):
 
     def end(self) -> None:
         """See `Unwitnessed`."""
+        self.close()
         whole = self.planned is None or self.counts.total() == self.planned
         try:
             self.append("end", status="finished" if whole else "interrupted", counts=dict(self.counts))
             self.log.seal()
         except LogError as error:
             self.unended = error
+
+    def close(self) -> None:
+        """Give back the memory of the baseline's method."""
+        if self.other is not None:
+            self.other.close()
 
 
 def other_weights(method: Record) -> bool:
