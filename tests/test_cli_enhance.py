@@ -20,7 +20,7 @@ from fake_runner import FakeRunner
 from lowlight_cli import cli, picture
 from lowlight_cli.cli import console as console_module
 from lowlight_cli.cli.enhance import command
-from lowlight_cli.cli.results import exit_code
+from lowlight_cli.cli.results import Tally
 from lowlight_cli.errors import (
     ALL_FAILED,
     DONE,
@@ -31,8 +31,10 @@ from lowlight_cli.errors import (
     SOME_FAILED,
     USAGE,
     OutOfMemory,
+    exit_code,
 )
 from lowlight_cli.runners import cuda_devices
+from lowlight_cli.tasks.results import Result
 
 Photo = Callable[..., Path]
 Run = Callable[..., SimpleNamespace]
@@ -77,14 +79,24 @@ def test_exit_codes_tell_some_failed_from_all_failed(run: Run, photo: Photo) -> 
 
 
 def test_exit_codes_by_counts() -> None:
-    from collections import Counter
+    assert exit_code(1, others=2) == SOME_FAILED
+    assert exit_code(3, others=0) == ALL_FAILED
+    assert exit_code(3, others=0, interrupted=True) == INTERRUPTED
+    assert exit_code(0, others=0) == DONE
 
-    assert exit_code(Counter(done=2, failed=1), 3, False) == SOME_FAILED
-    assert exit_code(Counter(skipped=2, failed=1), 3, False) == SOME_FAILED
-    assert exit_code(Counter(failed=3), 3, False) == ALL_FAILED
-    assert exit_code(Counter(failed=1), 3, False) == SOME_FAILED  # --fail-fast: two were not tried
-    assert exit_code(Counter(failed=3), 3, True) == INTERRUPTED
-    assert exit_code(Counter(), 0, False) == DONE
+
+def test_files_that_were_skipped_or_not_tried_did_not_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    def code(*statuses: str, left: int = 0) -> int:
+        tally = Tally(console_module.Console(3, quiet=True), None)
+        for status in statuses:
+            tally.add(
+                Result(source=Path("a"), target=Path("b"), status=status, error="" if status == "failed" else None)
+            )
+        return tally.end(left=left)
+
+    assert code("skipped", "failed") == SOME_FAILED
+    assert code("failed", left=2) == SOME_FAILED  # --fail-fast
+    assert code("failed", "failed") == ALL_FAILED
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty", "*.jpg"])
@@ -228,10 +240,10 @@ def test_inputs_that_give_nothing_are_told_and_none_is_a_forgotten_variable(run:
 
 
 def test_the_shell_completes_names_of_models() -> None:
-    from lowlight_cli.cli.options import model_names
+    from lowlight_cli.cli.options import complete_model
 
-    assert "neid" in model_names(None, None, "ne")
-    assert "neid" not in model_names(None, None, "cl")
+    assert "neid" in complete_model(None, None, "ne")
+    assert "neid" not in complete_model(None, None, "cl")
 
 
 def test_json_holds_names_that_are_no_text(run: Run, photo: Photo) -> None:

@@ -457,7 +457,7 @@ def test_what_is_named_as_a_picture_and_is_no_file_is_told_once_and_taken_when_i
     Path("in/b.png").symlink_to("later.png")
     os.mkfifo("in/c.png")
     seen = watched({30: lambda: photo(Path("in/later.png"))}, 200)
-    told = "{} is no file, or a link to nothing; it is passed over as long as it is"
+    told = "{} is not a file, or a link to nothing; it is passed over as long as it is"
     assert seen.said == [f"note: {told.format(name)}" for name in ("in/b.png", "in/c.png")]
     assert sorted(seen.done) == ["a.png", "b.png", "later.png"]
 
@@ -484,8 +484,8 @@ def test_outputs_inside_the_watched_folder_are_no_inputs(watched: Callable[..., 
     [
         ({"out": "in"}, "is or holds in, which is watched"),
         ({"out": "."}, "is or holds in, which is watched"),
-        ({"inputs": ("in/a.png",)}, "in/a.png is none"),
-        ({"inputs": ("in/*.png",)}, r"in/\*.png is none"),
+        ({"inputs": ("in/a.png",)}, "in/a.png is not a folder"),
+        ({"inputs": ("in/*.png",)}, r"in/\*.png is not a folder"),
         ({"inputs": ("in", "x/in")}, "one name"),
         ({"out": "bright.png"}, "names a file"),
     ],
@@ -785,7 +785,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(run: Callable[..., SimpleNames
     [
         (("in", "--out", "out", "--watch", "--overwrite"), "--watch takes no --overwrite"),
         (("in", "--out", "out", "--watch", "--dry-run"), "--watch takes no --dry-run"),
-        (("-", "--out", "out", "--watch"), "a pipe is none"),
+        (("-", "--out", "out", "--watch"), "a pipe is not a folder"),
         (("in", "--out", "out", "--settle", "3"), "it goes with --watch"),
         (("in", "--out", "out", "--watch", "--settle", "nan"), "nan is not a number of its range"),
         (("in", "--out", "out", "--watch", "--settle", "inf"), "inf is not a number of its range"),

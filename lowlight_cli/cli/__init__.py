@@ -31,7 +31,7 @@ NO_MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new
 
 COMMANDS = {
     "enhance": "Brighten and clean pictures.",
-    "verify": "Check an evidence log: its chain, its files, and by doing it all again.",
+    "verify": "Check an evidence log: its chain, its files and, with --rerun, its pictures.",
     "report": "Write a readable account of an evidence log.",
     "models": "List, check, fetch and remove models.",
     "synth": "Make pairs of dark and normal pictures from normal photos.",

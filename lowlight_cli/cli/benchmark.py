@@ -14,10 +14,10 @@ import click
 from lowlight_cli.cli.console import Console, counted, end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import (
     PathOf,
+    complete_model,
     exposure_option,
     json_option,
     max_pixels_option,
-    model_names,
     need_stdout,
     runner_options,
     shadows_option,
@@ -32,32 +32,34 @@ SUMMARY, MARKDOWN, PER_IMAGE, PAGE = "summary.json", "summary.md", "per_image.cs
 
 
 @click.command()
-@click.option("--dataset", required=True, help="LOL, LSRW, DICM, ...; pairs for your own low/ and high/; see below.")
+@click.option("--dataset", required=True, help="LOL, LSRW, DICM, ...: see above; pairs: your own low/ and high/.")
 @click.option(
     "--root",
     type=PathOf(path_type=Path),
     help="Folder of the data sets.  [default: $LOWLIGHT_DATA, else data in lowlight's own folder]",
 )
-@click.option("--split", default="test", show_default=True, help="Part of the set.")
+@click.option("--split", default="test", show_default=True, help="Part of the set to score.")
 @click.option(
     "-m",
     "--model",
     "models",
     multiple=True,
-    shell_complete=model_names,
-    help="Repeat for several; all: every model there is.",
+    shell_complete=complete_model,
+    help="Model to score; repeat for several; all: every one there is.",
 )
-@click.option("--images", multiple=True, metavar="[NAME=]DIR", help="Score pictures that some other tool made.")
-@exposure_option("Mean luma that models which take one are told; truth: that of each picture's truth.", "truth")
-@shadows_option("0", "As in enhance, where auto is the default; 0: models alone.")
-@click.option("--metric", "metrics", multiple=True, help="Names with commas; all: every one the set allows.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first pictures of the set.")
+@click.option("--images", multiple=True, metavar="[NAME=]DIR", help="Score pictures that another tool made.")
+@exposure_option("Target brightness for models that take one; truth: that of each ground truth.", "truth")
+@shadows_option("0", "As for enhance, whose default is auto; 0: none are lifted.")
+@click.option(
+    "--metric", "metrics", multiple=True, help="Names, separated by commas; all: every metric that the set allows."
+)
+@click.option("--limit", type=click.IntRange(1), help="Only the first N pictures of the set.")
 @max_pixels_option
-@click.option("--results", type=PathOf(path_type=Path), help="Folder for summary, rows, pictures and report.")
+@click.option("--results", type=PathOf(path_type=Path), help="Folder for the summary, rows, pictures and report.")
 @click.option("--resume", is_flag=True, help="Use what an earlier run left in --results.")
-@click.option("--published", is_flag=True, help="Show what the papers state in the report, marked as such.")
-@click.option("--speed", is_flag=True, help="Measure latency, memory and operations too.")
-@click.option("--download", is_flag=True, help="Fetch the set first, where it is on the Hub: LOL, 347 MB.")
+@click.option("--published", is_flag=True, help="Add the papers' own figures to the report, marked as such.")
+@click.option("--speed", is_flag=True, help="Also measure latency, memory and operations.")
+@click.option("--download", is_flag=True, help="Download the set first, if the Hub has it: LOL, 347 MB.")
 @runner_options
 @json_option
 @talk_options
@@ -65,32 +67,33 @@ def command(**flags: Any) -> None:
     """Score models and methods on a data set.
 
     Sets: LOL, LOL-v2-real, LOL-v2-syn, LSRW, Brightening, MIT-Adobe-5K and pairs made by `lowlight synth` (synth);
-    LIME, DICM, NPE, MEF and VV have no ground truth. Pictures are paired by name, strictly. The metrics are defined
+    LIME, DICM, NPE, MEF and VV have no ground truth. Pictures are paired strictly by name. The metrics are defined
     in docs/metrics.md.
 
     \b
     Example:
-      lowlight benchmark --dataset LOL --root data/ --model neid --model clahe --results out/
-      lowlight benchmark --dataset DICM --root data/ --model all --metric brightness,clipped,cast
+      lowlight benchmark --dataset LOL --root data/ --model neid --model clahe \\
+        --results out/
+      lowlight benchmark --dataset DICM --root data/ --model all \\
+        --metric brightness,clipped,cast
       lowlight benchmark --dataset LOL --images mine=outputs/
 
     Exit codes: 0 done, 1 some pictures failed or results could not be written, 2 usage, 3 no or unpaired pictures,
     4 model or metric unavailable, 5 device unavailable, 6 all failed, 130 interrupted.
     """
     from lowlight_cli.tasks.benchmark import Benchmark
+    from lowlight_cli.tasks.contestants import model_names
 
     if not flags["results"]:
         need_stdout("the figures")
-    if flags["weights"] and len(flags["models"]) != 1:
-        raise OptionError("--weights fits one model.", "Name one --model.")
-    if not flags["models"] and not flags["images"]:
-        raise OptionError("Nothing to score.", "Name a --model (or all), or --images DIR.")
     if (flags["resume"] or flags["published"]) and not flags["results"]:
-        raise OptionError("--resume and --published speak of a folder of results.", "Add --results DIR.")
+        raise OptionError("--resume and --published need a folder of results.", "Add --results DIR.")
+    options = read_flags(flags)
+    model_names(options.models, options.images, options.runner)
     if flags["download"]:
         fetch(flags)
     end_as_by_ctrl_c()
-    run = Benchmark(read_flags(flags))
+    run = Benchmark(options)
     with Console(run.total, quiet=flags["quiet"], verbose=flags["verbose"]) as console:
         failures = go(run, console)
         document = run.document(speeds(run, flags, console))

@@ -52,20 +52,32 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 @click.option("-o", "--out", required=True, type=PathOf(path_type=Path), help="Folder, file, or - for stdout.")
 @model_option
 @runner_options
-@click.option("--scale", type=click.IntRange(1, 2), default=1, show_default=True, help="2: twice the size as well.")
-@click.option("--strength", type=Number(0, 1), default=1.0, show_default=True, help="Share of the network's output.")
-@exposure_option("Brightness to reach: mean luma.")
-@shadows_option("auto", "Light that lights give to shadows: 0 none, 1 all. auto: neid's pictures that have both.")
+@click.option("--scale", type=click.IntRange(1, 2), default=1, show_default=True, help="2: also double the size.")
 @click.option(
-    "--tile", type=AutoOr(int, 0), default="auto", show_default=True, help="Side of the tiles in pixels; 0: never tile."
+    "--strength",
+    type=Number(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Weight of the network's output; the input has the rest.",
+)
+@exposure_option("Target brightness (mean luma).")
+@shadows_option(
+    "auto", "How far shadows are lifted with light from bright parts, 0 to 1. auto: with neid, pictures that have both."
 )
 @click.option(
-    "--batch-size", type=AutoOr(int, 1), default="auto", show_default=True, help="Pictures of one size run together."
+    "--tile", type=AutoOr(int, 0), default="auto", show_default=True, help="Tile size in pixels; 0: never tile."
+)
+@click.option(
+    "--batch-size",
+    type=AutoOr(int, 1),
+    default="auto",
+    show_default=True,
+    help="How many pictures of equal size run together.",
 )
 @click.option(
     "--format", "format_", type=click.Choice(FORMATS), default="keep", show_default=True, help="Format to write."
 )
-@click.option("--quality", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF.  [default: 95, 95, 90]")
+@click.option("--quality", type=click.IntRange(1, 100), help="Quality of JPEG, WebP and AVIF.  [default: 95, 95, 90]")
 @click.option(
     "--depth",
     type=click.Choice(["keep", "8", "16"]),
@@ -73,13 +85,13 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
     show_default=True,
     help="Bits per channel to write.",
 )
-@click.option("--suffix", type=Words(), default="", help="Added to each name, before its extension.")
-@click.option("--flatten", is_flag=True, help="All outputs in one folder, instead of the inputs' tree.")
+@click.option("--suffix", type=Words(), default="", help="Text to add to each name, before its extension.")
+@click.option("--flatten", is_flag=True, help="Put all outputs into one folder, without subfolders.")
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs (never inputs).")
-@click.option("--skip-existing", is_flag=True, help="Leave existing outputs, do the rest.")
+@click.option("--skip-existing", is_flag=True, help="Keep existing outputs and do the rest.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N pictures.")
 @click.option(
-    "--shard", type=Shard(), default="1/1", help="Part I of N of the pictures, chosen by name, for batch systems."
+    "--shard", type=Shard(), default="1/1", help="Only part I of N of the pictures, chosen by name: for batch systems."
 )
 @max_pixels_option
 @click.option(
@@ -92,14 +104,14 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @watch_options
 @evidence_options
-@click.option("--profile", is_flag=True, help="Say at the end where the time went, stage by stage.")
+@click.option("--profile", is_flag=True, help="Show at the end where the time went, stage by stage.")
 @json_option
 @talk_options
 def command(**flags: Any) -> None:
     """Brighten and clean pictures.
 
-    INPUT is a file, a folder (with all below it but hidden files), a quoted pattern, or - for stdin. Inputs are never
-    changed. Existing outputs, and files or folders that are not there, stop the run before any work.
+    INPUT is a file, a folder (with everything below it except hidden files), a quoted pattern, or - for stdin. Inputs
+    are never changed. If an output exists already or an input does not exist, the run stops before any work.
 
     \b
     Example:

@@ -119,7 +119,7 @@ def apply(options: list[Command]) -> Command:
     return decorate
 
 
-def model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """For the shell's completion."""
     from lowlight_cli import manifest
 
@@ -131,7 +131,7 @@ model_option = click.option(
     "--model",
     default=MODEL,
     show_default=True,
-    shell_complete=model_names,
+    shell_complete=complete_model,
     help="Name of a model; see `lowlight models list`.",
 )
 runner_options = apply(
@@ -142,27 +142,31 @@ runner_options = apply(
             type=click.Choice(BACKENDS),
             default="auto",
             show_default=True,
-            help="auto: CUDA through torch where there is one, else ONNX Runtime on the CPU. onnx without "
-            "--device: the CPU.",
+            help="auto: torch if there is a CUDA device, else ONNX Runtime on the CPU. onnx without --device runs on "
+            "the CPU.",
         ),
         click.option(
-            "--device", type=Device(), default="auto", show_default=True, help="What is asked for runs, or fails."
+            "--device",
+            type=Device(),
+            default="auto",
+            show_default=True,
+            help="Device to run on; there is no silent fallback.",
         ),
         click.option(
             "--precision",
             type=click.Choice(["auto", *PRECISIONS]),
             default="auto",
             show_default=True,
-            help="auto: fp32 on the CPU and with --deterministic, on CUDA fp16 (bf16 with --weights). int8: quick on "
+            help="auto: fp32 on the CPU and with --deterministic; fp16 on CUDA (bf16 with --weights). int8: fast on "
             "newer CPUs.",
         ),
         click.option(
             "--threads",
             type=click.IntRange(0, MOST_THREADS),
             default=0,
-            help="Threads of the network; 0: it chooses.",
+            help="CPU threads of the network; 0: chosen automatically.",
         ),
-        click.option("--offline", is_flag=True, help="Open no socket; weights must be on this disk."),
+        click.option("--offline", is_flag=True, help="Use no network; weights must be on this disk."),
     ]
 )
 
@@ -191,21 +195,29 @@ def need_stdout(what: str) -> None:
         raise OptionError(f"stdout is closed, and {what} must go through it.", "Do not close it.")
 
 
-json_option = click.option("--json", "as_json", is_flag=True, callback=through_stdout, help="JSON on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, callback=through_stdout, help="Write JSON to stdout.")
 max_pixels_option = click.option(
-    "--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True, help="Refuse larger pictures."
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Refuse pictures with more pixels.",
 )
 log_options = apply(
     [
-        click.option("--head", metavar="SHA256", help="Digest of the last record, as you noted it elsewhere."),
+        click.option("--head", metavar="SHA256", help="Digest of the last record, as noted elsewhere."),
         click.option(
-            "--moved", nargs=2, multiple=True, metavar="OLD NEW", help="Files of the log below OLD lie below NEW now."
+            "--moved",
+            nargs=2,
+            multiple=True,
+            metavar="OLD NEW",
+            help="Files that the log has under OLD are now under NEW.",
         ),
     ]
 )
 talk_options = apply(
     [
-        click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),
-        click.option("-v", "--verbose", is_flag=True, help="One line on stderr for every file."),
+        click.option("-q", "--quiet", is_flag=True, help="Write only errors to stderr."),
+        click.option("-v", "--verbose", is_flag=True, help="Write a line to stderr for every file."),
     ]
 )

@@ -24,28 +24,28 @@ WORDS = {"ok": "ok", "note": "note", "failed": "FAILED"}
 
 @click.command()
 @click.argument("log", type=Given(path_type=Path))
-@click.option("--rerun", is_flag=True, help="Make every picture again, and compare the pixels.")
+@click.option("--rerun", is_flag=True, help="Make every picture again and compare the pixels.")
 @click.option(
     "--tolerance",
     type=Number(0, 255),
     default=TOLERANCE,
     show_default=True,
-    help="Of a pixel, in levels of 255, where machine or versions are not those of the log; else none.",
+    help="Largest pixel difference, of 255 levels, allowed if machine or versions differ from the log's.",
 )
 @log_options
 @json_option
 @talk_options
 def command(log: Path, rerun: bool, as_json: bool, quiet: bool, verbose: bool, **flags: Any) -> None:
-    """Check an evidence log: its chain, its files, and by doing it all again.
+    """Check an evidence log: its chain, its files and, with --rerun, its pictures.
 
-    Tells which records were changed, removed or moved, and which inputs and outputs are not what the log says. Changes
-    nothing, and uses no network.
+    Tells which records were changed, removed or moved, and which inputs and outputs differ from the log. Changes
+    nothing and uses no network.
 
     \b
     Example:
       lowlight verify case-17.jsonl --rerun
 
-    Exit codes: 0 all is as the log says, 1 something is not, 2 no evidence log, 3 no such file.
+    Exit codes: 0 all is as the log says, 1 something is not, 2 not an evidence log, 3 no such file.
     """
     from lowlight_cli import network
     from lowlight_cli.tasks.verify import VerifyOptions, verify

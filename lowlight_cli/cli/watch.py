@@ -41,21 +41,21 @@ watch_options = apply(
             "--watch",
             is_flag=True,
             is_eager=True,
-            help="Go on: enhance what comes into the folders, until Ctrl-C or SIGTERM. Outputs that exist are skipped.",
+            help="Keep running: enhance what comes into the folders until Ctrl-C or SIGTERM; skip existing outputs.",
         ),
         click.option(
             "--settle",
             type=Number(0),
             callback=with_watch,
             metavar="SECONDS",
-            help=f"With --watch: take a file that has not changed for so long.  [default: {SETTLE:g}]",
+            help=f"With --watch: take a file that has not changed for this many seconds.  [default: {SETTLE:g}]",
         ),
         click.option(
             "--poll",
             type=Number(0.05, 3600),
             callback=with_watch,
             metavar="SECONDS",
-            help=f"With --watch: look for files so often.  [default: {POLL:g}]",
+            help=f"With --watch: look for files every SECONDS.  [default: {POLL:g}]",
         ),
     ]
 )
@@ -108,7 +108,7 @@ def refuse(flags: dict[str, Any]) -> None:
         if flags[name]:
             raise OptionError(f"--watch takes no --{name.replace('_', '-')}: {why}", remedy)
     if "-" in flags["inputs"] or str(flags["out"]) == "-":
-        raise OptionError("--watch watches folders, and a pipe is none.", "Name folders as INPUT and --out.")
+        raise OptionError("--watch watches folders, and a pipe is not a folder.", "Name folders as INPUT and --out.")
 
 
 class Stop:

@@ -212,14 +212,8 @@ def contestants(
     shadows: float | None,
     max_pixels: int,
 ) -> list[Contestant]:
-    """The input, the models (`all`: every one that has weights or needs none), the folders; two of one name are an
-    error."""
-    every = [spec.name for spec in manifest.models().values() if not spec.untrained]
-    names = dict.fromkeys(name for model in models for name in (every if model == "all" else [model]))
-    own = [Model(name, options, exposure, shadows) for name in names if name != INPUT]
-    if not own and not images:
-        raise OptionError("Nothing to score: the input is always in the table.", "Name a --model, or --images DIR.")
-    refuse_unheard([model.spec for model in own], options)
+    """The input, the models, the folders; two of one name are an error."""
+    own = [Model(name, options, exposure, shadows) for name in model_names(models, images, options)]
     if exposure is not None and all(model.exposure is None for model in own):
         raise exposure_refused("No model here takes an --exposure.")
     if shadows != 0 and not own:
@@ -234,6 +228,18 @@ def contestants(
         seen.add(name)
         found.append(Pictures(name, folder, items, max_pixels))
     return found
+
+
+def model_names(models: Sequence[str], images: Sequence[str], options: RunnerOptions) -> list[str]:
+    """Names of the models to run (`all`: every one that has weights or needs none). Nothing to score, and what these
+    models cannot be asked for, is an error, which needs no data set to be seen."""
+    every = [spec.name for spec in manifest.models().values() if not spec.untrained]
+    names = dict.fromkeys(name for model in models for name in (every if model == "all" else [model]))
+    names.pop(INPUT, None)
+    if not names and not images:
+        raise OptionError("Nothing to score: the input is always in the table.", "Name a --model, or --images DIR.")
+    refuse_unheard([*map(manifest.find, names)], options)
+    return [*names]
 
 
 def refuse_unheard(specs: Sequence[ModelSpec], options: RunnerOptions) -> None:

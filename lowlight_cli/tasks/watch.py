@@ -191,7 +191,7 @@ class Watch:
             hint = to_install([suffix])
             self.say(f"note: {suffix} files are passed over, as this kind is not read. {hint}".rstrip())
         for path in sorted(self.folders.odd - self.odd):
-            self.say(f"note: {path} is no file, or a link to nothing; it is passed over as long as it is")
+            self.say(f"note: {path} is not a file, or a link to nothing; it is passed over as long as it is")
         self.kinds, self.odd = self.kinds | self.folders.kinds, self.odd | self.folders.odd
 
     def note(self, seen: Seen, now: float) -> None:

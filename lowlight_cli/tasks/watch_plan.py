@@ -167,7 +167,9 @@ def root_names(options: EnhanceOptions) -> dict[str, str]:
     roots: dict[str, str] = {}
     for name in options.inputs:
         if (os.path.lexists(name) and not Path(name).is_dir()) or (not os.path.lexists(name) and glob.has_magic(name)):
-            raise OptionError(f"--watch watches folders, and {name} is none.", "Name the folder that it lies in.")
+            raise OptionError(
+                f"--watch watches folders, and {name} is not a folder.", "Name the folder that it lies in."
+            )
         roots[name] = f"{Path(name).resolve().name}/" if len(options.inputs) > 1 else ""
     if len({*roots.values()}) < len(options.inputs):
         raise OptionError("Two of the folders have one name, and would share their outputs.", "Watch each by itself.")
