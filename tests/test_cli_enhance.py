@@ -116,7 +116,7 @@ def test_a_name_that_is_not_there_stops_all_and_a_pattern_that_fits_nothing_does
     assert "There is no file or folder gone.png" in done.err
     assert run("enhance", "in", "gone*.png", "--out", "out").code == DONE
     words = " ".join(command.help.split())
-    assert "files or folders that are not there, stop the run before any work" in words
+    assert "a file or folder does not, the run stops before any work" in words
 
 
 def test_an_unknown_model_suggests_the_nearest_name(run: Run, photo: Photo) -> None:

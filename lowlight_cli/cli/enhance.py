@@ -111,7 +111,7 @@ def command(**flags: Any) -> None:
     """Brighten and clean pictures.
 
     INPUT is a file, a folder (with everything below it except hidden files), a quoted pattern, or - for stdin. Inputs
-    are never changed. If an output exists already or an input does not exist, the run stops before any work.
+    are never changed. If an output exists already, or a file or folder does not, the run stops before any work.
 
     \b
     Example:
