@@ -104,7 +104,7 @@ class Watch:
         try:
             while not self.stopping:
                 self.look()
-                if run := self.planned():
+                if run := self.plan_round():
                     yield from self.round(run, enhancer)
                 else:
                     self.rest()
@@ -139,7 +139,7 @@ class Watch:
         if now < self.next_look:
             return
         thorough = now >= self.next_thorough
-        found = self.found(thorough=thorough)
+        found = self.scan(thorough=thorough)
         self.next_look = now + max(self.pace.poll, SHARE * (time.monotonic() - now))
         self.tell()
         if found is None:
@@ -152,7 +152,7 @@ class Watch:
             self.forget(self.folders.present)
             self.folders.present = set()
 
-    def found(self, *, thorough: bool) -> list[Seen] | None:
+    def scan(self, *, thorough: bool) -> list[Seen] | None:
         """What a look sees; None if the folders do not answer. While a look hangs, no other is made."""
         if self.looking:
             return None
@@ -221,7 +221,7 @@ class Watch:
         self.memory.forget(present)
         self.plan.forget(present)
 
-    def planned(self) -> Run | None:
+    def plan_round(self) -> Run | None:
         """A run of files that have rested; None if there are none, or no folder to write to."""
         now = time.monotonic()
         ready = [p for p in self.pending.values() if p.due <= now and p.look == self.looks and p.looks > 1]
@@ -252,8 +252,8 @@ class Watch:
         pending = self.working.pop(result.source)
         name, number = pending.seen.relative, pending.seen.stamp
         if result.status != "failed":
-            self.settled(pending)
-            return self.counted(with_age(result, number) if result.status == "skipped" else result)
+            self.settle(pending)
+            return self.count_result(with_age(result, number) if result.status == "skipped" else result)
         if stamp_of(pending.seen.path) != number and not self.witness.stopped:
             pending.due = self.next_look  # which sees what it is now
             return None
@@ -263,25 +263,25 @@ class Watch:
             return None
         known = self.memory.told.get(name) == (number, result.error)
         if undecodable(result.source, self.options.max_pixels):
-            self.settled(pending, result.error)
+            self.settle(pending, result.error)
         else:
             pending.tries += 1
             pending.due = now + min(patience * 2**pending.tries, LATEST)
             if not known:
                 self.memory.add(name, number, result.error, final=False)
-        return None if known else self.counted(result)
+        return None if known else self.count_result(result)
 
     def waiting(self) -> list[str]:
         """Paths of files that the last look saw, and that were not tried yet."""
         found = [pending for pending in self.pending.values() if pending.look == self.looks and not pending.tries]
         return [pending.seen.path for pending in in_order(found)]
 
-    def settled(self, pending: Pending, error: str | None = None) -> None:
+    def settle(self, pending: Pending, error: str | None = None) -> None:
         """Nothing is left to do with a file, unless it changes."""
         self.memory.add(pending.seen.relative, pending.seen.stamp, error)
         self.pending.pop(pending.seen.relative, None)
 
-    def counted(self, result: Result) -> Result:
+    def count_result(self, result: Result) -> Result:
         """The same, once it is known whether it is the last one."""
         self.count += result.status != "skipped"
         self.stopping |= self.count == self.limit or (self.fail_fast and result.status == "failed")

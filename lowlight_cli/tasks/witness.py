@@ -76,13 +76,13 @@ class Witness(Unwitnessed):
             planning.refuse_collisions([*jobs, *beside], "--baseline")
             planning.refuse_writing_over_inputs(beside)
             planning.mark_existing(beside, self.options.layout.existing)
-        return [self.resumed(job) if job.skip else job for job in jobs]
+        return [self.resume(job) if job.skip else job for job in jobs]
 
     def beside(self, job: Job) -> Path:
         """Where the baseline's result goes."""
         return job.target.with_name(f"{job.target.stem}-{self.asked.baseline}{job.target.suffix}")
 
-    def resumed(self, job: Job) -> Job:
+    def resume(self, job: Job) -> Job:
         """A job whose target is there: done, if the log tells of these very files; else to be made and compared."""
         record = self.done.get(records.absolute(job.target))
         if record is None:
@@ -150,19 +150,19 @@ class Witness(Unwitnessed):
 
     def put(self, item: Item, data: bytes) -> None:
         """See `Unwitnessed`."""
-        item.facts["output"] = self.placed(item, item.job.target, item.picture, data)
+        item.facts["output"] = self.place(item, item.job.target, item.picture, data)
         if item.baseline is not None and self.other is not None:
             spec, target = self.other.runner.spec, self.beside(item.job)
             encoded = picture.encode(item.baseline, picture.SUFFIXES[target.suffix.lower()])
-            written = self.placed(item, target, item.baseline, encoded)
+            written = self.place(item, target, item.baseline, encoded)
             item.facts["baseline"] = {"model": spec.name, "params": dict(spec.params), **written}
 
     def put_map(self, item: Item, made: Picture, path: Path) -> None:
         """See `Unwitnessed`."""
-        self.placed(item, path, made, picture.encode(made, picture.SUFFIXES[path.suffix.lower()]))
+        self.place(item, path, made, picture.encode(made, picture.SUFFIXES[path.suffix.lower()]))
         item.written += (path,)
 
-    def placed(self, item: Item, target: Path, made: Picture, data: bytes) -> Record:
+    def place(self, item: Item, target: Path, made: Picture, data: bytes) -> Record:
         """Write one file, unless an earlier run left the very same, and read it back."""
         try:
             picture.write(data, target, overwrite=False, check=item.check)
