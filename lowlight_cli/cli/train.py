@@ -32,7 +32,7 @@ FOLDER = PathOf(path_type=Path)
 )
 @click.option("--val", "validation", metavar="N|PATH",
               help="Held out: N scenes, the names in a file, or another folder with low/ and high/.  "
-                   "[default: 20; of fewer than 100, a fifth]")  # fmt: skip
+                   "[default: 20, or a fifth if there are under 100]")  # fmt: skip
 @click.option("--scenes", type=FOLDER, help="JSON that tells which pairs show the same scene.  [default: in the data]")
 @click.option("--init", type=FOLDER, help="Weights to start from; the network takes its shape from them.")
 @click.option("--resume", is_flag=True, help="Continue from the run's last checkpoint, as if it had not stopped.")
