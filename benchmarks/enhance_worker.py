@@ -73,11 +73,11 @@ class Worker:
     def files(self, inputs: Sequence[str], out: Path, after: Callable[[], Any] = lambda: None) -> None:
         """Enhance files as the command does; `after` is called at every result."""
         from lowlight_cli.jobs import Layout
-        from lowlight_cli.tasks.enhance import EnhanceOptions, Run
+        from lowlight_cli.tasks.enhance import EnhanceOptions, plan_run
 
         layout = Layout(out=out, existing="overwrite")
-        statuses = set()
-        for result in Run(EnhanceOptions(inputs=tuple(inputs), layout=layout, model=self.model)).results(self.enhancer):
+        options, statuses = EnhanceOptions(inputs=tuple(inputs), layout=layout, model=self.model), set()
+        for result in plan_run(options).results(self.enhancer):
             statuses.add(result.status)
             after()
         if statuses != {"done"}:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import brightness, manifest, picture, tiles
+from lowlight_cli import brightness, choices, manifest, picture, tiles
 from lowlight_cli.errors import ModelUnavailable, OptionError, PictureError
 from lowlight_cli.frames import HostFrames
 from lowlight_cli.picture import Picture
@@ -169,7 +169,7 @@ class Enhancer:
 
 
 def open_model(
-    name: str = "neid",
+    name: str = choices.MODEL,
     *,
     strength: float = 1.0,
     exposure: float | Literal["auto"] = "auto",

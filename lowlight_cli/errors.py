@@ -29,6 +29,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 DONE, SOME_FAILED, USAGE, NO_INPUT, NO_MODEL, NO_DEVICE, ALL_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 
 
+def exit_code(failed: int, others: int, *, interrupted: bool = False) -> int:
+    """Of a run in which so many pictures failed, and so many others did not."""
+    if interrupted:
+        return INTERRUPTED
+    if not failed:
+        return DONE
+    return SOME_FAILED if others else ALL_FAILED
+
+
 def some(names: Sequence[str], most: int = NAMED) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -72,7 +72,7 @@ def plan(inputs: Sequence[str], layout: Layout, empty: Callable[[str], None] = n
     refuse_writing_over_inputs(jobs)
     refuse_leading_out(jobs, layout.out.parent if single else layout.out)
     jobs = [job for job in jobs if in_shard(job.relative, layout.shard)][: layout.limit]
-    return existing(jobs, layout.existing)
+    return mark_existing(jobs, layout.existing)
 
 
 def single_target(inputs: Sequence[str], layout: Layout) -> Path | None:
@@ -81,7 +81,7 @@ def single_target(inputs: Sequence[str], layout: Layout) -> Path | None:
     if os.path.isdir(out):
         return None
     refuse_no_file(out)
-    if len(inputs) == 1 and os.path.lexists(inputs[0]) and not os.path.isdir(inputs[0]):
+    if one_file(inputs, out):
         if os.path.exists(out) or out.suffix.lower() in {*SUFFIXES, *UNWRITTEN}:
             format_to_write(layout)
             return out
@@ -91,6 +91,13 @@ def single_target(inputs: Sequence[str], layout: Layout) -> Path | None:
         remedy = "Name a folder, or one input and one output file."
         raise OptionError(f"--out {out} names a file, not a folder.", remedy)
     return None
+
+
+def one_file(inputs: Sequence[str], out: Path) -> bool:
+    """Whether there is one input, a file or a pipe, and no folder to put its picture into: `out` may name a file."""
+    if len(inputs) != 1 or any(map(os.path.isdir, (inputs[0], out))):
+        return False
+    return inputs[0] == "-" or os.path.lexists(inputs[0])
 
 
 def refuse_no_file(out: Path) -> None:
@@ -188,13 +195,20 @@ def in_shard(relative: Path, shard: tuple[int, int]) -> bool:
     return int.from_bytes(digest[:8], "big") % parts == part - 1
 
 
-def existing(jobs: Sequence[Job], rule: str) -> list[Job]:
+def obstacle(target: Path) -> tuple[str, str] | None:
+    """What stands where a picture would be written and can be no earlier one, and a remedy."""
+    if not os.path.exists(target) or os.path.isfile(target):
+        return None
+    what = "a folder" if os.path.isdir(target) else "not a regular file"
+    return f"{target} is {what}, and a picture would be written there.", "Remove or rename it."
+
+
+def mark_existing(jobs: Sequence[Job], rule: str) -> list[Job]:
     """Mark jobs whose target is there as skipped, or refuse them all."""
     there = [job.target for job in jobs if not job.problem and os.path.lexists(job.target)]
     for path in there:
-        if path.exists() and not path.is_file():
-            what = "a folder" if path.is_dir() else "no regular file"
-            raise OutputExists(f"{path} is {what}, and a picture would be written there.", "Remove or rename it.")
+        if problem := obstacle(path):
+            raise OutputExists(*problem)
     if rule in ("refuse", "never") and there:
         other = " or --overwrite" if rule == "refuse" else ""
         raise OutputExists(

@@ -20,6 +20,7 @@ class FakeRunner:
     ) -> None:
         self.spec, self.scale, self.fail_above, self.deterministic = spec, scale, fail_above, deterministic
         self.batches: list[tuple[int, ...]] = []
+        self.closed = False
 
     def context(self, thumbnails: NDArray[np.float32], exposure: float | None) -> NDArray[np.float32]:  # noqa: ARG002
         """Nothing to steer."""
@@ -33,4 +34,5 @@ class FakeRunner:
         return np.minimum(2 * batch, 1).repeat(self.scale, axis=2).repeat(self.scale, axis=3)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to give back, but for the note that it is."""
+        self.closed = True

@@ -23,7 +23,15 @@ from lowlight_cli import manifest, picture
 from lowlight_cli.cli import benchmark as command
 from lowlight_cli.cli import group
 from lowlight_cli.enhancer import Enhancer
-from lowlight_cli.errors import DeviceUnavailable, ModelUnavailable, NoInput, OptionError, OutputExists, PictureError
+from lowlight_cli.errors import (
+    DeviceUnavailable,
+    LowlightError,
+    ModelUnavailable,
+    NoInput,
+    OptionError,
+    OutputExists,
+    PictureError,
+)
 from lowlight_cli.metrics import METRICS
 from lowlight_cli.metrics.fidelity import mean_luma
 from lowlight_cli.models import aux_retinex, gflop_per_megapixel
@@ -294,6 +302,14 @@ def test_exit_codes_tell_how_much_failed(lol):
     for words in (["-m", "gama"], ["--dataset", "LOLL", "-m", "gamma"], ["--metric", "psnrr", "-m", "gamma"], []):
         done = invoke("--dataset", "LOL", "--root", lol, *words)
         assert "Did you mean" in str(done.exception) or "Nothing to score" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["-m", "all", "--weights", "x.pt"], ["-m", "gama"], ["--metric", ",", "-m", "he"]]
+)
+def test_what_cannot_be_scored_is_told_before_a_set_is_fetched(words, monkeypatch):
+    monkeypatch.setattr("lowlight_cli.cli.benchmark.fetch", lambda flags: pytest.fail("fetched"))
+    assert isinstance(invoke("--dataset", "LOL", "--download", *words).exception, LowlightError)
 
 
 def test_the_cost_of_neid_stays_under_its_bar():

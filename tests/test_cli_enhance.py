@@ -20,7 +20,7 @@ from fake_runner import FakeRunner
 from lowlight_cli import cli, picture
 from lowlight_cli.cli import console as console_module
 from lowlight_cli.cli.enhance import command
-from lowlight_cli.cli.results import exit_code
+from lowlight_cli.cli.results import Tally
 from lowlight_cli.errors import (
     ALL_FAILED,
     DONE,
@@ -31,8 +31,10 @@ from lowlight_cli.errors import (
     SOME_FAILED,
     USAGE,
     OutOfMemory,
+    exit_code,
 )
 from lowlight_cli.runners.driver import cuda_devices
+from lowlight_cli.tasks.results import Result
 
 Photo = Callable[..., Path]
 Run = Callable[..., SimpleNamespace]
@@ -77,14 +79,24 @@ def test_exit_codes_tell_some_failed_from_all_failed(run: Run, photo: Photo) -> 
 
 
 def test_exit_codes_by_counts() -> None:
-    from collections import Counter
+    assert exit_code(1, others=2) == SOME_FAILED
+    assert exit_code(3, others=0) == ALL_FAILED
+    assert exit_code(3, others=0, interrupted=True) == INTERRUPTED
+    assert exit_code(0, others=0) == DONE
 
-    assert exit_code(Counter(done=2, failed=1), 3, False) == SOME_FAILED
-    assert exit_code(Counter(skipped=2, failed=1), 3, False) == SOME_FAILED
-    assert exit_code(Counter(failed=3), 3, False) == ALL_FAILED
-    assert exit_code(Counter(failed=1), 3, False) == SOME_FAILED  # --fail-fast: two were not tried
-    assert exit_code(Counter(failed=3), 3, True) == INTERRUPTED
-    assert exit_code(Counter(), 0, False) == DONE
+
+def test_files_that_were_skipped_or_not_tried_did_not_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    def code(*statuses: str, left: int = 0) -> int:
+        tally = Tally(console_module.Console(3, quiet=True), None)
+        for status in statuses:
+            tally.add(
+                Result(source=Path("a"), target=Path("b"), status=status, error="" if status == "failed" else None)
+            )
+        return tally.end(left=left)
+
+    assert code("skipped", "failed") == SOME_FAILED
+    assert code("failed", left=2) == SOME_FAILED  # --fail-fast
+    assert code("failed", "failed") == ALL_FAILED
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty", "*.jpg"])
@@ -104,7 +116,7 @@ def test_a_name_that_is_not_there_stops_all_and_a_pattern_that_fits_nothing_does
     assert "There is no file or folder gone.png" in done.err
     assert run("enhance", "in", "gone*.png", "--out", "out").code == DONE
     words = " ".join(command.help.split())
-    assert "files or folders that are not there, stop the run before any work" in words
+    assert "a file or folder does not, the run stops before any work" in words
 
 
 def test_an_unknown_model_suggests_the_nearest_name(run: Run, photo: Photo) -> None:
@@ -141,6 +153,27 @@ def test_ctrl_c_is_exit_code_130_with_a_count(run: Run, photo: Photo, monkeypatc
     assert not list(Path("out").iterdir())
     monkeypatch.setattr("lowlight_cli.tasks.enhance.open_runner", interrupt)
     assert run("enhance", "in", "--out", "out").code == INTERRUPTED
+
+
+@pytest.mark.parametrize("words", [("in", "--out", "out"), ("-", "--out", "-")])
+def test_a_model_is_closed_at_the_end_and_when_it_is_interrupted(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch, fakes: list[FakeRunner], words: tuple[str, ...]
+) -> None:
+    data = photo(Path("in/a.png")).read_bytes()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert run("enhance", *words, stdin=data).code == DONE
+    monkeypatch.setattr(FakeRunner, "__call__", interrupt)
+    assert run("enhance", *words, "--overwrite", stdin=data).code == INTERRUPTED
+    assert [fake.closed for fake in fakes] == [True, True]
+
+
+def test_what_could_forge_a_line_is_spelled_out_and_all_that_is_seen_stays() -> None:
+    names = {"a\nb": r"a\nb", "a\u202eb": r"a\u202eb", "a\udcffb": r"a\udcffb"}
+    names |= {name: name for name in ("夜\u3000景", "10\u00a0m", "👩\u200d💻")}
+    assert {name: console_module.shown(Path(name)) for name in names} == names
 
 
 @pytest.mark.usefixtures("fakes")
@@ -207,10 +240,10 @@ def test_inputs_that_give_nothing_are_told_and_none_is_a_forgotten_variable(run:
 
 
 def test_the_shell_completes_names_of_models() -> None:
-    from lowlight_cli.cli.options import model_names
+    from lowlight_cli.cli.options import complete_model
 
-    assert "neid" in model_names(None, None, "ne")
-    assert "neid" not in model_names(None, None, "cl")
+    assert "neid" in complete_model(None, None, "ne")
+    assert "neid" not in complete_model(None, None, "cl")
 
 
 def test_json_holds_names_that_are_no_text(run: Run, photo: Photo) -> None:

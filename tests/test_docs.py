@@ -37,6 +37,14 @@ def test_the_page_of_commands_is_what_help_says():
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generator().cli_page()
 
 
+def test_examples_fit_a_terminal_of_80_columns():
+    pages = dict(generator().help_of(group, "lowlight"))
+    assert "lowlight enhance" in pages["lowlight"]
+    for name, text in pages.items():
+        example = text.partition("Example:\n")[2].partition("\n\n")[0]
+        assert not [line for line in example.splitlines() if len(line) > 80], name
+
+
 def test_notes_are_of_commands_that_there_are_and_name_the_folder_of_data_sets(monkeypatch: pytest.MonkeyPatch):
     from lowlight_cli.data.sets import data_root
 

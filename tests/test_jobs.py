@@ -267,7 +267,7 @@ def test_a_folder_where_a_picture_would_go_is_refused() -> None:
 def test_a_pipe_where_a_picture_would_go_is_refused() -> None:
     touch("in/a.jpg", "out/b.jpg")
     os.mkfifo("out/a.jpg")
-    with pytest.raises(OutputExists, match=r"out/a\.jpg is no regular file"):
+    with pytest.raises(OutputExists, match=r"out/a\.jpg is not a regular file"):
         plan("in", existing="overwrite")
     assert not Path("out/a.jpg").is_file()
 

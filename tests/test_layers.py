@@ -111,7 +111,9 @@ def test_only_the_cli_imports_click() -> None:
     assert all(path.parent.name == "cli" for path in users)
 
 
-@pytest.mark.parametrize("part", ["cli", "jobs", "manifest", "errors", "atomic", "weights", "memory", "stopwatch"])
+@pytest.mark.parametrize(
+    "part", ["choices", "cli", "jobs", "manifest", "errors", "atomic", "weights", "memory", "stopwatch"]
+)
 def test_parts_without_pixels_import_no_arrays(part: str) -> None:
     paths = [path for path in MODULES if name_of(path).split(".")[1:2] == [part]]
     names = [name for path in paths for name in imports(path.read_text(), name_of(path))]

@@ -30,7 +30,7 @@ from lowlight_cli.picture import Picture
 from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.tasks import enhance as task
 from lowlight_cli.tasks import pipeline as pipeline_task
-from lowlight_cli.tasks.enhance import EnhanceOptions, Result, Run
+from lowlight_cli.tasks.enhance import EnhanceOptions, Result, Run, plan_run
 
 Photo = Callable[..., Path]
 
@@ -46,7 +46,7 @@ def planned(
 ) -> Run:
     layout = Layout(out=Path(out), existing=existing)
     settings, runner = Settings(tile=tile), RunnerOptions(scale=scale)
-    return Run(EnhanceOptions(inputs=("in",), layout=layout, settings=settings, runner=runner, **options))
+    return plan_run(EnhanceOptions(inputs=("in",), layout=layout, settings=settings, runner=runner, **options))
 
 
 def enhanced(**options: object) -> list[Result]:

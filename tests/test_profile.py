@@ -21,7 +21,7 @@ from lowlight_cli import cli, picture, stopwatch
 from lowlight_cli.cli.profile import BOUNDS, TITLES, lines, profiled
 from lowlight_cli.jobs import Layout
 from lowlight_cli.stopwatch import OFF, Stopwatch
-from lowlight_cli.tasks.enhance import EnhanceOptions, Run
+from lowlight_cli.tasks.enhance import EnhanceOptions, plan_run
 
 Photo = Callable[..., Path]
 Command = Callable[..., SimpleNamespace]
@@ -250,7 +250,7 @@ def enhance(before: Callable[[], object], monkeypatch: pytest.MonkeyPatch, tmp_p
 
     monkeypatch.setattr(FakeRunner, "__call__", watched)
     layout, watch = Layout(out=tmp_path / "out"), Stopwatch()
-    run = Run(EnhanceOptions(inputs=(str(tmp_path / "in"),), layout=layout, stopwatch=watch))
+    run = plan_run(EnhanceOptions(inputs=(str(tmp_path / "in"),), layout=layout, stopwatch=watch))
     assert [result.status for result in run.results(run.open())] == ["done"] * len(run.jobs)
     return watch
 

@@ -20,8 +20,9 @@ import pytest
 from PIL import Image
 
 from lowlight_cli import picture
+from lowlight_cli.printable import printable
 from lowlight_cli.report import Row, published_figures, write_csv, write_json, write_page
-from lowlight_cli.report.document import plain, printable
+from lowlight_cli.report.document import plain
 from lowlight_cli.report.embed import RUNGS, embed, shrunk, spaced
 from lowlight_cli.report.figures import cells, columns, quantity
 from lowlight_cli.report.markdown import markdown, write_markdown

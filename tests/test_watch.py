@@ -27,12 +27,12 @@ from lowlight_cli.errors import DONE, INTERRUPTED, SOME_FAILED, USAGE, OptionErr
 from lowlight_cli.jobs import Layout
 from lowlight_cli.tasks import watch as task
 from lowlight_cli.tasks import watch_folders, watch_memory, watch_plan
-from lowlight_cli.tasks.enhance import EnhanceOptions, Run
+from lowlight_cli.tasks.enhance import EnhanceOptions
 from lowlight_cli.tasks.preset import EvidenceOptions
 from lowlight_cli.tasks.results import Result
 from lowlight_cli.tasks.unwitnessed import Unwitnessed
 from lowlight_cli.tasks.watch import Pace, Watch
-from lowlight_cli.tasks.watch_plan import Round
+from lowlight_cli.tasks.watch_plan import Checked
 
 Photo = Callable[..., Path]
 Script = dict[float, Callable[[], object]]
@@ -457,9 +457,19 @@ def test_what_is_named_as_a_picture_and_is_no_file_is_told_once_and_taken_when_i
     Path("in/b.png").symlink_to("later.png")
     os.mkfifo("in/c.png")
     seen = watched({30: lambda: photo(Path("in/later.png"))}, 200)
-    told = "{} is no file, or a link to nothing; it is passed over as long as it is"
+    told = "{} is not a file, or a link to nothing; it is passed over as long as it is"
     assert seen.said == [f"note: {told.format(name)}" for name in ("in/b.png", "in/c.png")]
     assert sorted(seen.done) == ["a.png", "b.png", "later.png"]
+
+
+def test_a_picture_in_whose_place_is_a_pipe_has_failed(watched: Callable[..., Seen], photo: Photo) -> None:
+    arrive(photo, "a.png", "b.png")()
+    OUT.mkdir()
+    os.mkfifo(OUT / "a.png")
+    seen = watched(until=200)
+    assert seen.done == ["b.png"]
+    [error] = {result.error for _, result in seen.results if result.source.name == "a.png"}
+    assert "a.png is not a regular file" in error
 
 
 def test_outputs_inside_the_watched_folder_are_no_inputs(watched: Callable[..., Seen], photo: Photo) -> None:
@@ -474,8 +484,8 @@ def test_outputs_inside_the_watched_folder_are_no_inputs(watched: Callable[..., 
     [
         ({"out": "in"}, "is or holds in, which is watched"),
         ({"out": "."}, "is or holds in, which is watched"),
-        ({"inputs": ("in/a.png",)}, "in/a.png is none"),
-        ({"inputs": ("in/*.png",)}, r"in/\*.png is none"),
+        ({"inputs": ("in/a.png",)}, "in/a.png is not a folder"),
+        ({"inputs": ("in/*.png",)}, r"in/\*.png is not a folder"),
         ({"inputs": ("in", "x/in")}, "one name"),
         ({"out": "bright.png"}, "names a file"),
     ],
@@ -623,12 +633,10 @@ def test_a_memory_with_nonsense_in_it_is_read_and_one_that_cannot_be_is_let_go(
     watch_memory.Memory(path, settings).close()
 
 
-def test_a_round_has_all_that_a_run_has(fakes: list[FakeRunner], photo: Photo) -> None:
-    arrive(photo, "a.png")()
-    options = EnhanceOptions(inputs=("in",), layout=Layout(out=OUT))
-    run = Run(options)
-    assert not fakes
-    assert vars(Round(options, Unwitnessed(options), dict.fromkeys(run.jobs, 0), {})).keys() == vars(run).keys()
+def test_the_witness_of_a_watch_hears_of_all_that_happens_to_a_picture() -> None:
+    public = {name for name, value in vars(Unwitnessed).items() if callable(value) and not name.startswith("_")}
+    assert public - {"plan", "begin", "end"} <= vars(Checked).keys()
+    assert "put" in public
 
 
 def test_maps_are_written_and_the_missing_ones_alone_after_a_crash(
@@ -738,9 +746,8 @@ def test_a_limit_ends_the_command_with_the_code_of_its_counts(
     assert run("in", "--out", "out", "--watch", "--limit", "2").code == SOME_FAILED
 
 
-@pytest.mark.usefixtures("fakes")
 def test_a_second_signal_ends_a_watch_at_once(
-    run: Callable[..., SimpleNamespace], photo: Photo, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., SimpleNamespace], photo: Photo, monkeypatch: pytest.MonkeyPatch, fakes: list[FakeRunner]
 ) -> None:
     arrive(photo, *(f"{number}.png" for number in range(5)))()
     call = FakeRunner.__call__
@@ -756,6 +763,7 @@ def test_a_second_signal_ends_a_watch_at_once(
     assert done.code == INTERRUPTED
     assert {Path(line["source"]).name for line in done.lines[:-1]} == written()
     assert len(written()) < 5
+    assert fakes[0].closed
 
 
 @pytest.mark.usefixtures("fakes")
@@ -777,7 +785,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(run: Callable[..., SimpleNames
     [
         (("in", "--out", "out", "--watch", "--overwrite"), "--watch takes no --overwrite"),
         (("in", "--out", "out", "--watch", "--dry-run"), "--watch takes no --dry-run"),
-        (("-", "--out", "out", "--watch"), "a pipe is none"),
+        (("-", "--out", "out", "--watch"), "a pipe is not a folder"),
         (("in", "--out", "out", "--settle", "3"), "it goes with --watch"),
         (("in", "--out", "out", "--watch", "--settle", "nan"), "nan is not a number of its range"),
         (("in", "--out", "out", "--watch", "--settle", "inf"), "inf is not a number of its range"),

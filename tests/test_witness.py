@@ -17,6 +17,7 @@ from PIL import Image
 from lowlight_cli import evidence, manifest, network, picture
 from lowlight_cli.errors import ALL_FAILED, DONE, SOME_FAILED, USAGE
 from lowlight_cli.evidence import read
+from lowlight_cli.runners.classical import ClassicalRunner
 from lowlight_cli.tasks import unwitnessed
 from lowlight_cli.tasks.witness import Witness
 
@@ -199,9 +200,14 @@ def test_a_generative_model_runs_where_it_is_allowed_and_the_record_says_so(run:
     assert record["method"]["allow_generative"]
 
 
-def test_a_baseline_is_written_beside_each_output_and_recorded(run: Run, photo: Photo) -> None:
+def test_a_baseline_is_written_beside_each_output_and_recorded(
+    run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(ClassicalRunner, "close", lambda runner: closed.append(runner.spec.name))
     photo(Path("in/a.jpg"), 20, 20)
     assert run(*GAMMA, "--baseline", "clahe").code == DONE
+    assert closed == ["clahe", "gamma"]
     [record] = records()
     target = Path("out/a.jpg-clahe.png")
     assert record["baseline"]["model"] == "clahe"

@@ -31,7 +31,7 @@ NO_MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new
 
 COMMANDS = {
     "enhance": "Brighten and clean pictures.",
-    "verify": "Check an evidence log: its chain, its files, and by doing it all again.",
+    "verify": "Check an evidence log: its chain, its files and, with --rerun, its pictures.",
     "report": "Write a readable account of an evidence log.",
     "models": "List, check, fetch and remove models.",
     "synth": "Make pairs of dark and normal pictures from normal photos.",
@@ -122,15 +122,21 @@ def run() -> int | str | None:
         tell("Interrupted.")
         return INTERRUPTED
     except (MemoryError, ImportError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in NO_MEMORY):
-            if not isinstance(error, ImportError) or (error.name or "").startswith("lowlight_cli"):
-                raise
-            reason = (str(error) or "no reason is given").splitlines()[0].rstrip(".")
-            what = f"{error.name or 'A package'} does not load: {reason}."
-            tell(f"Error: {what}", "`lowlight doctor` says what is wrong, and how to mend it.")
-            return NO_DEVICE
+        return end_of(error)
+
+
+def end_of(error: MemoryError | ImportError | RuntimeError) -> int:
+    """The exit code for too little memory, which packages and threads tell in their own ways, and for a package that
+    does not load; what is neither is a fault of ours, and raised again."""
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY):
         tell("Error: There is not enough memory.", "Free some, raise the limit of `ulimit -v`, or use another machine.")
         return SOME_FAILED
+    if not isinstance(error, ImportError) or (error.name or "").startswith("lowlight_cli"):
+        raise error
+    reason = (str(error) or "no reason is given").splitlines()[0].rstrip(".")
+    what = f"{error.name or 'A package'} does not load: {reason}."
+    tell(f"Error: {what}", "`lowlight doctor` says what is wrong, and how to mend it.")
+    return NO_DEVICE
 
 
 def tell(*lines: str) -> None:

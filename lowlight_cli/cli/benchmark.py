@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
+from lowlight_cli.cli.console import Console, counted, end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import (
     PathOf,
+    complete_model,
     exposure_option,
     json_option,
     max_pixels_option,
-    model_names,
     need_stdout,
     runner_options,
     shadows_option,
     talk_options,
 )
-from lowlight_cli.errors import ALL_FAILED, DONE, SOME_FAILED, OptionError, PictureError
+from lowlight_cli.errors import OptionError, PictureError, exit_code
 
 if TYPE_CHECKING:
     from lowlight_cli.tasks.benchmark import Benchmark, BenchmarkOptions
@@ -32,32 +32,34 @@ SUMMARY, MARKDOWN, PER_IMAGE, PAGE = "summary.json", "summary.md", "per_image.cs
 
 
 @click.command()
-@click.option("--dataset", required=True, help="LOL, LSRW, DICM, ...; pairs for your own low/ and high/; see below.")
+@click.option("--dataset", required=True, help="LOL, LSRW, DICM, ...: see above; pairs: your own low/ and high/.")
 @click.option(
     "--root",
     type=PathOf(path_type=Path),
     help="Folder of the data sets.  [default: $LOWLIGHT_DATA, else data in lowlight's own folder]",
 )
-@click.option("--split", default="test", show_default=True, help="Part of the set.")
+@click.option("--split", default="test", show_default=True, help="Part of the set to score.")
 @click.option(
     "-m",
     "--model",
     "models",
     multiple=True,
-    shell_complete=model_names,
-    help="Repeat for several; all: every model there is.",
+    shell_complete=complete_model,
+    help="Model to score; repeat for several; all: every one there is.",
 )
-@click.option("--images", multiple=True, metavar="[NAME=]DIR", help="Score pictures that some other tool made.")
-@exposure_option("Mean luma that models which take one are told; truth: that of each picture's truth.", "truth")
-@shadows_option("0", "As in enhance, where auto is the default; 0: models alone.")
-@click.option("--metric", "metrics", multiple=True, help="Names with commas; all: every one the set allows.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first pictures of the set.")
+@click.option("--images", multiple=True, metavar="[NAME=]DIR", help="Score pictures that another tool made.")
+@exposure_option("Target brightness for models that take one; truth: that of each ground truth.", "truth")
+@shadows_option("0", "As for enhance, whose default is auto; 0: none are lifted.")
+@click.option(
+    "--metric", "metrics", multiple=True, help="Names, separated by commas; all: every metric that the set allows."
+)
+@click.option("--limit", type=click.IntRange(1), help="Only the first N pictures of the set.")
 @max_pixels_option
-@click.option("--results", type=PathOf(path_type=Path), help="Folder for summary, rows, pictures and report.")
+@click.option("--results", type=PathOf(path_type=Path), help="Folder for the summary, rows, pictures and report.")
 @click.option("--resume", is_flag=True, help="Use what an earlier run left in --results.")
-@click.option("--published", is_flag=True, help="Show what the papers state in the report, marked as such.")
-@click.option("--speed", is_flag=True, help="Measure latency, memory and operations too.")
-@click.option("--download", is_flag=True, help="Fetch the set first, where it is on the Hub: LOL, 347 MB.")
+@click.option("--published", is_flag=True, help="Add the papers' own figures to the report, marked as such.")
+@click.option("--speed", is_flag=True, help="Also measure latency, memory and operations.")
+@click.option("--download", is_flag=True, help="Download the set first, if the Hub has it: LOL, 347 MB.")
 @runner_options
 @json_option
 @talk_options
@@ -65,32 +67,33 @@ def command(**flags: Any) -> None:
     """Score models and methods on a data set.
 
     Sets: LOL, LOL-v2-real, LOL-v2-syn, LSRW, Brightening, MIT-Adobe-5K and pairs made by `lowlight synth` (synth);
-    LIME, DICM, NPE, MEF and VV have no ground truth. Pictures are paired by name, strictly. The metrics are defined
+    LIME, DICM, NPE, MEF and VV have no ground truth. Pictures are paired strictly by name. The metrics are defined
     in docs/metrics.md.
 
     \b
     Example:
-      lowlight benchmark --dataset LOL --root data/ --model neid --model clahe --results out/
-      lowlight benchmark --dataset DICM --root data/ --model all --metric brightness,clipped,cast
+      lowlight benchmark --dataset LOL --root data/ --model neid --model clahe \\
+        --results out/
+      lowlight benchmark --dataset DICM --root data/ --model all \\
+        --metric brightness,clipped,cast
       lowlight benchmark --dataset LOL --images mine=outputs/
 
     Exit codes: 0 done, 1 some pictures failed or results could not be written, 2 usage, 3 no or unpaired pictures,
     4 model or metric unavailable, 5 device unavailable, 6 all failed, 130 interrupted.
     """
     from lowlight_cli.tasks.benchmark import Benchmark
+    from lowlight_cli.tasks.contestants import model_names
 
     if not flags["results"]:
         need_stdout("the figures")
-    if flags["weights"] and len(flags["models"]) != 1:
-        raise OptionError("--weights fits one model.", "Name one --model.")
-    if not flags["models"] and not flags["images"]:
-        raise OptionError("Nothing to score.", "Name a --model (or all), or --images DIR.")
     if (flags["resume"] or flags["published"]) and not flags["results"]:
-        raise OptionError("--resume and --published speak of a folder of results.", "Add --results DIR.")
+        raise OptionError("--resume and --published need a folder of results.", "Add --results DIR.")
+    options = read_flags(flags)
+    model_names(options.models, options.images, options.runner)
     if flags["download"]:
         fetch(flags)
     end_as_by_ctrl_c()
-    run = Benchmark(read_flags(flags))
+    run = Benchmark(options)
     with Console(run.total, quiet=flags["quiet"], verbose=flags["verbose"]) as console:
         failures = go(run, console)
         document = run.document(speeds(run, flags, console))
@@ -100,15 +103,15 @@ def command(**flags: Any) -> None:
         raise PictureError(
             unwritten or run.unkept, "The figures are those shown; what is under --results is not whole."
         )
-    sys.exit(exit_code(run, failures))
+    sys.exit(code_of(run, failures))
 
 
-def exit_code(run: Benchmark, failures: int) -> int:
-    """Of the whole run; where no model opened, that of the reason."""
-    if not failures or run.scored:
-        return SOME_FAILED if failures else DONE
+def code_of(run: Benchmark, failures: int) -> int:
+    """The exit code of the whole run; where no model opened, that of the reason."""
     reasons = [*run.problems.values()]
-    return reasons[0].exit_code if len(reasons) == len(run.contestants) - 1 else ALL_FAILED  # all but the input
+    if failures and not run.scored and len(reasons) == len(run.contestants) - 1:  # all but the input
+        return reasons[0].exit_code
+    return exit_code(failures, run.scored)
 
 
 def read_flags(flags: dict[str, Any]) -> BenchmarkOptions:
@@ -145,10 +148,8 @@ def fetch(flags: dict[str, Any]) -> None:
 
 def go(run: Benchmark, console: Console) -> int:
     """Score everything; gives the number of failed rows. What fails is told at once."""
-    from lowlight_cli.report.document import printable
-
-    data, started, count = run.found.data, time.monotonic(), len(run.items)
-    console.say(f"{data.name} {run.options.split}: {count} picture{'s' * (count != 1)}, {', '.join(run.metrics)}")
+    data, started, pictures = run.found.data, time.monotonic(), counted(len(run.items), "picture")
+    console.say(f"{data.name} {run.options.split}: {pictures}, {', '.join(run.metrics)}")
     for notice in run.notices:
         console.say(f"note: {notice}")
     failures, told = 0, set()
@@ -158,7 +159,7 @@ def go(run: Benchmark, console: Console) -> int:
             failures += 1
             if (row.model, row.error) not in told:
                 told.add((row.model, row.error))
-                console.say(f"FAILED {printable(row.model)} {shown(Path(row.picture))}: {row.error}", error=True)
+                console.say(f"FAILED {shown(row.model)} {shown(row.picture)}: {row.error}", error=True)
     for name, reason in run.unmeasured.items():
         console.say(f"note: {name} could not be measured everywhere: {reason}")
     console.say(f"{len(run.rows) - failures} scored, {failures} failed in {time.monotonic() - started:.0f} s")
@@ -208,14 +209,12 @@ def show(document: dict[str, Any], *, as_json: bool) -> None:
 
         click.echo(json_text(document))
         return
-    from lowlight_cli.report.document import printable
-
     click.echo(f"{document['dataset']} {document['split']}, n = {document['n']}, mean ± standard deviation")
     print_table(document)
     for notice in document["notices"]:
-        click.echo(printable(notice))
+        click.echo(shown(notice))
     for entry in document["models"]:
-        name = printable(entry["model"])
+        name = shown(entry["model"])
         if entry["overlap"]:
             click.echo(f"{name}: {entry['overlap']}")
         for speed in entry["speed"] or []:
@@ -228,7 +227,6 @@ def print_table(document: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from lowlight_cli.report.document import printable
     from lowlight_cli.report.figures import cells, columns
 
     table, found = Table(), columns(document)
@@ -236,7 +234,7 @@ def print_table(document: dict[str, Any]) -> None:
     for column in found:
         table.add_column(f"{column.title} {column.arrow}", justify="right")
     for model, *row in zip(document["models"], *(cells(document, column) for column in found), strict=True):
-        table.add_row(Text(printable(model["model"])), *(cell.text for cell in row))
+        table.add_row(Text(shown(model["model"])), *(cell.text for cell in row))
     console = RichConsole(width=None if sys.stdout.isatty() else 100_000)
     console.width = min(console.width, console.measure(table).maximum) if not sys.stdout.isatty() else console.width
     console.print(table)

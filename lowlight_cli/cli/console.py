@@ -13,6 +13,8 @@ from types import FrameType, TracebackType
 
 import click
 
+from lowlight_cli.printable import printable
+
 PLAIN_EVERY = 10.0
 """Seconds between plain progress lines."""
 
@@ -25,8 +27,13 @@ SHORTLY = 0.05
 
 
 def shown(path: Path | str) -> str:
-    """A path or text as it may be printed: control characters, which could forge lines or colours, are spelled out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(path))
+    """A path or text as it may be printed, see `printable`."""
+    return printable(str(path))
+
+
+def counted(count: int, noun: str) -> str:
+    """1 picture, 2 pictures."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def lines(text: str) -> str:

@@ -27,8 +27,8 @@ WORDS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 def command(context: click.Context, offline: bool, as_json: bool) -> None:
     """Check this installation: versions, back ends, devices, cache.
 
-    Uses no network; `lowlight models pull` tries the way to the Hub. Shows no tokens and no passwords, so that
-    its output can go into a report. Exit code 1 says that there is a problem.
+    Uses no network; `lowlight models pull` tests the connection to the Hub. Shows no tokens and no passwords, so that
+    its output can go into a bug report. Exit code 1 means that there is a problem.
 
     \b
     Example:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
-from lowlight_cli.cli.evidence import asked, evidence_options, offline
+from lowlight_cli.cli.console import Console, counted, end_as_by_ctrl_c, shown
+from lowlight_cli.cli.evidence import evidence_options, offline, read_evidence
 from lowlight_cli.cli.options import (
     AutoOr,
     Given,
@@ -26,7 +27,7 @@ from lowlight_cli.cli.options import (
     shadows_option,
     talk_options,
 )
-from lowlight_cli.cli.results import Report, running
+from lowlight_cli.cli.results import Tally, running
 from lowlight_cli.cli.watch import watch, watch_options
 from lowlight_cli.errors import OptionError, some
 from lowlight_cli.stopwatch import OFF, Stopwatch
@@ -34,6 +35,7 @@ from lowlight_cli.stopwatch import OFF, Stopwatch
 if TYPE_CHECKING:
     from lowlight_cli.enhancer import Enhancer
     from lowlight_cli.tasks.enhance import EnhanceOptions, Run
+    from lowlight_cli.tasks.results import Result
 
 NAMELESS = {
     "save_maps": "names maps after files, and a pipe has no name",
@@ -50,20 +52,32 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 @click.option("-o", "--out", required=True, type=PathOf(path_type=Path), help="Folder, file, or - for stdout.")
 @model_option
 @runner_options
-@click.option("--scale", type=click.IntRange(1, 2), default=1, show_default=True, help="2: twice the size as well.")
-@click.option("--strength", type=Number(0, 1), default=1.0, show_default=True, help="Share of the network's output.")
-@exposure_option("Brightness to reach: mean luma.")
-@shadows_option("auto", "Light that lights give to shadows: 0 none, 1 all. auto: neid's pictures that have both.")
+@click.option("--scale", type=click.IntRange(1, 2), default=1, show_default=True, help="2: also double the size.")
 @click.option(
-    "--tile", type=AutoOr(int, 0), default="auto", show_default=True, help="Side of the tiles in pixels; 0: never tile."
+    "--strength",
+    type=Number(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Weight of the network's output; the input has the rest.",
+)
+@exposure_option("Target brightness (mean luma).")
+@shadows_option(
+    "auto", "How far shadows are lifted with light from bright parts, 0 to 1. auto: with neid, pictures that have both."
 )
 @click.option(
-    "--batch-size", type=AutoOr(int, 1), default="auto", show_default=True, help="Pictures of one size run together."
+    "--tile", type=AutoOr(int, 0), default="auto", show_default=True, help="Tile size in pixels; 0: never tile."
+)
+@click.option(
+    "--batch-size",
+    type=AutoOr(int, 1),
+    default="auto",
+    show_default=True,
+    help="How many pictures of equal size run together.",
 )
 @click.option(
     "--format", "format_", type=click.Choice(FORMATS), default="keep", show_default=True, help="Format to write."
 )
-@click.option("--quality", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF.  [default: 95, 95, 90]")
+@click.option("--quality", type=click.IntRange(1, 100), help="Quality of JPEG, WebP and AVIF.  [default: 95, 95, 90]")
 @click.option(
     "--depth",
     type=click.Choice(["keep", "8", "16"]),
@@ -71,13 +85,13 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
     show_default=True,
     help="Bits per channel to write.",
 )
-@click.option("--suffix", type=Words(), default="", help="Added to each name, before its extension.")
-@click.option("--flatten", is_flag=True, help="All outputs in one folder, instead of the inputs' tree.")
+@click.option("--suffix", type=Words(), default="", help="Text to add to each name, before its extension.")
+@click.option("--flatten", is_flag=True, help="Put all outputs into one folder, without subfolders.")
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs (never inputs).")
-@click.option("--skip-existing", is_flag=True, help="Leave existing outputs, do the rest.")
+@click.option("--skip-existing", is_flag=True, help="Keep existing outputs and do the rest.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N pictures.")
 @click.option(
-    "--shard", type=Shard(), default="1/1", help="Part I of N of the pictures, chosen by name, for batch systems."
+    "--shard", type=Shard(), default="1/1", help="Only part I of N of the pictures, chosen by name: for batch systems."
 )
 @max_pixels_option
 @click.option(
@@ -90,14 +104,14 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @watch_options
 @evidence_options
-@click.option("--profile", is_flag=True, help="Say at the end where the time went, stage by stage.")
+@click.option("--profile", is_flag=True, help="Show at the end where the time went, stage by stage.")
 @json_option
 @talk_options
 def command(**flags: Any) -> None:
     """Brighten and clean pictures.
 
-    INPUT is a file, a folder (with all below it but hidden files), a quoted pattern, or - for stdin. Inputs are never
-    changed. Existing outputs, and files or folders that are not there, stop the run before any work.
+    INPUT is a file, a folder (with everything below it except hidden files), a quoted pattern, or - for stdin. Inputs
+    are never changed. If an output exists already, or a file or folder does not, the run stops before any work.
 
     \b
     Example:
@@ -159,7 +173,7 @@ def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
             **{name: flags[name] for name in ("strength", "exposure", "shadows", "tile")},
         ),
         maps=flags["save_maps"],
-        evidence=asked(flags),
+        evidence=read_evidence(flags),
         stopwatch=Stopwatch() if flags["profile"] else OFF,
         **{name: flags[name] for name in ("model", "batch_size", "quality", "max_pixels", "fail_fast")},
     )
@@ -168,41 +182,53 @@ def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
 def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     """Enhance files; gives the exit code."""
     from lowlight_cli.picture.extras import to_install
-    from lowlight_cli.tasks.enhance import Run
+    from lowlight_cli.tasks.enhance import plan_run
     from lowlight_cli.tasks.results import as_json
 
-    run = Run(options)
+    run = plan_run(options)
     options.stopwatch.start()
     talk = Console(len(run.jobs), quiet=flags["quiet"], verbose=flags["verbose"])
-    with talk as console, offline(options):
+    with talk as console, offline(options), contextlib.ExitStack() as opened:
         console.say_passed_over(run.passed_over, to_install(run.passed_over))
         if run.empty:
             console.say(f"note: nothing was taken from: {some([*map(shown, run.empty)])}")
         idle = flags["dry_run"] or run.idle
-        enhancer = None if idle else announce(run, console)
-        report = Report(len(run.jobs), console, flags["as_json"], lambda result: as_json(result, enhancer, options))
-        report.stopwatch, report.log = options.stopwatch, run.witness.log
-        report.passed_over, report.empty = dict(sorted(run.passed_over.items())), run.empty
-        report.maps_in = options.maps
-        if options.layout.shard != (1, 1):
-            report.nothing = "part {} of {} of the pictures is empty: nothing to do".format(*options.layout.shard)
+        enhancer = None if idle else opened.enter_context(announce(run, console))
+        tally = new_tally(run, console, (lambda r: as_json(r, enhancer, options)) if flags["as_json"] else None)
         interrupted = False
         with contextlib.closing(run.planned() if enhancer is None else run.results(enhancer)) as results:
             try:
                 for result in results:
-                    report.add(result)
+                    tally.add(result)
             except KeyboardInterrupt:
                 interrupted = True
         for result in run.late:
-            report.add(result)
-        return report.end(interrupted, unended=run.witness.unended)
+            tally.add(result)
+        left = len(run.jobs) - tally.counts.total()
+        return tally.end(left=left, interrupted=interrupted, unended=run.witness.unended)
+
+
+def new_tally(run: Run, console: Console, line: Callable[[Result], dict[str, Any]] | None) -> Tally:
+    """An empty tally of a planned run."""
+    options, nothing = run.options, ""
+    if options.layout.shard != (1, 1):
+        nothing = "part {} of {} of the pictures is empty: nothing to do".format(*options.layout.shard)
+    return Tally(
+        console,
+        line,
+        stopwatch=options.stopwatch,
+        log=run.witness.log,
+        maps_in=options.maps,
+        passed_over=dict(sorted(run.passed_over.items())),
+        empty=run.empty,
+        nothing=nothing,
+    )
 
 
 def announce(run: Run, console: Console) -> Enhancer:
     """Open the model, and say once what really runs."""
     enhancer = run.open()
-    pictures = f"{len(run.jobs)} picture{'s' * (len(run.jobs) != 1)}"
-    console.say(f"{running(run.options.model, enhancer.runner)}, {pictures}")
+    console.say(f"{running(run.options.model, enhancer.runner)}, {counted(len(run.jobs), 'picture')}")
     return enhancer
 
 
@@ -212,9 +238,9 @@ def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     from lowlight_cli.tasks.results import as_json
 
     with Console(1, quiet=flags["quiet"], verbose=flags["verbose"]) as console:
-        result, enhancer = task.planned(options), None
-        report = Report(1, console, flags["as_json"], lambda result: as_json(result, enhancer, options))
-        report.stopwatch = options.stopwatch
+        result, enhancer = task.plan(options), None
+        line = (lambda result: as_json(result, enhancer, options)) if flags["as_json"] else None
+        tally = Tally(console, line, stopwatch=options.stopwatch)
         options.stopwatch.start()
         if result.status == "planned" and not flags["dry_run"]:
             with options.stopwatch.stage("wait_pipe"):
@@ -223,8 +249,8 @@ def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:
             if data is not None:
                 with options.stopwatch.stage("wait_pipe"):
                     write_stdout(data)
-        report.add(result)
-        return report.end()
+        tally.add(result)
+        return tally.end()
 
 
 def write_stdout(data: bytes) -> None:

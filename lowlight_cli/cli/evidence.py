@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.options import PathOf, Words, apply, model_names
+from lowlight_cli.cli.options import PathOf, Words, apply, complete_model
 from lowlight_cli.errors import OptionError
 
 if TYPE_CHECKING:
@@ -24,31 +24,29 @@ evidence_options = apply(
         click.option(
             "--deterministic",
             is_flag=True,
-            help="The same bits on the same machine, whatever runs beside; PyTorch on the CPU then takes one thread.",
+            help="The same bits on the same machine, whatever else runs; PyTorch on the CPU then uses one thread.",
         ),
         click.option(
             "--evidence",
             type=PathOf(dir_okay=False, path_type=Path),
             metavar="LOG",
-            help="Append to LOG what was done to each picture, hash-chained: lossless, fp32, deterministic, offline.",
+            help="Append what is done to each picture to LOG, hash-chained; lossless, fp32, deterministic and offline.",
         ),
-        click.option("--case", type=Words(), help="Case id for the log."),
-        click.option("--examiner", type=Words(), help="Name of the examiner for the log."),
-        click.option("--note", type=Words(), help="Any words for the log."),
+        click.option("--case", type=Words(), help="Case ID for the log."),
+        click.option("--examiner", type=Words(), help="Examiner's name for the log."),
+        click.option("--note", type=Words(), help="Free text for the log."),
         click.option(
             "--baseline",
             metavar="METHOD",
-            shell_complete=model_names,
-            help="With --evidence: also write what a classical method gives, such as clahe, beside each output.",
+            shell_complete=complete_model,
+            help="With --evidence: also write the result of a classical method, such as clahe, beside each output.",
         ),
-        click.option(
-            "--allow-generative", is_flag=True, help="With --evidence: let models run that may make things up."
-        ),
+        click.option("--allow-generative", is_flag=True, help="With --evidence: allow models that may make things up."),
     ]
 )
 
 
-def asked(flags: dict[str, Any]) -> EvidenceOptions | None:
+def read_evidence(flags: dict[str, Any]) -> EvidenceOptions | None:
     """What the flags say; None without a log."""
     from lowlight_cli.tasks.preset import EvidenceOptions
 

@@ -13,22 +13,22 @@ from lowlight_cli.cli.options import Given, PathOf, need_stdout
 
 @click.command()
 @click.argument("source", metavar="RUN", type=Given(path_type=Path))
-@click.option("-m", "--model", help="Row of the manifest whose network it is.  [default: that of the run]")
+@click.option("-m", "--model", help="Manifest row of the network.  [default: the run's]")
 @click.option("--out", required=True, type=PathOf(path_type=Path), help="Folder to write to.")
-@click.option("--name", help="Name of the files and the row.  [default: that of the model]")
-@click.option("--last", is_flag=True, help="The last weights of the run instead of the best.")
+@click.option("--name", help="Name for the files and the row.  [default: the model's]")
+@click.option("--last", is_flag=True, help="Take the last weights of the run instead of the best.")
 @click.option(
     "--int8",
     type=PathOf(path_type=Path, exists=True, file_okay=False),
     metavar="DIR",
-    help="Also int8 ONNX files, for CPUs that multiply bytes (VNNI); DIR: dark pictures to measure ranges on.",
+    help="Also write int8 ONNX files, for CPUs with VNNI; DIR: dark pictures to measure value ranges on.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def command(**flags: Any) -> None:
     """Write the weights of a run as safetensors and ONNX.
 
-    RUN is the folder of a run, or a file of weights (which needs --model). What is written is run through both back
-    ends and compared. Prints the row for weights_manifest.json as JSON.
+    RUN is the folder of a run, or a file of weights (which needs --model). The written files are run by both back ends
+    and their outputs compared. Prints the row for weights_manifest.json as JSON.
 
     \b
     Example:

@@ -25,7 +25,7 @@ names = click.argument("names", metavar="[NAME]...", nargs=-1)
 def command() -> None:
     """List, check, fetch and remove models.
 
-    Weights are looked for in the package, among imported files, in the Hub cache, and last on the Hub.
+    Weights are looked for in the package, among imported files, in the Hub cache, and finally on the Hub.
 
     \b
     Example:
@@ -54,7 +54,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """Show everything known of one model.
+    """Show everything known about one model.
 
     Paper, licence, what a runner must know, files with their sha256, and measured figures.
 
@@ -88,7 +88,7 @@ def show(name: str, as_json: bool) -> None:
 def pull(names: tuple[str, ...], everything: bool, offline: bool, as_json: bool) -> None:
     """Fetch and check the weights of models.
 
-    What is here already is checked, not fetched again.
+    Files that are already here are checked, not fetched again.
 
     \b
     Example:
@@ -115,9 +115,9 @@ def pull(names: tuple[str, ...], everything: bool, offline: bool, as_json: bool)
 @offline
 @json_option
 def verify(names: tuple[str, ...], run: bool, offline: bool, as_json: bool) -> None:
-    """Hash every file of weights on this disk again.
+    """Check the hash of every file of weights on this disk.
 
-    Without names, of all models. Exit code 4 says that a file, or with --run a tiny output, is not what the manifest
+    Without names, of all models. Exit code 4 means that a file, or with --run a tiny output, is not what the manifest
     states, or that a run failed.
 
     \b
@@ -148,7 +148,7 @@ def verify(names: tuple[str, ...], run: bool, offline: bool, as_json: bool) -> N
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 def import_(file: Path, as_json: bool) -> None:
-    """Take a file of weights that was brought here by hand.
+    """Import a file of weights that was brought here by hand.
 
     It is recognised by its sha256, whatever its name; other files are refused.
 
@@ -168,9 +168,9 @@ def import_(file: Path, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def path(name: str, as_json: bool) -> None:
-    """Print where the checked weights of a model lie.
+    """Print where the checked weights of a model are.
 
-    One line per file: role, tab, path. Exit code 4 where a file is not on this disk; nothing is fetched.
+    One line per file: role, tab, path. Exit code 4 if a file is not on this disk; nothing is fetched.
 
     \b
     Example:
@@ -197,7 +197,7 @@ def path(name: str, as_json: bool) -> None:
 def rm(names: tuple[str, ...], as_json: bool) -> None:
     """Delete imported, exported and cached weights of models.
 
-    What came with lowlight stays.
+    Files that came with lowlight stay.
 
     \b
     Example:
@@ -214,8 +214,8 @@ def rm(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @command.command()
-@click.option("--repo", metavar="OWNER/NAME", help="Repository on the Hub; else LOWLIGHT_HUB_REPO or the project's.")
-@click.option("--message", default="Publish weights", show_default=True, help="Message of the commit.")
+@click.option("--repo", metavar="OWNER/NAME", help="Hub repository.  [default: $LOWLIGHT_HUB_REPO, else the project's]")
+@click.option("--message", default="Publish weights", show_default=True, help="Commit message.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be uploaded.")
 @json_option
 def publish(repo: str | None, message: str, dry_run: bool, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from lowlight_cli.choices import BACKENDS, DEVICES, EXPOSURES, MAX_PIXELS, MODEL, MOST_THREADS, NUMBERED, PRECISIONS
 from lowlight_cli.errors import OptionError
 
 Command = Callable[..., Any]
@@ -96,14 +97,14 @@ class Shard(click.ParamType):
 
 
 class Device(click.ParamType):
-    """auto, cpu, cuda, cuda:N or mps."""
+    """One of `DEVICES`, or cuda:N."""
 
     name = "auto|cpu|cuda|cuda:N|mps"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word itself."""
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
-            self.fail(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps.", param, ctx)
+        if value not in DEVICES and not NUMBERED.fullmatch(value):
+            self.fail(f"{value!r} is none of {self.name.replace('|', ', ')}.", param, ctx)
         return value
 
 
@@ -118,7 +119,7 @@ def apply(options: list[Command]) -> Command:
     return decorate
 
 
-def model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """For the shell's completion."""
     from lowlight_cli import manifest
 
@@ -128,9 +129,9 @@ def model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
 model_option = click.option(
     "-m",
     "--model",
-    default="neid",
+    default=MODEL,
     show_default=True,
-    shell_complete=model_names,
+    shell_complete=complete_model,
     help="Name of a model; see `lowlight models list`.",
 )
 runner_options = apply(
@@ -138,37 +139,41 @@ runner_options = apply(
         click.option("--weights", type=PathOf(dir_okay=False), help="Your own weights: a .safetensors or .pt file."),
         click.option(
             "--backend",
-            type=click.Choice(["auto", "torch", "onnx"]),
+            type=click.Choice(BACKENDS),
             default="auto",
             show_default=True,
-            help="auto: CUDA through torch where there is one, else ONNX Runtime on the CPU. onnx without "
-            "--device: the CPU.",
+            help="auto: torch if there is a CUDA device, else ONNX Runtime on the CPU. onnx without --device runs on "
+            "the CPU.",
         ),
         click.option(
-            "--device", type=Device(), default="auto", show_default=True, help="What is asked for runs, or fails."
+            "--device",
+            type=Device(),
+            default="auto",
+            show_default=True,
+            help="Device to run on; there is no silent fallback.",
         ),
         click.option(
             "--precision",
-            type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
+            type=click.Choice(["auto", *PRECISIONS]),
             default="auto",
             show_default=True,
-            help="auto: fp32 on the CPU and with --deterministic, on CUDA fp16 (bf16 with --weights). int8: quick on "
+            help="auto: fp32 on the CPU and with --deterministic; fp16 on CUDA (bf16 with --weights). int8: fast on "
             "newer CPUs.",
         ),
         click.option(
             "--threads",
-            type=click.IntRange(0, 256),
+            type=click.IntRange(0, MOST_THREADS),
             default=0,
-            help="Threads of the network; 0: it chooses.",
+            help="CPU threads of the network; 0: chosen automatically.",
         ),
-        click.option("--offline", is_flag=True, help="Open no socket; weights must be on this disk."),
+        click.option("--offline", is_flag=True, help="Use no network; weights must be on this disk."),
     ]
 )
 
 
 def exposure_option(help_: str, word: str = "") -> Command:
     """--exposure, with what it means to a command, and a word besides auto."""
-    kind = AutoOr(float, 0.02, 0.98, word)
+    kind = AutoOr(float, *EXPOSURES, word)
     return click.option("--exposure", type=kind, default="auto", show_default=True, help=help_)
 
 
@@ -190,21 +195,29 @@ def need_stdout(what: str) -> None:
         raise OptionError(f"stdout is closed, and {what} must go through it.", "Do not close it.")
 
 
-json_option = click.option("--json", "as_json", is_flag=True, callback=through_stdout, help="JSON on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, callback=through_stdout, help="Write JSON to stdout.")
 max_pixels_option = click.option(
-    "--max-pixels", type=click.IntRange(1), default=200_000_000, show_default=True, help="Refuse larger pictures."
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Refuse pictures with more pixels.",
 )
 log_options = apply(
     [
-        click.option("--head", metavar="SHA256", help="Digest of the last record, as you noted it elsewhere."),
+        click.option("--head", metavar="SHA256", help="Digest of the last record, as noted elsewhere."),
         click.option(
-            "--moved", nargs=2, multiple=True, metavar="OLD NEW", help="Files of the log below OLD lie below NEW now."
+            "--moved",
+            nargs=2,
+            multiple=True,
+            metavar="OLD NEW",
+            help="Files that the log has under OLD are now under NEW.",
         ),
     ]
 )
 talk_options = apply(
     [
-        click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),
-        click.option("-v", "--verbose", is_flag=True, help="One line on stderr for every file."),
+        click.option("-q", "--quiet", is_flag=True, help="Write only errors to stderr."),
+        click.option("-v", "--verbose", is_flag=True, help="Write a line to stderr for every file."),
     ]
 )

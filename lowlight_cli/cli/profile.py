@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lowlight_cli.cli.console import counted
 from lowlight_cli.stopwatch import Stage, Stopwatch
 
 TITLES = {
@@ -57,11 +58,11 @@ def profiled(stopwatch: Stopwatch) -> dict[str, Any]:
         "megapixels_per_second": round(decoded.pixels / 1e6 / wall, 4),
         "bound": bound,
         "bound_share": round(shares[bound], 4),
-        "stages": {name: told(name, stages[name], wall) for name in TITLES if name in stages},
+        "stages": {name: figures(name, stages[name], wall) for name in TITLES if name in stages},
     }
 
 
-def told(name: str, stage: Stage, wall: float) -> dict[str, Any]:
+def figures(name: str, stage: Stage, wall: float) -> dict[str, Any]:
     """One stage of the document."""
     rate = stage.seconds * 1e9 / stage.pixels if name in RATED and stage.pixels else None
     return {
@@ -85,7 +86,7 @@ def lines(profile: dict[str, Any]) -> list[str]:
     if any(stage["threads"] for stage in profile["stages"].values()):
         rows.append(BESIDE)
     rows.append(
-        f"{profile['seconds']:.2f} s, {profile['pictures']} picture{'s' * (profile['pictures'] != 1)}, "
+        f"{profile['seconds']:.2f} s, {counted(profile['pictures'], 'picture')}, "
         f"{profile['megapixels']:.1f} megapixels: {profile['megapixels_per_second']:.2f} megapixels/s"
     )
     rows.append(f"{BOUNDS[profile['bound']][1]}: {100 * profile['bound_share']:.0f} % of the wall time.")

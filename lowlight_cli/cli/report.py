@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import end_as_by_ctrl_c, shown
+from lowlight_cli.cli.console import counted, end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import Given, PathOf, json_option, log_options
 from lowlight_cli.errors import DONE, SOME_FAILED
 
@@ -22,28 +22,30 @@ NAMED = 5
 
 @click.command()
 @click.argument("log", metavar="LOG", type=Given(path_type=Path))
-@click.option("--out", required=True, type=PathOf(path_type=Path), help="The report: an .html or a .pdf file.")
-@click.option("--pictures", multiple=True, metavar="NAME", help="Only these: names or patterns; repeat for several.")
+@click.option("--out", required=True, type=PathOf(path_type=Path), help="Report to write: an .html or .pdf file.")
+@click.option(
+    "--pictures", multiple=True, metavar="NAME", help="Only these pictures: a name or pattern; repeat for several."
+)
 @log_options
 @click.option("--overwrite", is_flag=True, help="Replace an existing report.")
 @json_option
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Write only errors to stderr.")
 def command(**flags: Any) -> None:
     """Write a readable account of an evidence log.
 
-    LOG is what `lowlight enhance --evidence LOG` wrote. The log and all files that it names are checked first, as
-    `lowlight verify` does; what is wrong stands at the head of the report, and a file that is not the recorded one is
-    not shown. The report is one file that needs no network: who made it, what the method is and is not, settings,
-    before and after, hashes, and how to check all of it. A PDF is printed by Chromium, Chrome or Edge, found on PATH
-    or named by LOWLIGHT_BROWSER.
+    LOG is what `lowlight enhance --evidence LOG` wrote. The log and all files that it names are checked first, as by
+    `lowlight verify`; problems stand at the top of the report, and a file that differs from its record is not shown.
+    The report is one file that needs no network. It says who made it, what the method is and is not, with which
+    settings, shows before and after, lists hashes, and tells how to check all of it. A PDF is printed by Chromium,
+    Chrome or Edge, found on PATH or named by LOWLIGHT_BROWSER.
 
     \b
     Example:
       lowlight report case.jsonl --out case.html
       lowlight report case.jsonl --out gate.pdf --pictures 'gate/*'
 
-    Exit codes: 0 the report is written and the check found nothing, 1 it is written and the check found problems, or
-    it could not be printed, 2 usage, no evidence log or no browser, 3 no such log, 130 interrupted.
+    Exit codes: 0 report written, no problems found, 1 report written, problems found, or the PDF could not be
+    printed, 2 usage, not an evidence log, or no browser, 3 no such log, 130 interrupted.
     """
     from lowlight_cli import network
     from lowlight_cli.tasks.report import ReportOptions, run
@@ -66,13 +68,10 @@ def say(text: str, flags: dict[str, Any]) -> None:
 
 def tell(done: Summary, flags: dict[str, Any]) -> None:
     """What is in the report, and what the check found."""
-    from lowlight_cli.report.document import printable
-
     for problem in done.problems[:NAMED]:
-        click.echo(f"FAILED {printable(problem)}", err=True)
+        click.echo(f"FAILED {shown(problem)}", err=True)
     if len(done.problems) > NAMED:
         click.echo(f"and {len(done.problems) - NAMED} more problems: see the report", err=True)
-    pictures = f"{done.enhanced} picture{'s' * (done.enhanced != 1)} enhanced, {done.failed} failed"
-    count = len(done.problems)
-    check = "no problem found" if done.verified else f"{count} problem{'s' * (count != 1)} found"
-    say(f"{shown(Path(done.out))} is written: {pictures}, {check}", flags)
+    pictures = f"{counted(done.enhanced, 'picture')} enhanced, {done.failed} failed"
+    check = "no problem found" if done.verified else f"{counted(len(done.problems), 'problem')} found"
+    say(f"{shown(done.out)} is written: {pictures}, {check}", flags)

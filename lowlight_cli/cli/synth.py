@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lowlight_cli.cli.console import Console, end_as_by_ctrl_c, shown
+from lowlight_cli.choices import CAMERA, PRESETS
+from lowlight_cli.cli.console import Console, counted, end_as_by_ctrl_c, shown
 from lowlight_cli.cli.options import Given, PathOf, json_option, max_pixels_option, talk_options
-from lowlight_cli.errors import ALL_FAILED, DONE, INTERRUPTED, SOME_FAILED
+from lowlight_cli.errors import exit_code
 
 if TYPE_CHECKING:
     from lowlight_cli.tasks.synth import Result, Synth
 
-NAMES = ("gamma", "gain", "noise", "stops", "balance", "tone", "smoothing", "quality")
-"""Of the ranges that the presets draw from."""
 MOST = 10_000_000
 """Pairs: all are planned before the first is made."""
 
@@ -45,54 +44,73 @@ class Range(click.ParamType):
 @click.command()
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...", type=Given())
 @click.option("-o", "--out", required=True, type=PathOf(path_type=Path), help="Folder for low/ and high/.")
+@click.option("--preset", type=click.Choice(PRESETS), default=CAMERA, show_default=True, help="See above.")
 @click.option(
-    "--preset", type=click.Choice(["paper", "camera", "night"]), default="camera", show_default=True, help="See above."
+    "--count",
+    type=click.IntRange(1, MOST),
+    help="Number of pairs, besides those of --test.  [default: one of each photo]",
 )
 @click.option(
-    "--count", type=click.IntRange(1, MOST), help="Pairs, without those of --test.  [default: one of each photo]"
+    "--test",
+    type=click.IntRange(0, MOST),
+    default=0,
+    help="Number of further pairs, in test/, from photos used for nothing else.",
 )
 @click.option(
-    "--test", type=click.IntRange(0, MOST), default=0, help="Pairs besides, from photos kept for that, in test/."
+    "--crop", type=click.IntRange(0), default=0, help="Side of a random square of each photo; 0: the whole photo."
 )
-@click.option("--crop", type=click.IntRange(0), default=0, help="Side of a random square of each photo; 0: all of it.")
-@click.option("--gamma", type=Range(), help="paper: exponent.  [default: 1.1:2]")
-@click.option("--gain", type=Range(), help="paper: factor.  [default: 0:1]")
-@click.option("--noise", type=Range(), help="paper: variance [default: 0.01:0.05]; else of photons [1e-4:8e-3].")
-@click.option("--stops", type=Range(), help="camera, night: darkness.  [default: 0.5:6.5; night 1.5:6.5]")
-@click.option("--balance", type=Range(), help="camera, night: white-balance error.  [default: 0.92:1.08]")
-@click.option("--tone", type=Range(), help="camera, night: share of an S-curve.  [default: 0:1]")
-@click.option("--smoothing", type=Range(), help="camera, night: of colour, in half of all; pixels.  [default: 0:3]")
-@click.option("--quality", type=Range(), help="camera, night: of JPEG, in half of all.  [default: 70:98]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--gamma", type=Range(), help="paper: exponent of the gamma curve.  [default: 1.1:2]")
+@click.option("--gain", type=Range(), help="paper: factor of brightness.  [default: 0:1]")
+@click.option(
+    "--noise", type=Range(), help="Variance of noise.  [default: paper 0.01:0.05; else 1e-4:8e-3, of photons]"
+)
+@click.option("--stops", type=Range(), help="camera, night: stops of underexposure.  [default: 0.5:6.5; night 1.5:6.5]")
+@click.option("--balance", type=Range(), help="camera, night: factor of the white-balance error.  [default: 0.92:1.08]")
+@click.option("--tone", type=Range(), help="camera, night: strength of the S-shaped tone curve.  [default: 0:1]")
+@click.option(
+    "--smoothing", type=Range(), help="camera, night: blur of colour in pixels, in half of all pairs.  [default: 0:3]"
+)
+@click.option("--quality", type=Range(), help="camera, night: JPEG quality, in half of all pairs.  [default: 70:98]")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of all random numbers: same seed, same bytes.",
+)
 @click.option("--depth", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits per channel.")
-@click.option("--workers", type=click.IntRange(0), default=0, help="Processes; 0: one a core.")
+@click.option("--workers", type=click.IntRange(0), default=0, help="Number of processes; 0: one per core.")
 @max_pixels_option
-@click.option("--resume", is_flag=True, help="Go on where an earlier run ended.")
+@click.option("--resume", is_flag=True, help="Continue where an earlier run ended.")
 @json_option
 @talk_options
 def command(**flags: Any) -> None:
     """Make pairs of dark and normal pictures from normal photos.
 
-    Writes low/ and high/ with equal names, and synth.jsonl with every drawn parameter. Presets: paper (gamma, gain
-    and white noise, as BA-GAN was trained), camera (an underexposed photo: sensor noise, mosaic, white balance,
-    JPEG), night (the same under lamps, against the light, with a vignette).
+    Writes low/ and high/ with equal names, and synth.jsonl with every random parameter. Presets: paper (gamma, gain
+    and white noise, as for BA-GAN), camera (an underexposed photo: sensor noise, mosaic, white balance, JPEG), night
+    (the same under lamps, against the light, or with a vignette).
 
     \b
     Example:
       lowlight synth photos/ --out pairs/ --preset night --count 1000 --crop 256
-      lowlight synth DIV2K/ --out ba-gan/ --preset paper --crop 100 --count 30744 --test 1080
+      lowlight synth DIV2K/ --out ba-gan/ --preset paper --crop 100 \\
+        --count 30744 --test 1080
 
-    Exit codes: 0 done, 1 some photos failed, 2 usage, 3 no input, 6 all failed, 130 interrupted: go on with --resume.
+    Exit codes: 0 done, 1 some photos failed, 2 usage, 3 no input, 6 all failed, 130 interrupted (continue with
+    --resume).
     """
+    from lowlight_cli.data import darken
     from lowlight_cli.machine import cores
     from lowlight_cli.tasks.synth import Synth, SynthOptions
 
     end_as_by_ctrl_c()
+    names = dict.fromkeys(name for preset in darken.PRESETS.values() for name in preset.ranges)
     options = SynthOptions(
         inputs=flags["photos"],
         depth=int(flags["depth"]),
         workers=flags["workers"] or cores(),
-        ranges={name: flags[name] for name in NAMES if flags[name] is not None},
+        ranges={name: flags[name] for name in names if flags[name] is not None},
         **{name: flags[name] for name in ("out", "preset", "count", "test", "crop", "seed", "resume", "max_pixels")},
     )
     run = Synth(options)
@@ -114,7 +132,7 @@ def make(run: Synth, console: Console, as_json: bool) -> int:
         except KeyboardInterrupt:
             interrupted = True
     made, seconds = run.count() - kept, time.monotonic() - started
-    code = INTERRUPTED if interrupted else exit_code(failed, made + kept)
+    code = exit_code(failed, made + kept, interrupted=interrupted)
     if as_json:
         total = {"pairs": made, "failed": failed, "seconds": round(seconds, 3), "exit_code": code}
         click.echo(json.dumps({"summary": total}))
@@ -132,13 +150,3 @@ def show(result: Result, console: Console, as_json: bool) -> None:
     if result.error is not None:
         console.say(f"FAILED {shown(result.source)}: {result.error} {result.hint or ''}".rstrip(), error=True)
     console.advance()
-
-
-def exit_code(failed: int, pairs: int) -> int:
-    """Of a run after which there are so many pairs."""
-    return DONE if not failed else SOME_FAILED if pairs else ALL_FAILED
-
-
-def counted(count: int, noun: str) -> str:
-    """1 pair, 2 pairs."""
-    return f"{count} {noun}{'s' * (count != 1)}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from lowlight_cli.choices import COPIES, PERCEPTUAL, TRAINABLE
 from lowlight_cli.cli.console import end_as_by_ctrl_c, first_then_end
 from lowlight_cli.cli.options import Device, Number, PathOf, json_option
 from lowlight_cli.errors import INTERRUPTED, OptionError
@@ -18,44 +19,49 @@ FOLDER = PathOf(path_type=Path)
 
 
 @click.command()
-@click.option("-m", "--model", required=True, help="Network to train: one of `lowlight models list`.")
-@click.option("--data", type=FOLDER, help="Folder of pictures: low/ and high/, a known set such as LOL, or low ones.")
+@click.option("-m", "--model", required=True, help="Network to train: a name from `lowlight models list`.")
+@click.option("--data", type=FOLDER, help="Folder of pictures: low/ and high/, a known set such as LOL, or dark ones.")
 @click.option("--synth", "--photos", "photos", type=FOLDER, help="Normal-light photos, darkened into pairs on the fly.")
-@click.option("--copies", type=click.IntRange(1), default=6, show_default=True, help="Darkened versions of each photo.")
+@click.option(
+    "--copies", type=click.IntRange(1), default=COPIES, show_default=True, help="Darkened versions of each photo."
+)
 @click.option("--out", required=True, type=FOLDER, help="Folder of the run.")
 @click.option("--config", type=FOLDER, help="Settings of the recipe as YAML, such as another run's config.yaml.")
-@click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; JSON values.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; VALUE is JSON or text."
+)
 @click.option("--val", "validation", metavar="N|PATH",
               help="Held out: N scenes, the names in a file, or another folder with low/ and high/.  "
-                   "[default: 20, or a fifth of under 100]")  # fmt: skip
-@click.option("--scenes", type=FOLDER, help="JSON that tells which pairs show one scene.  [default: in the data]")
-@click.option("--init", type=FOLDER, help="Weights to start from; they bring the shape of their network.")
-@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint, as if it had not stopped.")
+                   "[default: 20, or a fifth if there are under 100]")  # fmt: skip
+@click.option("--scenes", type=FOLDER, help="JSON that tells which pairs show the same scene.  [default: in the data]")
+@click.option("--init", type=FOLDER, help="Weights to start from; the network takes its shape from them.")
+@click.option("--resume", is_flag=True, help="Continue from the run's last checkpoint, as if it had not stopped.")
 @click.option("--max-steps", type=click.IntRange(1), help="Stop cleanly after this step of the recipe.")
-@click.option("--max-minutes", type=Number(0, min_open=True), help="Stop cleanly after so long.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True,
-              help="Of the network's arithmetic; losses and weights are fp32.")  # fmt: skip
-@click.option("--perceptual", type=click.Choice(["required", "auto", "off"]),
-              help="VGG16 for the perceptual loss; auto: a stated substitute where it cannot be had.")  # fmt: skip
-@click.option("--device", type=Device(), default="auto", show_default=True, help="Where to train.")
-@click.option("--seed", type=int, help="Of the weights at the start and of everything drawn.  [default: 0]")
-@click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0: PyTorch's choice.")
-@click.option("--cache", type=FOLDER, help="Where decoded pictures are kept.  [default: in lowlight's own folder]")
-@click.option("--offline", is_flag=True, help="Fetch nothing.")
+@click.option("--max-minutes", type=Number(0, min_open=True), help="Stop cleanly after this many minutes.")
+@click.option("--precision", type=click.Choice(TRAINABLE), default="fp32", show_default=True,
+              help="Precision of the network's arithmetic; losses and weights are fp32.")  # fmt: skip
+@click.option("--perceptual", type=click.Choice(PERCEPTUAL),
+              help="VGG16 for the perceptual loss; auto: a stated substitute if it cannot be had.")  # fmt: skip
+@click.option("--device", type=Device(), default="auto", show_default=True, help="Device to train on.")
+@click.option("--seed", type=int, help="Seed of the first weights and of all random numbers.  [default: 0]")
+@click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads; 0: PyTorch's choice.")
+@click.option("--cache", type=FOLDER, help="Folder for decoded pictures.  [default: in lowlight's own folder]")
+@click.option("--offline", is_flag=True, help="Download nothing.")
 @json_option
 def command(**flags: Any) -> None:
     """Train a network of one of the papers.
 
-    Scores are on scenes held out from training. The folder of the run gets best.safetensors, which
-    `lowlight enhance --weights` takes at once, last.pt to resume from, log.csv, samples/ to look at, TensorBoard
-    logs, and a record of what was run. Ctrl-C or SIGTERM stops after the step in hand, with a checkpoint.
+    Scores are measured on scenes held out from training. The folder of the run gets best.safetensors, ready for
+    `lowlight enhance --weights`, last.pt to resume from, log.csv, samples/ to look at, TensorBoard logs, and a record
+    of what was run. Ctrl-C or SIGTERM stops after the current step, with a checkpoint.
 
-    Several processes, GPUs or machines: start it with `accelerate launch -m lowlight_cli train ...`.
+    For several processes, GPUs or machines, start it with `accelerate launch -m lowlight_cli train ...`.
 
     \b
     Example:
       lowlight train --model neid --data LOL --out runs/neid --set steps=4000
-      lowlight train --model ba-gan --synth photos/ --out runs/ba-gan --max-minutes 600
+      lowlight train --model ba-gan --synth photos/ --out runs/ba-gan \\
+        --max-minutes 600
     """
     from lowlight_cli.tasks.train import TrainOptions, run
     from lowlight_cli.training.loop import Limits

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import memory, picture
+from lowlight_cli.choices import MIXED
 from lowlight_cli.data.cache import Decoded, Entry, Pictures, obtain, writing
 from lowlight_cli.data.darken import PRESETS, Paper
 from lowlight_cli.data.pairs import made_pair
@@ -21,8 +22,6 @@ from lowlight_cli.machine import cores
 
 VERSION = 3
 """Of the code that darkens; copies of other versions are made anew."""
-MIXED = "mixed"
-"""The preset that changes the photo, too: see `pairs.made_pair`."""
 BYTES_A_PIXEL = 200
 """Memory that darkening takes, measured."""
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import picture
+from lowlight_cli.choices import CAMERA, NIGHT, PAPER
 from lowlight_cli.color import to_linear, to_srgb
 from lowlight_cli.data import sensor
 from lowlight_cli.data.lights import SHAPES, Light, lamp_color
@@ -187,15 +188,15 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = {
-    "paper": Preset(draw_paper, PAPER_RANGES, PAPER_BOUNDS),
-    "camera": Preset(draw_camera, CAMERA_RANGES, CAMERA_BOUNDS),
-    "night": Preset(draw_night, NIGHT_RANGES, CAMERA_BOUNDS),
+    PAPER: Preset(draw_paper, PAPER_RANGES, PAPER_BOUNDS),
+    CAMERA: Preset(draw_camera, CAMERA_RANGES, CAMERA_BOUNDS),
+    NIGHT: Preset(draw_night, NIGHT_RANGES, CAMERA_BOUNDS),
 }
 
 
 def from_record(preset: str, values: Mapping[str, Any]) -> Darkening:
     """The parameters again from `dataclasses.asdict` of them, as `synth.jsonl` keeps it."""
-    if preset == "paper":
+    if preset == PAPER:
         return Paper(**values)
     light = Light(**values["light"]) if values["light"] else None
     pairs = {name: tuple(values[name]) for name in ("balance", "gains")}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import picture
+from lowlight_cli.choices import CAMERA, NIGHT
 from lowlight_cli.data.darken import PRESETS, Pixels, nightfall, relit
 from lowlight_cli.data.lights import beyond_white, with_lamps
 from lowlight_cli.errors import NO_INPUT, NoInput, PictureError
@@ -96,9 +97,9 @@ def made_pair(photo: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
         return high, high
     if kind < UNTOUCHED + NIGHTS:
         high = nightfall(photo, rng)
-        preset = PRESETS["camera"].with_ranges({**CAREFUL, "stops": (0.5, 3.5)})
+        preset = PRESETS[CAMERA].with_ranges({**CAREFUL, "stops": (0.5, 3.5)})
     else:
-        preset = PRESETS["camera" if rng.random() < 0.4 else "night"].with_ranges(CAREFUL)
+        preset = PRESETS[CAMERA if rng.random() < 0.4 else NIGHT].with_ranges(CAREFUL)
     how = dataclasses.replace(
         preset.draw(rng, preset.ranges),
         smearing=float(rng.uniform(0.3, 1.0)) if rng.random() < SMEARED else 0.0,

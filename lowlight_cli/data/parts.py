@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lowlight_cli.choices import MIXED, PAPER
 from lowlight_cli.data import copies, scenes
 from lowlight_cli.data.cache import Pictures
 from lowlight_cli.data.crops import Darkened, Kept, Pool
@@ -18,8 +19,6 @@ from lowlight_cli.data.intake import Contents
 from lowlight_cli.data.sources import Announce, Request, Source
 from lowlight_cli.errors import OptionError
 
-PAPER = "paper"
-"""The preset that needs no copies: it treats each pixel alone."""
 UNKNOWN_SCENES = (
     "No scenes.json lists these pictures: each pair counts as a scene of its own (equal files aside), so that pictures "
     "of one scene may be on both sides of the split; see --scenes."
@@ -199,7 +198,7 @@ def made(request: Request, photos: Pictures, names: Collection[str] | None, anno
     left = [number for number in range(len(photos)) if photos.sha256[number] not in held_files]
     if not left:
         raise OptionError("All photos are held out: none is left to train on.", "Hold out fewer with --val.")
-    if request.preset == PAPER:
+    if request.preset == PAPER:  # it treats each pixel alone: no copies are needed
         low: Kept = Darkened(photos, np.array(left, np.intp), photos.thumbnails(request.thumbnail))
         high, told = _kept(photos, left, request), f"{len(left)} photos, darkened for each crop"
     else:
@@ -256,7 +255,7 @@ def _copied(
         place=[str(request.photos.absolute()) if request.photos else "", *use],
         announce=announce,
     )
-    if request.preset == copies.MIXED:
+    if request.preset == MIXED:
         both = range(2 * len(jobs))
         return Copies(pictures, both[::2], pictures, both[1::2])
     return Copies(pictures, range(len(jobs)), photos, [number for number, _ in jobs])

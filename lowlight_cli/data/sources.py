@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn
 
 from lowlight_cli import picture
+from lowlight_cli.choices import COPIES, MIXED
 from lowlight_cli.data import pairs, sets
 from lowlight_cli.data.catalog import SETS
 from lowlight_cli.errors import NoInput, OptionError, PictureError
@@ -33,9 +34,9 @@ class Request:
     data: Path | None = None
     photos: Path | None = None
     """Normal photos to darken."""
-    preset: str = "mixed"
+    preset: str = MIXED
     """How they are darkened: `paper`, for each crop anew; `camera`, `night` or `mixed`, beforehand."""
-    copies: int = 6
+    copies: int = COPIES
     """Darkened versions of each photo that are made beforehand."""
     validation: int | Path | None = None
     """Scenes held out, a file with names held out, or a folder of data for validation alone; None: some scenes."""

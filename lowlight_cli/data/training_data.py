@@ -10,10 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
+from lowlight_cli.choices import MIXED, PRESETS
 from lowlight_cli.data import intake, parts, scenes
-from lowlight_cli.data.copies import MIXED
 from lowlight_cli.data.crops import Crops
-from lowlight_cli.data.darken import PRESETS
 from lowlight_cli.data.intake import Contents, Taken
 from lowlight_cli.data.parts import HeldOut, Part
 from lowlight_cli.data.sources import Announce, Request

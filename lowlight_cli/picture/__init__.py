@@ -18,10 +18,11 @@ xmp          XMP, cleaned
 
 from __future__ import annotations
 
+from lowlight_cli.choices import MAX_PIXELS
 from lowlight_cli.picture.conversion import from_array, from_pil
 from lowlight_cli.picture.encoding import DEEP, QUALITY, encode, losses, samples, stored
 from lowlight_cli.picture.metadata import resized
-from lowlight_cli.picture.model import MAX_PIXELS, SUFFIXES, Depth, Picture, to_float, to_integers
+from lowlight_cli.picture.model import SUFFIXES, Depth, Picture, to_float, to_integers
 from lowlight_cli.picture.storage import load, pixel_count, read, save, write
 
 __all__ = [

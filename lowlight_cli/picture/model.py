@@ -31,9 +31,6 @@ Texts = tuple[tuple[str, str], ...]
 """(keyword, text): those of a PNG, and the comments of a JPEG under "Comment", in their order. Bytes of a comment that
 are no UTF-8 stand as lone surrogates (PEP 383)."""
 
-MAX_PIXELS = 200_000_000
-"""Pictures with more pixels than this are refused from their header, unless the caller allows more."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lowlight_cli import atomic
+from lowlight_cli.choices import MAX_PIXELS
 from lowlight_cli.errors import FULL, OptionError, OutputExists, PictureError
 from lowlight_cli.picture import decoding, file
 from lowlight_cli.picture.encoding import encode
-from lowlight_cli.picture.model import MAX_PIXELS, SUFFIXES, Depth, Picture
+from lowlight_cli.picture.model import SUFFIXES, Depth, Picture
 
 _REMEDIES = {
     errno.ENOENT: "Check the path: the file, or the folder it lies in, is not there.",

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lowlight_cli import atomic
-
-HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode categories of what is not seen: control characters, marks of direction, halves of pairs, line ends."""
-JOINER = "\u200d"
-"""Makes one emoji of several."""
 
 INPUT, TRUTH = "input", "truth"
 """What stands in place of a model's name where the dark picture or its ground truth is asked for."""
@@ -93,14 +87,3 @@ def write_json(document: Mapping[str, Any], path: Path) -> None:
 def names(rows: Sequence[Row]) -> list[str]:
     """The pictures, each once, in the order of the rows."""
     return list(dict.fromkeys(row.picture for row in rows))
-
-
-def printable(text: str) -> str:
-    """Text as it may be shown: what could forge a line or turn the direction of reading is spelled out."""
-    if text.isprintable():
-        return text
-    return "".join(c if c == JOINER or unicodedata.category(c) not in HIDDEN else _spelled(c) for c in text)
-
-
-def _spelled(character: str) -> str:
-    return character.encode("unicode_escape").decode()

@@ -9,7 +9,8 @@ from typing import Any
 
 from lowlight_cli import atomic
 from lowlight_cli.errors import some
-from lowlight_cli.report.document import failures, printable
+from lowlight_cli.printable import printable
+from lowlight_cli.report.document import failures
 from lowlight_cli.report.figures import Cell, cells, columns, speed
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowlight_cli import atomic
+from lowlight_cli.printable import printable
 from lowlight_cli.report import view
-from lowlight_cli.report.document import Pictures, Row, names, printable
+from lowlight_cli.report.document import Pictures, Row, names
 from lowlight_cli.report.embed import embed
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lowlight_cli.printable import printable
 from lowlight_cli.report import figures, plots
-from lowlight_cli.report.document import INPUT, TRUTH, Row, failures, names, number, printable
+from lowlight_cli.report.document import INPUT, TRUTH, Row, failures, names, number
 from lowlight_cli.report.embed import Embedded, Image
 from lowlight_cli.report.figures import Cell, Column
 

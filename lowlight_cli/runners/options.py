@@ -8,19 +8,16 @@ error: never a silent CPU run.
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 
 from lowlight_cli import manifest, packages
+from lowlight_cli.choices import BACKENDS, DEVICES, MOST_THREADS, NUMBERED
 from lowlight_cli.errors import OptionError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners import driver
 from lowlight_cli.runners.own_weights import with_weights
 
-KNOWN = {"backend": ("auto", "torch", "onnx"), "device": ("auto", "cpu", "cuda", "mps")}
-MOST_THREADS = 256
-NUMBERED = re.compile(r"cuda:\d+", re.ASCII)
-"""One of several devices."""
+KNOWN = {"backend": BACKENDS, "device": DEVICES}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import manifest, weights
+from lowlight_cli.choices import EXPOSURES
 from lowlight_cli.data import pairs
 from lowlight_cli.data.sets import Item
 from lowlight_cli.enhancer import Enhancer
@@ -25,8 +26,6 @@ from lowlight_cli.settings import Settings, exposure_refused
 Pixels = NDArray[np.uint8]
 Brightness = float | Literal["truth"] | None
 """Mean luma that a model is told; `truth`: that of each picture's truth; None: it decides."""
-REACHABLE = (0.02, 0.98)
-"""A truth may be all black or all white."""
 
 
 class Contestant(Protocol):
@@ -98,8 +97,8 @@ class Model:
         return self.enhancer(low)
 
     def target(self, high: Pixels | None) -> float | None:
-        """The brightness to ask for, of a picture with this truth."""
-        return float(np.clip(mean_luma(high) / 255, *REACHABLE)) if self.exposure == TRUTH else self.exposure
+        """The brightness to ask for, of a picture with this truth, which may be all black or all white."""
+        return float(np.clip(mean_luma(high) / 255, *EXPOSURES)) if self.exposure == TRUTH else self.exposure
 
     def identity(self, name: str) -> list[Any]:  # noqa: ARG002
         """See `Contestant`."""
@@ -214,14 +213,8 @@ def contestants(
     shadows: float | None,
     max_pixels: int,
 ) -> list[Contestant]:
-    """The input, the models (`all`: every one that has weights or needs none), the folders; two of one name are an
-    error."""
-    every = [spec.name for spec in manifest.models().values() if not spec.untrained]
-    names = dict.fromkeys(name for model in models for name in (every if model == "all" else [model]))
-    own = [Model(name, options, exposure, shadows) for name in names if name != INPUT]
-    if not own and not images:
-        raise OptionError("Nothing to score: the input is always in the table.", "Name a --model, or --images DIR.")
-    refuse_unheard([model.spec for model in own], options)
+    """The input, the models, the folders; two of one name are an error."""
+    own = [Model(name, options, exposure, shadows) for name in model_names(models, images, options)]
     if exposure is not None and all(model.exposure is None for model in own):
         raise exposure_refused("No model here takes an --exposure.")
     if shadows != 0 and not own:
@@ -236,6 +229,18 @@ def contestants(
         seen.add(name)
         found.append(Pictures(name, folder, items, max_pixels))
     return found
+
+
+def model_names(models: Sequence[str], images: Sequence[str], options: RunnerOptions) -> list[str]:
+    """Names of the models to run (`all`: every one that has weights or needs none). Nothing to score, and what these
+    models cannot be asked for, is an error, which needs no data set to be seen."""
+    every = [spec.name for spec in manifest.models().values() if not spec.untrained]
+    names = dict.fromkeys(name for model in models for name in (every if model == "all" else [model]))
+    names.pop(INPUT, None)
+    if not names and not images:
+        raise OptionError("Nothing to score: the input is always in the table.", "Name a --model, or --images DIR.")
+    refuse_unheard([*map(manifest.find, names)], options)
+    return [*names]
 
 
 def refuse_unheard(specs: Sequence[ModelSpec], options: RunnerOptions) -> None:

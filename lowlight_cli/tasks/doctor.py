@@ -22,14 +22,13 @@ from types import ModuleType
 from typing import Literal
 
 from lowlight_cli import __version__, hub, manifest, memory, weights
+from lowlight_cli.choices import MODEL
 from lowlight_cli.errors import LowlightError, ModelUnavailable
 from lowlight_cli.machine import cores
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.packages import OWNERS, install, installed, reinstall, wanted
 from lowlight_cli.runners import driver
 
-MODEL = "neid"
-"""What the tiny inference runs."""
 REPORT = "This may be a fault of lowlight: report it with the output of `lowlight doctor --json`."
 LITTLE_MEMORY, LITTLE_DISK = 1 << 30, 1 << 30
 

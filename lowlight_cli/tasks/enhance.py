@@ -6,12 +6,13 @@ One bad file never stops the rest: what it raises is its result. Results come in
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from lowlight_cli import jobs as planning
 from lowlight_cli import manifest, picture
+from lowlight_cli.choices import MODEL
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import OptionError
 from lowlight_cli.inputs import passed_over
@@ -27,7 +28,7 @@ from lowlight_cli.tasks.folders import held, make, make_folder
 from lowlight_cli.tasks.pipeline import Pipeline
 from lowlight_cli.tasks.preset import EvidenceOptions, preset
 from lowlight_cli.tasks.results import Item, Result
-from lowlight_cli.tasks.unwitnessed import witness as watching
+from lowlight_cli.tasks.unwitnessed import Unwitnessed, open_witness
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class EnhanceOptions:
 
     inputs: tuple[str, ...]
     layout: Layout
-    model: str = "neid"
+    model: str = MODEL
     runner: RunnerOptions = dataclasses.field(default_factory=RunnerOptions)
     settings: Settings = dataclasses.field(default_factory=Settings)
     batch_size: int | None = None
@@ -51,37 +52,31 @@ class EnhanceOptions:
 
 
 class Run:
-    """A planned run. Planning finds every conflict before `results` does any work."""
+    """A planned run, see `plan_run`."""
 
-    def __init__(self, options: EnhanceOptions) -> None:
-        self.options = options = preset(options)
-        self.witness = watching(options)
-        self.spec = checked(options)
-        self.maps: map_files.Files = {}
+    def __init__(
+        self,
+        options: EnhanceOptions,
+        witness: Unwitnessed,
+        jobs: list[Job],
+        maps: map_files.Files,
+        *,
+        passed_over: Mapping[str, int] = MappingProxyType({}),
+        empty: Sequence[str] = (),
+    ) -> None:
+        self.options, self.witness, self.jobs = options, witness, jobs
+        self.maps = maps
         """Maps to write, of the jobs that have any."""
-        self.empty: list[str] = []
-        """Inputs among others in which there is no picture."""
-        self.jobs = self.plan()
-        self.passed_over = passed_over(options.inputs, readable())
+        self.passed_over = passed_over
         """How many pictures of kinds that are not read lie in the folders, by suffix."""
+        self.empty = empty
+        """Inputs among others in which there is no picture."""
         self.late: list[Result] = []
         """Of files that were finished while a run was stopped; complete once the iterator is closed."""
 
-    def plan(self) -> list[Job]:
-        """The jobs as the witness sees them; maps are found on the way."""
-        options = self.options
-        if options.maps is None:
-            return self.witness.plan(planning.plan(options.inputs, options.layout, self.empty.append))
-        everything = map_files.sources(options.inputs, options.layout, options.maps, self.empty.append)
-        names = map_names(self.spec, asked(options))
-        jobs, maps = map_files.plan(everything, options.layout, options.maps, names)
-        planned = self.witness.plan(jobs)
-        self.maps = map_files.to_write(maps, jobs, planned, options)
-        return planned
-
     def open(self) -> Enhancer:
         """The open model."""
-        return opened(self.options)
+        return open_enhancer(self.options)
 
     def planned(self) -> Iterator[Result]:
         """What would be done, without doing it."""
@@ -117,9 +112,37 @@ class Run:
             self.witness.end()
 
 
-def checked(options: EnhanceOptions) -> ModelSpec:
+def plan_run(options: EnhanceOptions) -> Run:
+    """Plan a run: every conflict is found before `Run.results` does any work."""
+    options = preset(options)
+    witness = open_witness(options)
+    spec = check_options(options)
+    empty: list[str] = []
+    jobs, maps = plan_files(options, spec, empty.append)
+    planned = witness.plan(jobs)
+    return Run(
+        options,
+        witness,
+        planned,
+        map_files.to_write(maps, jobs, planned, options),
+        passed_over=passed_over(options.inputs, readable()),
+        empty=empty,
+    )
+
+
+def plan_files(
+    options: EnhanceOptions, spec: ModelSpec, empty: Callable[[str], None]
+) -> tuple[list[Job], map_files.Files]:
+    """The jobs, and all their maps; `empty` is told of inputs that gave nothing."""
+    if options.maps is None:
+        return planning.plan(options.inputs, options.layout, empty), {}
+    everything = map_files.sources(options.inputs, options.layout, options.maps, empty)
+    return map_files.plan(everything, options.layout, options.maps, map_names(spec, runner_options(options)))
+
+
+def check_options(options: EnhanceOptions) -> ModelSpec:
     """The row of the model as it will run. What it cannot be asked for is an OptionError."""
-    spec, _ = settled(manifest.find(options.model), asked(options))
+    spec, _ = settled(manifest.find(options.model), runner_options(options))
     check(spec, options.settings)
     refuse_shallow(options)
     return spec
@@ -127,14 +150,10 @@ def checked(options: EnhanceOptions) -> ModelSpec:
 
 def refuse_shallow(options: EnhanceOptions) -> None:
     """Refuse 16 bits in the one format that is to be written, if it cannot hold them."""
-    (first, *more), layout, formats = options.inputs, options.layout, picture.SUFFIXES
-    suffix, asked = layout.out.suffix.lower(), f"--format {layout.format}"
-    # `os.path` says False where a folder may not be looked into, `Path` raises.
-    single = not more and (first == "-" or os.path.lexists(first)) and not any(map(os.path.isdir, (first, layout.out)))
-    if single and suffix in formats:
+    layout, formats = options.layout, picture.SUFFIXES
+    suffix, asked, format = layout.out.suffix.lower(), f"--format {layout.format}", layout.format
+    if suffix in formats and planning.one_file(options.inputs, layout.out):
         format, asked = formats[suffix], f"--out {layout.out}"
-    else:
-        format = layout.format
     if options.settings.depth == 16 and format in {*formats.values()} - {*picture.DEEP}:
         able = ", ".join(picture.DEEP)
         raise OptionError(
@@ -143,13 +162,13 @@ def refuse_shallow(options: EnhanceOptions) -> None:
         )
 
 
-def opened(options: EnhanceOptions) -> Enhancer:
+def open_enhancer(options: EnhanceOptions) -> Enhancer:
     """The open model."""
     with options.stopwatch.stage("open"):
-        runner = open_runner(manifest.find(options.model), asked(options))
+        runner = open_runner(manifest.find(options.model), runner_options(options))
     return Enhancer(runner, options.settings, options.runner.scale, options.stopwatch)
 
 
-def asked(options: EnhanceOptions) -> RunnerOptions:
+def runner_options(options: EnhanceOptions) -> RunnerOptions:
     """How to open the runner: maps, if they are saved, are asked of it."""
     return dataclasses.replace(options.runner, maps=options.maps is not None)

@@ -58,9 +58,9 @@ def plan(everything: Sequence[Job], layout: Layout, folder: Path, names: Sequenc
     planning.refuse_writing_over_inputs(every)
     planning.refuse_leading_out(every, folder)
     jobs = [job for job in everything if planning.in_shard(job.relative, layout.shard)][: layout.limit]
-    jobs = planning.existing(jobs, layout.existing)
+    jobs = planning.mark_existing(jobs, layout.existing)
     mine = files(jobs, layout, folder, names)
-    planning.existing([file for *_, file in mine], layout.existing)
+    planning.mark_existing([file for *_, file in mine], layout.existing)
     return jobs, table(mine)
 
 

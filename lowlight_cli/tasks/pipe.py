@@ -13,14 +13,14 @@ from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import OptionError, OutputExists
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.picture import Picture
-from lowlight_cli.tasks.enhance import EnhanceOptions, checked, opened
+from lowlight_cli.tasks.enhance import EnhanceOptions, check_options, open_enhancer
 from lowlight_cli.tasks.folders import make_folder
-from lowlight_cli.tasks.results import Item, Result, told
+from lowlight_cli.tasks.results import Item, Result, as_lowlight_error
 
 
-def planned(options: EnhanceOptions) -> Result:
+def plan(options: EnhanceOptions) -> Result:
     """What would be done: `planned` or `skipped`. A target or an option that cannot be is an error."""
-    checked(options)
+    check_options(options)
     layout = options.layout
     result = Result(source=Path("-"), target=layout.out, status="planned")
     if str(layout.out) == "-":
@@ -49,18 +49,19 @@ def stdin_identity() -> tuple[int, int] | None:
 
 def run(data: bytes, options: EnhanceOptions) -> tuple[bytes | None, Result, Enhancer]:
     """The picture for stdout (None where it went to a file, or failed), its result, and what made it."""
-    enhancer = opened(options)
     item = Item(Job(Path("-"), options.layout.out, Path("-")))
-    started, encoded = time.perf_counter(), None
-    try:
-        encoded = enhanced(item, data, enhancer, options)
-    except Exception as error:  # noqa: BLE001 - the boundary of one file
-        item.error = told(error)
-    item.seconds = time.perf_counter() - started
+    encoded = None
+    with open_enhancer(options) as enhancer:
+        started = time.perf_counter()
+        try:
+            encoded = enhance(item, data, enhancer, options)
+        except Exception as error:  # noqa: BLE001 - the boundary of one file
+            item.error = as_lowlight_error(error)
+        item.seconds = time.perf_counter() - started
     return encoded, item.result(), enhancer
 
 
-def enhanced(item: Item, data: bytes, enhancer: Enhancer, options: EnhanceOptions) -> bytes | None:
+def enhance(item: Item, data: bytes, enhancer: Enhancer, options: EnhanceOptions) -> bytes | None:
     """Decode, run, encode and, where a file is named, write. What is worth telling goes into `item`."""
     layout, stopwatch, depth = options.layout, options.stopwatch, options.settings.depth
     with stopwatch.stage("decode"):

@@ -17,7 +17,7 @@ from lowlight_cli.machine import cores
 from lowlight_cli.picture import Picture
 from lowlight_cli.tasks import maps as map_files
 from lowlight_cli.tasks.folders import Held
-from lowlight_cli.tasks.results import Item, Result, told
+from lowlight_cli.tasks.results import Item, Result, as_lowlight_error
 from lowlight_cli.tile_choice import batch_limit
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Pipeline:
             self.options.stopwatch.count("decode", item.picture.height * item.picture.width)
             item.notices, item.development = item.picture.notices, item.picture.development
         except Exception as error:  # noqa: BLE001 - the boundary of one file
-            item.error = told(error)
+            item.error = as_lowlight_error(error)
         item.seconds = time.perf_counter() - started
         return item
 
@@ -166,7 +166,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             if len(group) > 1:
                 return [self.enhanced([item])[0] for item in group]
-            results, group[0].error = pictures, told(error)
+            results, group[0].error = pictures, as_lowlight_error(error)
         if wanted := [item for item in group if item.wanted and item.error is None]:
             with self.options.stopwatch.stage("maps"):
                 self.add_maps(wanted)
@@ -190,7 +190,7 @@ class Pipeline:
             try:
                 self.run.witness.enhanced(item, enhancer)
             except Exception as error:  # noqa: BLE001 - the boundary of one file
-                item.error = told(error)
+                item.error = as_lowlight_error(error)
 
     def add_maps(self, group: Sequence[Item]) -> None:
         """Give pictures their maps; if that fails for a batch, to each picture alone, as in `enhanced`."""
@@ -202,7 +202,7 @@ class Pipeline:
                 self.trace(group)
         except Exception as error:  # noqa: BLE001 - the boundary of one file
             if len(group) == 1:
-                group[0].unmapped = told(error)
+                group[0].unmapped = as_lowlight_error(error)
                 return
             for item in group:
                 self.add_maps([item])
@@ -228,7 +228,7 @@ class Pipeline:
                 map_files.save(item, self.run.witness.put_map)
             self.options.stopwatch.count("encode", item.pixels)
         except Exception as error:  # noqa: BLE001 - the boundary of one file
-            item.error = told(error)
+            item.error = as_lowlight_error(error)
             if saved:
                 item.notices += ("The enhanced picture is there; maps of it are missing.",)
         item.seconds += time.perf_counter() - started

@@ -20,9 +20,6 @@ from lowlight_cli.tasks import records
 from lowlight_cli.tasks.preset import baseline
 from lowlight_cli.tasks.results import brief
 
-LEVELS = 2.0
-"""Other versions, back ends and processors round otherwise: measured, a pixel differs by one level of 255 at most."""
-
 SLIGHT = 0.001
 """Exposures, and liftings of shadows, that differ by so little are the same: rounding of another machine."""
 

@@ -104,7 +104,7 @@ class Item:
         return Result(source=self.job.source, target=self.job.target, **told)
 
 
-def told(
+def as_lowlight_error(
     error: Exception,
     *,
     memory: str = "Use a smaller --tile, or a machine with more memory.",

@@ -19,16 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import picture
+from lowlight_cli.choices import CAMERA
 from lowlight_cli.data.darken import PRESETS, Preset, Range, from_record
 from lowlight_cli.errors import NoInput, OptionError, OutputExists, PictureError
 from lowlight_cli.inputs import Found, gather, passed_over, unique
 from lowlight_cli.tasks import synth_records, synth_workers
-from lowlight_cli.tasks.results import told
+from lowlight_cli.tasks.results import as_lowlight_error
 from lowlight_cli.tasks.synth_records import Record
 
 ANY_PATH = "Check the path, its permissions and the space on the disk."
 REMEDIES = {"memory": "Go on with --resume and fewer --workers.", "path": ANY_PATH, "disk": ANY_PATH}
-"""See `results.told`."""
+"""See `results.as_lowlight_error`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class SynthOptions:
 
     inputs: tuple[str, ...]
     out: Path
-    preset: str = "camera"
+    preset: str = CAMERA
     ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     """In place of the preset's own, by name."""
     count: int | None = None
@@ -196,7 +197,7 @@ def work(task: Task, options: SynthOptions, preset: Preset) -> tuple[Result, lis
             synth_records.append(options.out, record)
             records.append(record)
     except Exception as error:  # noqa: BLE001 - the boundary of one photo
-        failure = told(error, **REMEDIES)
+        failure = as_lowlight_error(error, **REMEDIES)
         return Result(task.photo, len(records), failure.message, failure.hint), records
     return Result(task.photo, len(records)), records
 

@@ -18,6 +18,7 @@ import torch
 from accelerate import Accelerator
 
 from lowlight_cli import manifest, models, weights, weights_metadata
+from lowlight_cli.choices import COPIES
 from lowlight_cli.data.crops import middles
 from lowlight_cli.data.parts import HeldOut
 from lowlight_cli.data.sources import Kind, Request
@@ -50,7 +51,7 @@ class TrainOptions:
     photos: Path | None = None
     scenes: Path | None = None
     validation: int | Path | None = None
-    copies: int = 6
+    copies: int = COPIES
     init: Path | None = None
     """Weights to start from."""
     config: Path | None = None

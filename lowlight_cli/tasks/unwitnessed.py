@@ -74,7 +74,7 @@ class Unwitnessed:
         """No picture comes any more."""
 
 
-def witness(options: EnhanceOptions) -> Unwitnessed:
+def open_witness(options: EnhanceOptions) -> Unwitnessed:
     """Who watches a run with these options."""
     if options.evidence is None:
         return Unwitnessed(options)

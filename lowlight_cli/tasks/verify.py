@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lowlight_cli import evidence, weights
+from lowlight_cli.choices import TOLERANCE
 from lowlight_cli.errors import OptionError
 from lowlight_cli.evidence_chain import Line, Record
 from lowlight_cli.tasks import records
-from lowlight_cli.tasks.rerun import LEVELS, Rerun
-from lowlight_cli.tasks.results import told
+from lowlight_cli.tasks.rerun import Rerun
+from lowlight_cli.tasks.results import as_lowlight_error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class VerifyOptions:
     head: str | None = None
     """Digest of the last record, as it was noted elsewhere."""
     rerun: bool = False
-    tolerance: float = LEVELS
+    tolerance: float = TOLERANCE
     """Largest difference of a pixel, in levels of 255, where versions or machine are not those of the log."""
     moved: tuple[tuple[str, str], ...] = ()
     """(old, new) beginnings of paths."""
@@ -108,7 +109,7 @@ def checked(line: Line, options: VerifyOptions, latest: Mapping[str, tuple[int, 
             if rerun is not None and files and record["output"]:
                 difference = rerun.judge(line, files)
         except Exception as error:  # noqa: BLE001 - the boundary of one record, which may hold anything
-            line.problems.append(f"it cannot be checked: {told(error)}")
+            line.problems.append(f"it cannot be checked: {as_lowlight_error(error)}")
     return Checked(record=line.number, kind=record["kind"], difference=difference, **facts, **found(line))
 
 

@@ -17,20 +17,20 @@ from pathlib import Path
 
 from lowlight_cli import __version__
 from lowlight_cli import jobs as planning
+from lowlight_cli.choices import PATIENCE, POLL, SETTLE
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import PictureError
-from lowlight_cli.inputs import natural
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture.extras import readable, to_install
 from lowlight_cli.picture.file import STALL, patiently
-from lowlight_cli.tasks.enhance import EnhanceOptions, Run, checked, opened
+from lowlight_cli.tasks.enhance import EnhanceOptions, Run, check_options, open_enhancer
 from lowlight_cli.tasks.folders import make
 from lowlight_cli.tasks.preset import preset
 from lowlight_cli.tasks.results import Result
-from lowlight_cli.tasks.unwitnessed import witness as watching
+from lowlight_cli.tasks.unwitnessed import open_witness
 from lowlight_cli.tasks.watch_folders import Folders, Seen, stamp_of, undecodable, written_elsewhere
 from lowlight_cli.tasks.watch_memory import ELSEWHERE, Memory, file_for
-from lowlight_cli.tasks.watch_plan import Plan, named, refuse_around, with_age
+from lowlight_cli.tasks.watch_plan import Pending, Plan, in_order, refuse_around, root_names, with_age
 
 ROUND = 64
 """Pictures between two looks at most, where more are ready."""
@@ -48,25 +48,9 @@ SLICE = 0.5
 class Pace:
     """Seconds between looks, those for which a file must rest, and those after which a failure is believed."""
 
-    poll: float = 1.0
-    settle: float = 2.0
-    patience: float = 30.0
-
-
-@dataclasses.dataclass(slots=True)
-class Pending:
-    """A file that is not done. Times are those of the monotonic clock."""
-
-    seen: Seen
-    since: float
-    """When its stamp was first seen."""
-    due: float
-    look: int
-    """Number of the last look that saw it."""
-    looks: int = 1
-    tries: int = 0
-    changed: bool = False
-    """Whether it was done, and is another one now."""
+    poll: float = POLL
+    settle: float = SETTLE
+    patience: float = PATIENCE
 
 
 class Stopped(Exception):
@@ -78,18 +62,18 @@ class Watch:
 
     def __init__(self, options: EnhanceOptions, pace: Pace, say: Callable[[str], None]) -> None:
         """`say` is told of folders that are gone or back. What cannot work is an OptionError."""
-        roots = named(options)
+        roots = root_names(options)
         self.limit, self.fail_fast, layout = options.layout.limit, options.fail_fast, options.layout
         layout = dataclasses.replace(layout, existing="skip", limit=None)
         self.options = preset(dataclasses.replace(options, layout=layout, fail_fast=False))
         self.pace, self.say = pace, say
-        checked(self.options)
+        check_options(self.options)
         aside = [path for path in (layout.out, options.maps) if path is not None]
         self.folders = Folders(roots, aside)
         for path, option in zip(aside, ("--out", "--save-maps"), strict=False):
             refuse_around(path, roots, option)
             make(path, option)
-        self.witness = watching(self.options)
+        self.witness = open_witness(self.options)
         log = None if self.options.evidence is None else os.path.abspath(self.options.evidence.log)  # noqa: PTH100
         watched = [[os.path.abspath(root) for root in roots], layout.shard, log]  # noqa: PTH100
         settings = {"version": __version__, "max_pixels": options.max_pixels, "kinds": sorted(readable())}
@@ -108,7 +92,7 @@ class Watch:
 
     def open(self) -> Enhancer:
         """The open model."""
-        return opened(self.options)
+        return open_enhancer(self.options)
 
     def stop(self) -> None:
         """Finish what is in work, and end. May be called by the handler of a signal."""
@@ -120,7 +104,7 @@ class Watch:
         try:
             while not self.stopping:
                 self.look()
-                if run := self.planned():
+                if run := self.plan_round():
                     yield from self.round(run, enhancer)
                 else:
                     self.rest()
@@ -155,7 +139,7 @@ class Watch:
         if now < self.next_look:
             return
         thorough = now >= self.next_thorough
-        found = self.found(thorough=thorough)
+        found = self.scan(thorough=thorough)
         self.next_look = now + max(self.pace.poll, SHARE * (time.monotonic() - now))
         self.tell()
         if found is None:
@@ -168,7 +152,7 @@ class Watch:
             self.forget(self.folders.present)
             self.folders.present = set()
 
-    def found(self, *, thorough: bool) -> list[Seen] | None:
+    def scan(self, *, thorough: bool) -> list[Seen] | None:
         """What a look sees; None if the folders do not answer. While a look hangs, no other is made."""
         if self.looking:
             return None
@@ -207,7 +191,7 @@ class Watch:
             hint = to_install([suffix])
             self.say(f"note: {suffix} files are passed over, as this kind is not read. {hint}".rstrip())
         for path in sorted(self.folders.odd - self.odd):
-            self.say(f"note: {path} is no file, or a link to nothing; it is passed over as long as it is")
+            self.say(f"note: {path} is not a file, or a link to nothing; it is passed over as long as it is")
         self.kinds, self.odd = self.kinds | self.folders.kinds, self.odd | self.folders.odd
 
     def note(self, seen: Seen, now: float) -> None:
@@ -237,16 +221,15 @@ class Watch:
         self.memory.forget(present)
         self.plan.forget(present)
 
-    def planned(self) -> Run | None:
+    def plan_round(self) -> Run | None:
         """A run of files that have rested; None if there are none, or no folder to write to."""
         now = time.monotonic()
         ready = [p for p in self.pending.values() if p.due <= now and p.look == self.looks and p.looks > 1]
         if not ready or str(self.options.layout.out) in self.gone:
             return None
-        ready.sort(key=lambda pending: natural(Path(pending.seen.relative)))
         left = ROUND if self.limit is None else min(ROUND, self.limit - self.count)
         jobs: dict[Job, int] = {}
-        for pending in ready:
+        for pending in in_order(ready):
             if len(jobs) < left and (job := self.job(pending, now)):
                 jobs[job] = pending.seen.stamp
                 self.working[job.source] = pending
@@ -269,8 +252,8 @@ class Watch:
         pending = self.working.pop(result.source)
         name, number = pending.seen.relative, pending.seen.stamp
         if result.status != "failed":
-            self.settled(pending)
-            return self.counted(with_age(result, number) if result.status == "skipped" else result)
+            self.settle(pending)
+            return self.count_result(with_age(result, number) if result.status == "skipped" else result)
         if stamp_of(pending.seen.path) != number and not self.witness.stopped:
             pending.due = self.next_look  # which sees what it is now
             return None
@@ -280,20 +263,25 @@ class Watch:
             return None
         known = self.memory.told.get(name) == (number, result.error)
         if undecodable(result.source, self.options.max_pixels):
-            self.settled(pending, result.error)
+            self.settle(pending, result.error)
         else:
             pending.tries += 1
             pending.due = now + min(patience * 2**pending.tries, LATEST)
             if not known:
                 self.memory.add(name, number, result.error, final=False)
-        return None if known else self.counted(result)
+        return None if known else self.count_result(result)
 
-    def settled(self, pending: Pending, error: str | None = None) -> None:
+    def waiting(self) -> list[str]:
+        """Paths of files that the last look saw, and that were not tried yet."""
+        found = [pending for pending in self.pending.values() if pending.look == self.looks and not pending.tries]
+        return [pending.seen.path for pending in in_order(found)]
+
+    def settle(self, pending: Pending, error: str | None = None) -> None:
         """Nothing is left to do with a file, unless it changes."""
         self.memory.add(pending.seen.relative, pending.seen.stamp, error)
         self.pending.pop(pending.seen.relative, None)
 
-    def counted(self, result: Result) -> Result:
+    def count_result(self, result: Result) -> Result:
         """The same, once it is known whether it is the last one."""
         self.count += result.status != "skipped"
         self.stopping |= self.count == self.limit or (self.fail_fast and result.status == "failed")

@@ -42,14 +42,14 @@ class Memory:
         self.told: dict[str, tuple[int, str]] = {}
         """Stamps and errors of inputs that are still tried, and were told to have failed."""
         self.lines = 0
-        self.descriptor = self.opened()
+        self.descriptor = self.open()
         try:
             self.load()
         except BaseException:
             self.close()
             raise
 
-    def opened(self) -> int:
+    def open(self) -> int:
         """The file, open to append to it, and locked."""
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
@@ -131,7 +131,7 @@ class Memory:
         text = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries)
         try:
             atomic.write(self.path, text.encode(), check=self.check)
-            descriptor = self.opened()
+            descriptor = self.open()
         except (OSError, OptionError):
             return  # no space: the long one stays; or somebody has the new one: this process goes on without
         os.close(self.descriptor)

@@ -6,42 +6,64 @@ import dataclasses
 import glob
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lowlight_cli import atomic, manifest
 from lowlight_cli import jobs as planning
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import LowlightError, OptionError, PictureError
-from lowlight_cli.inputs import Found
+from lowlight_cli.inputs import Found, natural
 from lowlight_cli.jobs import Job
 from lowlight_cli.runners.options import map_names
 from lowlight_cli.tasks import maps as map_files
-from lowlight_cli.tasks.enhance import EnhanceOptions, Run, asked
+from lowlight_cli.tasks.enhance import EnhanceOptions, Run, runner_options
 from lowlight_cli.tasks.results import Item, Result
 from lowlight_cli.tasks.unwitnessed import Unwitnessed
-from lowlight_cli.tasks.watch_folders import parts, stamp_of
+from lowlight_cli.tasks.watch_folders import Seen, parts, stamp_of
+
+if TYPE_CHECKING:
+    from lowlight_cli.picture import Picture
 
 SKEW_NS = 2_000_000_000
 """What clocks and the times of some file systems may differ by."""
 
 
-class Checked:
+@dataclasses.dataclass(slots=True)
+class Pending:
+    """A file that is not done. Times are those of the monotonic clock."""
+
+    seen: Seen
+    since: float
+    """When its stamp was first seen."""
+    due: float
+    look: int
+    """Number of the last look that saw it."""
+    looks: int = 1
+    tries: int = 0
+    changed: bool = False
+    """Whether it was done, and is another one now."""
+
+
+def in_order(files: Iterable[Pending]) -> list[Pending]:
+    """In natural order of their names."""
+    return sorted(files, key=lambda pending: natural(Path(pending.seen.relative)))
+
+
+class Checked(Unwitnessed):
     """A witness, or nobody, and a look at what was read: only what has rested is enhanced."""
 
     def __init__(self, witness: Unwitnessed, stamps: Mapping[Path, int]) -> None:
+        super().__init__(witness.options)
         self.witness, self.stamps = witness, stamps
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.witness, name)
+    @property
+    def stopped(self) -> bool:
+        """See `Unwitnessed`."""
+        return self.witness.stopped
 
-    def begin(self, enhancer: Enhancer, jobs: Sequence[Job] | None) -> None:
-        """The watch has begun."""
-
-    def end(self) -> None:
-        """The watch goes on."""
+    # The watch itself tells its witness of the begin and the end.
 
     def read(self, item: Item, data: bytes) -> None:
         """The source's bytes were read; `picture.read` sees to it that none of them changed meanwhile."""
@@ -49,25 +71,26 @@ class Checked:
             raise PictureError("It has changed since the last look.", "It is tried again when it has rested.")
         self.witness.read(item, data)
 
+    def decoded(self, item: Item) -> None:
+        """See `Unwitnessed`."""
+        self.witness.decoded(item)
+
+    def enhanced(self, item: Item, enhancer: Enhancer) -> None:
+        """See `Unwitnessed`."""
+        self.witness.enhanced(item, enhancer)
+
+    def put_map(self, item: Item, made: Picture, path: Path) -> None:
+        """See `Unwitnessed`."""
+        self.witness.put_map(item, made, path)
+
     def put(self, item: Item, data: bytes) -> None:
         """Write the output. It will be remembered as done: a power cut must not take its name back."""
         self.witness.put(item, data)
         atomic.sync_folder(item.job.target.parent)
 
-
-class Round(Run):
-    """A run of a few files that a watch has planned: to plan whole folders for each would take longer than its work."""
-
-    def __init__(
-        self, options: EnhanceOptions, witness: Unwitnessed, jobs: Mapping[Job, int], maps: map_files.Files
-    ) -> None:
-        """`jobs` with the stamps that the sources must have when they are read."""
-        self.options, self.spec = options, manifest.find(options.model)
-        self.witness = Checked(witness, {job.source: number for job, number in jobs.items()})
-        self.jobs = planned(witness, [*jobs])
-        self.maps = map_files.to_write(maps, [*jobs], self.jobs, options)
-        self.passed_over, self.empty = Counter(), []
-        self.late = []
+    def finish(self, item: Item) -> None:
+        """See `Unwitnessed`."""
+        self.witness.finish(item)
 
 
 class Plan:
@@ -77,11 +100,15 @@ class Plan:
         self.options, self.witness = options, witness
         self.claims: dict[int, str] = {}
         """Inputs by a hash of their target's name, where two may have one target."""
-        self.names = [] if options.maps is None else map_names(manifest.find(options.model), asked(options))
+        self.names = [] if options.maps is None else map_names(manifest.find(options.model), runner_options(options))
 
     def run(self, jobs: Mapping[Job, int]) -> Run:
-        """A run of these files, with their stamps."""
-        return Round(self.options, self.witness, jobs, self.maps([*jobs]))
+        """A run of these files, with the stamps that they must have when they are read. To plan whole folders for each
+        run would take longer than its work."""
+        planned = plan_each(self.witness, [*jobs])
+        maps = map_files.to_write(self.maps([*jobs]), [*jobs], planned, self.options)
+        witness = Checked(self.witness, {job.source: number for job, number in jobs.items()})
+        return Run(self.options, witness, planned, maps)
 
     def job(self, source: Path, relative: Path, *, changed: bool) -> Job:
         """What is to be done with a file; `changed`: it was done, and is another one now."""
@@ -98,8 +125,8 @@ class Plan:
         """Why a file cannot have its output, and a remedy; both are empty if it can."""
         if (other := self.claim(name)) != name:
             return f"{other} and {name} would both be written to {target}.", "Rename one of them."
-        if os.path.isdir(target):  # noqa: PTH112 - False, too, for what cannot be looked at; writing says why
-            return f"{target} is a folder, and a picture would be written there.", "Remove or rename it."
+        if problem := planning.obstacle(target):
+            return problem
         if changed and os.path.lexists(target):
             remedy = "Give pictures names of their own; or remove that output, and it is made anew."
             return f"It has changed since it was enhanced; {target}, made of what it was, is left alone.", remedy
@@ -123,7 +150,7 @@ class Plan:
         return {} if folder is None else map_files.table(map_files.files(jobs, self.options.layout, folder, self.names))
 
 
-def planned(witness: Unwitnessed, jobs: Sequence[Job]) -> list[Job]:
+def plan_each(witness: Unwitnessed, jobs: Sequence[Job]) -> list[Job]:
     """The jobs as a witness wants them. What it refuses of a whole run is a file's own problem here: no file ends a
     watch. Two files that stand in each other's way are told when the second is written.
     """
@@ -132,15 +159,17 @@ def planned(witness: Unwitnessed, jobs: Sequence[Job]) -> list[Job]:
     except LowlightError as error:
         if len(jobs) == 1:
             return [dataclasses.replace(job, problem=error.message, remedy=error.hint, skip=False) for job in jobs]
-        return [one for job in jobs for one in planned(witness, [job])]
+        return [one for job in jobs for one in plan_each(witness, [job])]
 
 
-def named(options: EnhanceOptions) -> dict[str, str]:
+def root_names(options: EnhanceOptions) -> dict[str, str]:
     """The folders to watch, and what their names are before the paths below them, as in `inputs.gather`."""
     roots: dict[str, str] = {}
     for name in options.inputs:
         if (os.path.lexists(name) and not Path(name).is_dir()) or (not os.path.lexists(name) and glob.has_magic(name)):
-            raise OptionError(f"--watch watches folders, and {name} is none.", "Name the folder that it lies in.")
+            raise OptionError(
+                f"--watch watches folders, and {name} is not a folder.", "Name the folder that it lies in."
+            )
         roots[name] = f"{Path(name).resolve().name}/" if len(options.inputs) > 1 else ""
     if len({*roots.values()}) < len(options.inputs):
         raise OptionError("Two of the folders have one name, and would share their outputs.", "Watch each by itself.")

@@ -28,7 +28,7 @@ from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
 from lowlight_cli.tasks import records
 from lowlight_cli.tasks.preset import EvidenceOptions, baseline
-from lowlight_cli.tasks.results import Item, brief, told
+from lowlight_cli.tasks.results import Item, as_lowlight_error, brief
 from lowlight_cli.tasks.unwitnessed import Unwitnessed
 
 if TYPE_CHECKING:
@@ -75,14 +75,14 @@ class Witness(Unwitnessed):
             beside = [Job(job.source, self.beside(job), job.relative, job.problem) for job in jobs]
             planning.refuse_collisions([*jobs, *beside], "--baseline")
             planning.refuse_writing_over_inputs(beside)
-            planning.existing(beside, self.options.layout.existing)
-        return [self.resumed(job) if job.skip else job for job in jobs]
+            planning.mark_existing(beside, self.options.layout.existing)
+        return [self.resume(job) if job.skip else job for job in jobs]
 
     def beside(self, job: Job) -> Path:
         """Where the baseline's result goes."""
         return job.target.with_name(f"{job.target.stem}-{self.asked.baseline}{job.target.suffix}")
 
-    def resumed(self, job: Job) -> Job:
+    def resume(self, job: Job) -> Job:
         """A job whose target is there: done, if the log tells of these very files; else to be made and compared."""
         record = self.done.get(records.absolute(job.target))
         if record is None:
@@ -126,6 +126,7 @@ class Witness(Unwitnessed):
             self.append("start", argv=list(self.asked.argv), **counts, method=self.method, system=machine.system())
             self.log.seal()
         except LogError as error:  # nothing was done yet
+            self.close()
             raise OptionError(error.message, error.hint) from error
 
     def append(self, kind: str, **fields: Any) -> Record:
@@ -149,19 +150,19 @@ class Witness(Unwitnessed):
 
     def put(self, item: Item, data: bytes) -> None:
         """See `Unwitnessed`."""
-        item.facts["output"] = self.placed(item, item.job.target, item.picture, data)
+        item.facts["output"] = self.place(item, item.job.target, item.picture, data)
         if item.baseline is not None and self.other is not None:
             spec, target = self.other.runner.spec, self.beside(item.job)
             encoded = picture.encode(item.baseline, picture.SUFFIXES[target.suffix.lower()])
-            written = self.placed(item, target, item.baseline, encoded)
+            written = self.place(item, target, item.baseline, encoded)
             item.facts["baseline"] = {"model": spec.name, "params": dict(spec.params), **written}
 
     def put_map(self, item: Item, made: Picture, path: Path) -> None:
         """See `Unwitnessed`."""
-        self.placed(item, path, made, picture.encode(made, picture.SUFFIXES[path.suffix.lower()]))
+        self.place(item, path, made, picture.encode(made, picture.SUFFIXES[path.suffix.lower()]))
         item.written += (path,)
 
-    def placed(self, item: Item, target: Path, made: Picture, data: bytes) -> Record:
+    def place(self, item: Item, target: Path, made: Picture, data: bytes) -> Record:
         """Write one file, unless an earlier run left the very same, and read it back."""
         try:
             picture.write(data, target, overwrite=False, check=item.check)
@@ -193,7 +194,7 @@ class Witness(Unwitnessed):
             maps = [records.file_facts(path, path.read_bytes()) for path in item.written]
             self.append("picture", **self.told(item), maps=maps)
         except Exception as error:  # noqa: BLE001 - the boundary of one file
-            item.error, self.stopped = told(error), True
+            item.error, self.stopped = as_lowlight_error(error), True
             self.undo(item)
             return  # the log tells of nothing, so its end must not count it
         with self.lock:
@@ -245,12 +246,18 @@ class Witness(Unwitnessed):
 
     def end(self) -> None:
         """See `Unwitnessed`."""
+        self.close()
         whole = self.planned is None or self.counts.total() == self.planned
         try:
             self.append("end", status="finished" if whole else "interrupted", counts=dict(self.counts))
             self.log.seal()
         except LogError as error:
             self.unended = error
+
+    def close(self) -> None:
+        """Give back the memory of the baseline's method."""
+        if self.other is not None:
+            self.other.close()
 
 
 def other_weights(method: Record) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lowlight_cli.choices import MIXED, PERCEPTUAL, PRESETS
 from lowlight_cli.errors import OptionError
 from lowlight_cli.weights_metadata import MOST_VALUES, clipped
 
@@ -70,7 +71,7 @@ class Settings:
     synth: float = 0.5
     """Share of a batch's pictures that come from darkened photos (--synth), where --data gives real pictures as well.
     With 1 all do, and --data is for validation only."""
-    preset: str = "mixed"
+    preset: str = MIXED
     """How photos are darkened: `paper`, `camera` or `night`, as `lowlight synth` does it, or `mixed`: `camera` and
     `night`, with some left as they are."""
     shuffle: float = 0.0
@@ -96,8 +97,8 @@ class Settings:
         choices = {
             "optimizer": ("adam", "muon"),
             "decay": ("cosine", "linear", "paper", "none"),
-            "preset": ("paper", "camera", "night", "mixed"),
-            "perceptual": ("required", "auto", "off"),
+            "preset": (*PRESETS, MIXED),
+            "perceptual": PERCEPTUAL,
             "best": (*SCORES, *(f"made_{name}" for name in SCORES if name != "loss")),
         }
         for name, known in choices.items():
