@@ -23,7 +23,8 @@ from accelerate import Accelerator
 
 from lowlight_cli import models
 from lowlight_cli.nn.perceptual import open_perceptual
-from lowlight_cli.tasks.train import TrainOptions, architecture, open_accelerator
+from lowlight_cli.tasks.train import open_accelerator
+from lowlight_cli.tasks.train_plan import TrainOptions, architecture
 from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.settings import Settings
 

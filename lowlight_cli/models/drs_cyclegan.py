@@ -248,6 +248,7 @@ def geometry(
         "thumbnail": THUMBNAIL if guided else 0,
         "scales": [1],
         "exposure": exposure,
+        "smallest": 1,
     }
 
 
