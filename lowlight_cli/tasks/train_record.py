@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 import yaml
 from accelerate import Accelerator
 
-from lowlight_cli import __version__, atomic, regular, weights_metadata
+from lowlight_cli import __version__, atomic, packages, regular, weights_metadata
 from lowlight_cli.errors import OptionError
 from lowlight_cli.training.journal import LOG, rows
 from lowlight_cli.training.settings import Settings, merit
@@ -26,6 +25,8 @@ from lowlight_cli.weights_metadata import clipped
 CONFIG, RECORD = "config.yaml", "run.json"
 LARGEST_CONFIG, MOST_BRACKETS = 1 << 16, 500
 """Of a file of settings, which has one or two thousand bytes: YAML's reader takes minutes for a megabyte."""
+SAME = ("kind", "sha256", "held_out", "held_out_bright", "held_out_photos", "preset", "darkened", "darkening")
+"""What a resumed run must find of the data as it was: which pictures there are, and which are held out."""
 PACKAGES = ("torch", "numpy", "accelerate", "safetensors", "pillow", "opencv-python-headless")
 
 
@@ -57,10 +58,6 @@ def read_record(folder: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OptionError(f"{folder / RECORD} is damaged: {error!r}.", "Delete it; it is a record only.") from error
-
-
-SAME = ("kind", "sha256", "held_out", "held_out_bright", "held_out_photos", "preset", "darkened", "darkening")
-"""What a resumed run must find as it was: which pictures there are, and which are held out."""
 
 
 def refuse_other_data(folder: Path, data: Mapping[str, Any]) -> None:
@@ -95,7 +92,7 @@ def start(accelerator: Accelerator) -> dict[str, Any]:
         "lowlight": __version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: packages.version(name) for name in PACKAGES},
         "system": platform.platform(),
         "device": str(accelerator.device),
         "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
@@ -113,14 +110,6 @@ def commit() -> str | None:
         git = ["git", "-C", str(home), "describe", "--always", "--abbrev=40", "--dirty", "--match", ""]
         return subprocess.run(git, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def version(package: str) -> str | None:
-    """Of an installed package."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
         return None
 
 
