@@ -168,18 +168,22 @@ class Pictures:
 
     def about(self) -> dict[str, Any]:
         """See `Contestant`."""
-        unknown = ("parameters", "exposure", "shadows", "weights_sha256", "backend", "device", "precision")
-        return {"title": "Pictures made elsewhere", "kind": "pictures", **dict.fromkeys(unknown)}
+        return not_run("Pictures made elsewhere", "pictures")
 
     def close(self) -> None:
         """Nothing to give back."""
 
 
-class Unchanged(Pictures):
+class Unchanged:
     """The dark pictures as they are: what every method must beat."""
+
+    runs = False
 
     def __init__(self) -> None:
         self.name, self.training = INPUT, {}
+
+    def open(self) -> None:
+        """Nothing to load."""
 
     def __call__(self, item: Item, low: Pixels, high: Pixels | None) -> Pixels:  # noqa: ARG002
         """See `Contestant`."""
@@ -191,7 +195,16 @@ class Unchanged(Pictures):
 
     def about(self) -> dict[str, Any]:
         """See `Contestant`."""
-        return {**super().about(), "title": "The dark pictures as they are", "kind": "input"}
+        return not_run("The dark pictures as they are", "input")
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def not_run(title: str, kind: str) -> dict[str, Any]:
+    """The entry in the document of what no model of ours made."""
+    unknown = ("parameters", "exposure", "shadows", "weights_sha256", "backend", "device", "precision")
+    return {"title": title, "kind": kind, **dict.fromkeys(unknown)}
 
 
 def output_of(item: Item, files: Mapping[str, Path]) -> Path | None:
