@@ -72,6 +72,7 @@ def photos(root: Path, count: int = 3) -> Path:
 def opened(tmp_path: Path, heard: list[str] | None = None, **changes: Any) -> TrainingData:
     """Data of small crops; `heard` gets what was announced."""
     small = {"kind": "paired", "cache": tmp_path / "cache", "crop": 16, "thumbnail": 8, "validation": 1, "copies": 2}
+    small |= {"data": None, "photos": None, "scenes": None, "preset": "mixed", "seed": 0, "synth": 1.0, "shuffle": 0.0}
     return open_data(Request(**{**small, **changes}), (heard if heard is not None else []).append)
 
 

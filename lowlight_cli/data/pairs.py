@@ -32,15 +32,21 @@ class Pair:
     high: NDArray[np.uint8]
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, not those below, in natural order."""
+    named = (path for path in folder.iterdir() if path.suffix.lower() in picture.SUFFIXES)
+    files = (path for path in named if not path.name.startswith(".") and not path.is_dir())
+    return sorted(files, key=lambda path: natural(Path(path.name)))
+
+
 def files_by_stem(folder: Path, prefix: str = "") -> dict[str, Path]:
     """Pictures in `folder` by name without suffix, and without `prefix`; two of one stem are an error."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in picture.SUFFIXES and not path.name.startswith(".") and not path.is_dir():
-            stem = path.stem.removeprefix(prefix)
-            if stem in found:
-                raise Unpaired(f"{folder} holds both {found[stem].name} and {path.name}.", "Remove one.")
-            found[stem] = path
+    for path in pictures_in(folder):
+        stem = path.stem.removeprefix(prefix)
+        if stem in found:
+            raise Unpaired(f"{folder} holds both {found[stem].name} and {path.name}.", "Remove one.")
+        found[stem] = path
     return found
 
 

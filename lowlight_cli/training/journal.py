@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import math
 import re
@@ -60,10 +59,6 @@ def but_writers(found: threading.ExceptHookArgs) -> None:
     """Show what a thread raises, but for TensorBoard's, which raises it again where it is asked to write or to end."""
     if type(found.thread).__name__ != "_AsyncWriterThread":
         threading.__excepthook__(found)
-
-
-class NoJournal(contextlib.nullcontext):
-    """For the processes that write nothing."""
 
 
 def rows(log: Path) -> list[tuple[str, ...]]:
