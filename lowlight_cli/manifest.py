@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.manifest_checks import check_file, check_row
-from lowlight_cli.weights_metadata import clipped
+from lowlight_cli.plausible import clipped
 
 SCHEMA_VERSION = 1
 FILE = "weights_manifest.json"

@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from lowlight_cli.errors import ModelUnavailable
-from lowlight_cli.weights_metadata import clipped, problem_of_geometry, problem_of_params, whole
+from lowlight_cli.plausible import GEOMETRY, clipped, problem_of_geometry, problem_of_params, whole
 
-GEOMETRY = ("multiple", "halo", "tiling", "thumbnail", "scales", "exposure", "smallest")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 PATH = re.compile(r"(?!(?:.*/)?\.)[\w.-]+(?:/[\w.-]+)*", re.ASCII)
 """Below a folder of ours: no absolute path, no drive, no step up, nothing hidden."""

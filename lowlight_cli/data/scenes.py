@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lowlight_cli import regular
 from lowlight_cli.errors import OptionError
-from lowlight_cli.weights_metadata import clipped
+from lowlight_cli.plausible import clipped
 
 SCENES = "scenes.json"
 """The file in or beside a data folder that lists its scenes."""

@@ -17,6 +17,7 @@ import torch
 from lowlight_cli import manifest, models, weights_metadata
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.nn.perceptual import open_perceptual
+from lowlight_cli.plausible import problem_of_geometry, problem_of_params
 from lowlight_cli.runners import foreign
 from lowlight_cli.tasks import train_record
 from lowlight_cli.training.loop import Limits
@@ -140,7 +141,7 @@ def checked_geometry(module: ModuleType, settings: Settings) -> dict[str, Any]:
     """The facts that follow from `params`, which the files of weights will state: what no reader takes is refused."""
     geometry = built(module.geometry, settings)
     params = json.loads(json.dumps(dict(settings.params)))
-    if problem := weights_metadata.problem_of_params(params) or weights_metadata.problem_of_geometry(geometry):
+    if problem := problem_of_params(params) or problem_of_geometry(geometry):
         raise unfit("params", params, ValueError(problem))
     return geometry
 

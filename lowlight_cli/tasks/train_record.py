@@ -18,9 +18,9 @@ from accelerate import Accelerator
 
 from lowlight_cli import __version__, atomic, packages, regular, weights_metadata
 from lowlight_cli.errors import OptionError
+from lowlight_cli.plausible import clipped
 from lowlight_cli.training.journal import LOG, rows
 from lowlight_cli.training.settings import Settings, merit
-from lowlight_cli.weights_metadata import clipped
 
 CONFIG, RECORD = "config.yaml", "run.json"
 LARGEST_CONFIG, MOST_BRACKETS = 1 << 16, 500

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowlight_cli.errors import OptionError
-from lowlight_cli.weights_metadata import MOST_VALUES, clipped
+from lowlight_cli.plausible import MOST_VALUES, clipped
 
 SCORES = {"psnr_gtmean": 1, "psnr": 1, "ssim": 1, "mae": -1, "loss": -1}
 """What may choose the best weights: 1, the larger the better; -1, the smaller."""
