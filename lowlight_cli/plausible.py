@@ -1,4 +1,4 @@
-"""What values from outside can be at all, and how they are shown: `params` and facts of networks, numbers, whatever a
+"""Which values from outside are plausible, and how they are shown: `params` and facts of networks, numbers, whatever a
 damaged file holds. Standard library only.
 """
 

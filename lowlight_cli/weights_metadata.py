@@ -43,13 +43,13 @@ def texts(origin: Origin) -> dict[str, str]:
 def read(path: Path) -> Origin | None:
     """What a .safetensors file says it is of; None where it says nothing, as other kinds of files do.
 
-    Nothing in it is trusted: what cannot be is a ModelUnavailable, and no number in it costs memory.
+    Nothing in it is trusted: what is not valid is a ModelUnavailable, and no number in it costs memory.
     """
     found = header(path).get("__metadata__", {}) if path.suffix == ".safetensors" else {}
     if not isinstance(found, dict) or "arch" not in found:
         return None
     if not isinstance(arch := found["arch"], str) or not 0 < len(arch) <= LONGEST_TEXT:
-        refuse(path, "`arch` is no name")
+        refuse(path, "`arch` is not a name")
     params, geometry = (parsed(path, name, found.get(name)) for name in ("params", "geometry"))
     if problem := problem_of_params(params) or problem_of_geometry(geometry):
         refuse(path, problem)
@@ -72,7 +72,7 @@ def header(path: Path) -> dict[str, Any]:
                 raise ValueError(f"its header would have {length} bytes")
             found = json.loads(file.read(length))
         if not isinstance(found, dict):
-            raise ValueError("its header is no table")
+            raise ValueError("its header is not a table")
     except (OSError, ValueError, RecursionError) as error:
         raise ModelUnavailable(
             f"{path} cannot be read as weights: {error}.", "Give a whole .safetensors file."
@@ -102,21 +102,21 @@ def parsed(path: Path, name: str, text: object) -> dict[str, Any]:
     """One of the texts as a table."""
 
     def no_number(word: str) -> NoReturn:
-        raise ValueError(f"{word} is no number")
+        raise ValueError(f"{word} is not a number")
 
     try:
         if not isinstance(text, str):
             raise TypeError("it is not there")
         found = json.loads(text, parse_constant=no_number)
         if not isinstance(found, dict):
-            raise TypeError("it is no table")
+            raise TypeError("it is not a table")
     except (ValueError, TypeError, RecursionError) as error:
         refuse(path, f"`{name}` cannot be read, {error}")
     return found
 
 
 def refuse(path: Path, reason: str) -> NoReturn:
-    """The error for metadata that cannot be."""
+    """The error for metadata that are not valid."""
     raise ModelUnavailable(
         f"{path.name} is damaged: in what it says of its network, {reason}.",
         "Take another copy, or export the weights again.",

@@ -532,7 +532,7 @@ def test_scenes_of_other_pictures_are_refused_if_named_and_passed_over_if_found(
         with pytest.raises(OptionError, match="cannot be read as scenes"):
             opened(tmp_path, data=root, scenes=tmp_path / "scenes.json")
     (tmp_path / "scenes.json").write_bytes(bytes(range(256)) * 1000)
-    with pytest.raises(OptionError, match="it is no text") as caught:
+    with pytest.raises(OptionError, match="it is not text") as caught:
         opened(tmp_path, data=root, scenes=tmp_path / "scenes.json")
     assert len(str(caught.value)) < 1000
 

@@ -243,7 +243,7 @@ def _reported(results: Iterable[Made], title: str, total: int, announce: Callabl
 
 
 def _build(folder: Path, entry: Entry, results: Iterable[Sequence[Decoded] | LowlightError]) -> None:
-    """Write the files of an entry. Plain writes: a full disk is no error but a crash in a map."""
+    """Write the files of an entry. Plain writes: in a map, a full disk is not an error but a crash."""
     kept: dict[str, list[Any]] = {name: [] for name in ("names", "sha256", "sizes", "means", "offsets")}
     problems: dict[int, LowlightError] = {}
     with (folder / PIXELS).open("wb") as out:

@@ -92,7 +92,7 @@ LAMPS, WHITES = 0.35, 0.25
 SMEARED, SHARPENED, ZOOMED = 0.35, 0.35, 0.3
 """Shares whose grain the camera smeared, whose edges it sharpened, and that were enlarged, grain and all."""
 CAREFUL = {"balance": (0.98, 1.02)}
-"""Whoever corrects a white balance that cannot be known turns every evening grey."""
+"""Whoever corrects a white balance that nobody can know turns every evening grey."""
 
 
 def made_pair(photo: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:

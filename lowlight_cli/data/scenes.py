@@ -43,14 +43,14 @@ def read_scenes(path: Path) -> list[list[str]]:
 def why(error: Exception) -> str:
     """What an error says; not the whole text that it is about."""
     if isinstance(error, UnicodeDecodeError):
-        return f"it is no text ({error.reason})"
+        return f"it is not text ({error.reason})"
     return (error.strerror if isinstance(error, OSError) else None) or clipped(error)
 
 
 def _listed(content: object) -> list[object]:
     """The content itself, if it is a list."""
     if not isinstance(content, list):
-        raise TypeError(f"{content!r} is no list")
+        raise TypeError(f"{content!r} is not a list")
     return content
 
 

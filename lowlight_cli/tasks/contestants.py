@@ -66,7 +66,7 @@ class Model:
     ) -> None:
         self.spec = manifest.find(name)
         self.exposure = exposure if self.spec.exposure else None
-        # A model whose row asks for none has none: `auto` is no word for it.
+        # A model whose row asks for none has none, and `auto` does not fit it.
         self.shadows = shadows if shadows is not None or self.spec.shadows else 0.0
         # What is asked of networks, a back end or a device, means nothing to a classical method.
         self.options = RunnerOptions(threads=options.threads) if self.spec.classical else options

@@ -123,7 +123,7 @@ def append(out: Path, record: Record) -> None:
     """Add a record on a line of its own, whatever the last line was cut off at.
 
     All processes of a run write here, one after the other, each line in one call at the end of the file. Where a file
-    system knows no locks and lets two of them run into each other, the lines are no records and cost a resumed run two
+    system knows no locks and lets two of them run into each other, the lines are passed over and cost a resumed run two
     pairs.
     """
     with atomic.named(out / RECORDS), (out / RECORDS).open("ab+", buffering=0) as file:

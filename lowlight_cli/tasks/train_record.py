@@ -52,7 +52,7 @@ def read_record(folder: Path) -> list[dict[str, Any]]:
     try:
         starts = json.loads((folder / RECORD).read_text(encoding="utf-8"))["starts"]
         if not isinstance(starts, list) or not all(isinstance(start.get("data", {}), dict) for start in starts):
-            raise TypeError("its starts are no list of tables")
+            raise TypeError("its starts are not a list of tables")
         return starts
     except FileNotFoundError:
         return []
@@ -120,7 +120,7 @@ def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
         if text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
             raise ValueError(f"it has more than {MOST_BRACKETS} brackets")
         values = yaml.safe_load(text.decode("utf-8"))
-    # Dates, numbers and tables that cannot be, such as 2001-99-99, come from Python and not from YAML's own errors.
+    # Dates, numbers and tables that are not valid, such as 2001-99-99, come from Python and not from YAML's own errors.
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
         raise OptionError(f"{path} cannot be read as YAML: {error}.", "It holds lines such as `lr: 0.0001`.") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):

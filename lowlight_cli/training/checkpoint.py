@@ -23,7 +23,7 @@ from lowlight_cli.training.recipe import Recipe
 
 GROUPS = ("networks", "optimizers", "schedules")
 BROKEN = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.PickleError)
-"""What torch and what it unpacks raise for files that are no checkpoints."""
+"""What torch and what it unpacks raise for files that are not checkpoints."""
 POSITION = ("step", "best", "seconds", "counted", "best_of", "sums")
 """The fields of `loop.Run` that say how far a run is."""
 
@@ -107,6 +107,6 @@ def loaded(path: Path, accelerator: Accelerator) -> dict[str, Any]:
         return state
     except BROKEN as error:
         raise LowlightError(
-            f"{path} is damaged, or no checkpoint.",
+            f"{path} is damaged, or not a checkpoint.",
             "Start anew from the weights beside it: --init, another --out.",
         ) from error

@@ -62,7 +62,7 @@ def but_writers(found: threading.ExceptHookArgs) -> None:
 
 
 def rows(log: Path) -> list[tuple[str, ...]]:
-    """The whole rows of a log; a last one that a killed run left half-written is none."""
+    """The whole rows of a log; a last one that a killed run left half-written is left out."""
     if not log.exists():
         return []
     lines = log.read_text(encoding="utf-8", errors="replace").replace("\0", "").splitlines()

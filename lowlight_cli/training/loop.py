@@ -51,7 +51,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         if math.isnan(self.minutes):
-            raise OptionError("--max-minutes nan is no limit.", "Give a number of minutes, or leave it out.")
+            raise OptionError("--max-minutes nan is not a limit.", "Give a number of minutes, or leave it out.")
 
 
 @dataclass(kw_only=True)
