@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tables import cell, machine_lines
+from tables import cell, machine_lines, table
 
 COLUMNS = {
     "whole": ("model", "size", "precision", "way", "tiles", "mean_levels", "largest_levels"),
@@ -22,9 +22,8 @@ def page(document: Mapping[str, Any], told_before: str) -> str:
     parts = ["# Accelerator", "* " + told_before.partition("\n\n* ")[2].strip()]
     parts.append(f"{machine_lines(about)}\n- Device: {about['device']}")
     for kind, names in COLUMNS.items():
-        lines = [("ms", *names), ("---",) * (1 + len(names))]
-        lines += [(shown(row), *(told(row.get(name)) for name in names)) for row in document[kind]]
-        parts.append("\n".join([f"## {kind}\n", *(f"| {' | '.join(line)} |" for line in lines)]))
+        lines = ((shown(row), *(told(row.get(name)) for name in names)) for row in document[kind])
+        parts.append(f"## {kind}\n\n{table(('ms', *names), lines)}".rstrip())
     return "\n\n".join(parts) + "\n"
 
 

@@ -29,6 +29,7 @@ import faults_kill as kill
 import faults_talk as talk
 import machine
 from faults_batch import Batch, Outcome
+from tables import table
 
 MODEL = "gamma"
 
@@ -101,14 +102,14 @@ def tried(fault: Fault, work: Path) -> dict[str, Any]:
     return row | {"seconds": round(time.perf_counter() - start, 1), "code": code}
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
+def page(rows: dict[str, dict[str, Any]]) -> str:
     """The rows in Markdown."""
-    lines = ["| Fault | How | Times | What came out |", "|---|---|---|---|"]
+    lines = []
     for row in rows.values():
         text = "; ".join([*row["came_out"], *(f"PROBLEM: {problem}" for problem in row["problems"][:5])])
         cells = (row["title"], row["how"], row["times"], text)
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+        lines.append(tuple(str(cell).replace("|", "\\|") for cell in cells))
+    return table(("Fault", "How", "Times", "What came out"), lines)
 
 
 def main() -> None:
@@ -134,7 +135,7 @@ def main() -> None:
                 rows = {key: rows[key] for key in known if key in rows}
                 document = {"about": machine.about({"kills": args.kills, "model": MODEL}), "faults": rows}
                 args.out.write_text(json.dumps(document, indent=1) + "\n")
-    print(table({name: rows[name] for name in names if name in rows}))
+    print(page({name: rows[name] for name in names if name in rows}))
     sys.exit(any(rows[name]["problems"] for name in names if name in rows))
 
 

@@ -176,7 +176,7 @@ def results(process: subprocess.Popen[str], count: int) -> list[dict]:
 
 
 def is_clear(outcome: Outcome, done: subprocess.CompletedProcess[str], *codes: int) -> None:
-    """The exit code is one of those that fit, and what is said is no traceback."""
+    """The exit code is one of those that fit, and what is said is not a traceback."""
     outcome.demand(done.returncode in codes, f"exit code {done.returncode}, not {codes}: {done.stderr[-400:]}")
     outcome.demand("Traceback" not in done.stderr, f"a traceback: {done.stderr[-600:]}")
 

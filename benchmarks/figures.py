@@ -118,7 +118,7 @@ def entry(model: Mapping[str, Any], name: str) -> Document:
         spec = manifest.find(model["model"])
         found["files"] = digests(map(vars, spec.files))
         if model["weights_sha256"] not in found["files"].values():
-            sys.exit(f"{spec.name} ran with weights {model['weights_sha256']}, which are none of its row's files.")
+            sys.exit(f"{spec.name} ran with weights {model['weights_sha256']}, which are not among its row's files.")
         if name == "LOL":
             found["gflop_per_megapixel"] = models.gflop_per_megapixel(spec)
     scores = {name: about and {key: figure(about[key]) for key in about} for name, about in model["metrics"].items()}

@@ -7,7 +7,7 @@ Targets: picture, manifest, safetensors, config, log, archive. Needs `pip instal
 environment of its own, and runs without it too: seeds are then mutated by their structure alone, without coverage.
 CORPUS (outside the checkout) holds for each target `inputs`, `findings` and `findings.jsonl`; it is gone on with.
 
-A child process runs the target under a limit of address space. Findings are: an exception that is no LowlightError,
+A child process runs the target under a limit of address space. Findings are: an exception that is not a LowlightError,
 the end of the process, an input that takes more than 10 s, more memory than the target promises (for pictures:
 `--max-pixels` times 32 bytes, 4 times the file, 96 MiB), a write outside the folder given, a promise broken. Counts are
 added to benchmarks/results/fuzz.json. Linux only.
@@ -175,7 +175,7 @@ def watched(child: subprocess.Popen, state: State, until: float) -> str:
 def merge(
     out: Path, target: str, done: dict[str, Any], engine: str, found: list[dict[str, Any]], fixed: list[str]
 ) -> None:
-    """Add a run to the results; `fixed` are the files of findings that are none any more."""
+    """Add a run to the results; `fixed` are the files of findings that are mended."""
     results = json.loads(out.read_text()) if out.exists() else {"targets": {}}
     entry = results["targets"].setdefault(target, {"executions": 0, "seconds": 0, "findings": []})
     entry["executions"] += done["executions"]

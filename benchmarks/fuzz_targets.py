@@ -158,7 +158,7 @@ def read_config(data: bytes, folder: Path) -> None:
 
     from lowlight_cli import models
     from lowlight_cli.cli.train import setting
-    from lowlight_cli.tasks import train
+    from lowlight_cli.tasks import train_plan, train_record
 
     head, _, body = data.partition(b"\n")
     arch = head.decode("latin-1").removeprefix("#")
@@ -168,16 +168,14 @@ def read_config(data: bytes, folder: Path) -> None:
     elif arch in NETWORKS:
         path = folder / "config.yaml"
         path.write_bytes(body)
-        options = train.TrainOptions(model=arch.replace("_", "-"), out=folder / "run", config=path)
-        _, _, settings = train.resolve(options)
+        options = train_plan.TrainOptions(model=arch.replace("_", "-"), out=folder / "run", config=path)
+        settings = train_plan.resolve(options).settings
     else:
         return
     module = models.module(arch)
-    train.checked_geometry(module, settings)
+    train_plan.checked_geometry(module, settings)
     with torch.device("meta"):
-        train.built(module.build, settings)
-    from lowlight_cli.tasks import train_record
-
+        train_plan.built(module.build, settings)
     json.dumps({name: train_record.plain(value) for name, value in vars(settings).items()})
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime
 import os
-import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lowlight_cli import __version__, packages
-from lowlight_cli.machine import cores
+from lowlight_cli.machine import cores, kind, processor
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -23,9 +22,9 @@ def about(settings: Mapping[str, Any]) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": git("rev-parse", "HEAD"),
         "changed_files": len(git("status", "--porcelain").splitlines()),
-        "cpu": packages.processor(),
+        "cpu": processor(),
         "cores": {"used": cores(), "of": os.cpu_count()},
-        "system": f"{platform.system()} {platform.machine()}",
+        "system": kind(),
         "versions": {"lowlight": __version__, **packages.versions("torchmetrics")},
         "settings": {**settings, "environment": environment},
     }

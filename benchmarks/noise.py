@@ -18,6 +18,7 @@ import cv2
 import machine
 import numpy as np
 from numpy.typing import NDArray
+from tables import table
 
 from lowlight_cli import picture
 from lowlight_cli.color import to_linear
@@ -65,21 +66,15 @@ def darkened(folder: Path, preset: str, count: int) -> Iterator[NDArray[np.uint8
 
 def page(result: dict) -> str:
     """The table in Markdown."""
-    heads = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(EDGES)]
-    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    for name, row in result["levels"].items():
-        lines.append(f"| {name} | " + " | ".join("-" if v is None else f"{1e3 * v:.2f}" for v in row) + " |")
-    return "\n".join(
-        [
-            "# Noise against brightness",
-            "",
-            "Thousandths of full scale, by brightness (linear light).",
-            "",
-            f"`{result['command']}`, {result['about']['date'][:10]}",
-            "",
-            *lines,
-            "",
-        ]
+    heads = ("", *(f"{low:g} to {high:g}" for low, high in itertools.pairwise(EDGES)))
+    shown = {
+        name: ["-" if level is None else f"{1e3 * level:.2f}" for level in row]
+        for name, row in result["levels"].items()
+    }
+    return (
+        "# Noise against brightness\n\nThousandths of full scale, by brightness (linear light).\n\n"
+        f"`{result['command']}`, {result['about']['date'][:10]}\n\n"
+        f"{table(heads, ((name, *cells) for name, cells in shown.items()))}"
     )
 
 

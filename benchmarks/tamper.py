@@ -75,7 +75,7 @@ def logged(folder: Path, seed: int) -> tuple[Path, str]:
 
 
 def is_found(log: Path, head: str | None) -> bool:
-    """Whether `verify` finds anything wrong; what is no log any more counts too."""
+    """Whether `verify` finds anything wrong; what is not a log any more counts too."""
     try:
         return any(checked.status == "failed" for checked in verify(VerifyOptions(log=log, head=head)))
     except LowlightError:

@@ -20,10 +20,12 @@ from typing import Any
 import machine
 import torch
 from accelerate import Accelerator
+from tables import machine_lines, table
 
 from lowlight_cli import models
 from lowlight_cli.nn.perceptual import open_perceptual
-from lowlight_cli.tasks.train import TrainOptions, architecture, open_accelerator
+from lowlight_cli.tasks.train import open_accelerator
+from lowlight_cli.tasks.train_plan import TrainOptions, architecture
 from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.settings import Settings
 
@@ -116,24 +118,19 @@ def row(work: Work) -> dict[str, Any]:
 
 def page(about: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """The result as Markdown."""
-    lines = [
-        "# What a training step costs",
-        "",
-        "Made by `benchmarks/training.py`; do not edit. Seconds for 1000 steps: the median, the least and the most.",
-        "Recipes of one size took turns. `paper`: the recipe's defaults, one picture a step: cost grows with it.",
-        "",
-        f"- Machine: {about['cpu']}, {about['cores']['used']} of {about['cores']['of']} cores; {about['settings']}",
-        f"- Commit {about['commit'][:12]}, {about['date']}; torch {about['versions'].get('torch')}",
-        "",
-        "| model | size | batch | crop | settings | steps | seconds per 1000 steps |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = []
     for one in rows:
         settings = json.dumps({k: v for k, v in one["settings"].items() if k not in ("batch", "crop")})
-        cells = [one[name] for name in ("model", "size", "batch", "crop")]
+        cells = [str(one[name]) for name in ("model", "size", "batch", "crop")]
         cost = f"{one['seconds_per_1000_steps']:.0f} ({one['least']:.0f} to {one['most']:.0f})"
-        lines.append(f"| {' | '.join(map(str, cells))} | `{settings}` | {one['steps']} | {cost} |")
-    return "\n".join(lines) + "\n"
+        lines.append((*cells, f"`{settings}`", str(one["steps"]), cost))
+    headings = ("model", "size", "batch", "crop", "settings", "steps", "seconds per 1000 steps")
+    return (
+        "# What a training step costs\n\n"
+        "Made by `benchmarks/training.py`; do not edit. Seconds for 1000 steps: the median, the least and the most.\n"
+        "Recipes of one size took turns. `paper`: the recipe's defaults, one picture a step: cost grows with it.\n\n"
+        f"{machine_lines(about)}\n- Settings: {about['settings']}\n\n{table(headings, lines)}"
+    )
 
 
 def main() -> None:

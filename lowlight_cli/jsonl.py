@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+from collections.abc import Iterator
+from typing import Any
 
 
 def append(descriptor: int, line: str) -> None:
@@ -17,3 +20,15 @@ def append(descriptor: int, line: str) -> None:
     data = b"\n" * torn + line.encode("ascii") + b"\n"
     if os.write(descriptor, data) < len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def read(data: bytes) -> Iterator[dict[str, Any]]:
+    """The tables in the bytes of such a file, one by one; a line that holds none, as a killed run, a power cut or a
+    broken disk leaves it, is passed over."""
+    for line in data.split(b"\n"):
+        try:
+            entry = json.loads(line.decode("utf-8"))
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict):
+            yield entry

@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lowlight_cli import __version__, packages
@@ -21,10 +22,24 @@ def system() -> Mapping[str, Any]:
         "packages": dict(sorted(versions.items())),
         "os": platform.platform(),
         "machine": platform.machine(),
-        "cpu": packages.processor(),
+        "cpu": processor(),
         "cores": cores(),
         "host": platform.node(),
     }
+
+
+def processor() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def kind() -> str:
+    """Operating system and architecture, without versions."""
+    return f"{platform.system()} {platform.machine()}"
 
 
 def cores() -> int:

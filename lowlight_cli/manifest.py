@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.manifest_checks import check_file, check_row
-from lowlight_cli.weights_metadata import clipped
+from lowlight_cli.plausible import clipped
 
 SCHEMA_VERSION = 1
 FILE = "weights_manifest.json"
@@ -88,7 +88,7 @@ class ModelSpec:
 
     @property
     def classical(self) -> bool:
-        """Whether this is no network but a classical method: no weights, no choice of back end, on the CPU."""
+        """Whether this is a classical method and not a network: no weights, no choice of back end, on the CPU."""
         return self.arch.startswith("classical.")
 
     @property
@@ -125,7 +125,7 @@ def read() -> Mapping[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
         version = document["schema_version"]
         if not isinstance(document["models"], dict):
-            raise TypeError("its models are no table")
+            raise TypeError("its models are not a table")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelUnavailable(f"{path} cannot be read: {error}.", "Reinstall lowlight.") from error
     if version != SCHEMA_VERSION:
@@ -148,7 +148,7 @@ def models() -> Mapping[str, ModelSpec]:
 
 
 def spec_from_row(name: str, row: Mapping[str, Any]) -> ModelSpec:
-    """One parsed row as a `ModelSpec`; a row that cannot be is a ModelUnavailable."""
+    """One parsed row as a `ModelSpec`; a row that is not valid is a ModelUnavailable."""
     check_row(name, row, ModelSpec)
     values = dict(row)
     values["scales"] = tuple(row["scales"])
@@ -160,7 +160,7 @@ def spec_from_row(name: str, row: Mapping[str, Any]) -> ModelSpec:
 
 
 def weight_file(name: str, fields: Mapping[str, Any]) -> WeightFile:
-    """One file of the row `name`; one that cannot be is a ModelUnavailable."""
+    """One file of the row `name`; one that is not valid is a ModelUnavailable."""
     check_file(name, fields, WeightFile)
     return WeightFile(**fields)
 

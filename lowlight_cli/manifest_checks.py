@@ -1,7 +1,7 @@
 """What a row of the manifest may hold. Standard library only.
 
 A row names modules that are imported and paths that are read, written and deleted: each field is looked at before any
-is believed, and a row that cannot be is a ModelUnavailable.
+is believed, and a row that is not valid is a ModelUnavailable.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import Any, NoReturn
 
 from lowlight_cli.choices import PRECISIONS
 from lowlight_cli.errors import ModelUnavailable
-from lowlight_cli.weights_metadata import clipped, problem_of_geometry, problem_of_params, whole
+from lowlight_cli.plausible import GEOMETRY, clipped, problem_of_geometry, problem_of_params, whole
 
-GEOMETRY = ("multiple", "halo", "tiling", "thumbnail", "scales", "exposure", "smallest")
 PATH = re.compile(r"(?!(?:.*/)?\.)[\w.-]+(?:/[\w.-]+)*", re.ASCII)
 """Below a folder of ours: no absolute path, no drive, no step up, nothing hidden."""
 REPO = re.compile(r"(datasets/)?\w[\w.-]*/\w[\w.-]*(@[0-9a-f]{40})?", re.ASCII)
@@ -70,7 +69,7 @@ ROW: Mapping[str, Callable[[Any], bool]] = {
     "shadows": finite,
     "channel_blocks": lambda value: isinstance(value, bool),
 }
-"""Whether the value of a field can be; those of `GEOMETRY` are judged together."""
+"""Whether the value of a field is valid; those of `GEOMETRY` are judged together."""
 
 FILE: Mapping[str, Callable[[Any], bool]] = {
     "role": named("torch|onnx-[a-z0-9]+(-int8)?|[a-z]+"),
@@ -94,7 +93,7 @@ UNSEEN: Mapping[str, Callable[[Any], bool]] = {
 
 
 def check_row(name: str, row: object, kind: type) -> None:
-    """ModelUnavailable for a row that is no `kind`, which is `ModelSpec`."""
+    """ModelUnavailable for a row that is not a `kind`, which is `ModelSpec`."""
     if not isinstance(row, dict):
         refuse(name, f"it is {clipped(row)}")
     check_fields(name, row, kind, {"name"})
@@ -123,11 +122,11 @@ def check_fields(name: str, row: Mapping[str, Any], kind: type, known: frozenset
 
 
 def problem_of(row: Mapping[str, Any], rules: Mapping[str, Callable[[Any], bool]]) -> str:
-    """The first field that cannot be; empty: none."""
+    """The first field that is not valid; empty: all are."""
     wrong = next((field for field, fits in rules.items() if field in row and not fits(row[field])), None)
-    return "" if wrong is None else f"its {wrong} {clipped(row[wrong])} cannot be"
+    return "" if wrong is None else f"its {wrong} {clipped(row[wrong])} is not valid"
 
 
 def refuse(name: str, reason: str) -> NoReturn:
-    """The error for a row that cannot be."""
+    """The error for a row that is not valid."""
     raise ModelUnavailable(f"The manifest's row {clipped(name)} is damaged: {reason}.", "Reinstall lowlight.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -28,13 +29,20 @@ OWNERS = {
 
 def installed(name: str) -> dict[str, str]:
     """The packages that own an import name, with their versions."""
-    found = {}
-    for package in OWNERS[name]:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return present(OWNERS[name])
+
+
+def present(names: Iterable[str]) -> dict[str, str]:
+    """Those of the packages that are installed, with their versions."""
+    return {name: found for name in names if (found := version(name)) is not None}
+
+
+def version(package: str) -> str | None:
+    """Of a package; None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def requirement(package: str) -> str:
@@ -79,19 +87,4 @@ def reinstall(name: str) -> str:
 def versions(*more: str) -> dict[str, str]:
     """Versions of Python, of every package on the path from file to file, and of `more`, as far as they are there."""
     names = [*(package for name in OWNERS for package in OWNERS[name]), "scipy", "rawpy", "pillow-heif", *more]
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def processor() -> str:
-    """The processor's name as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return {"python": platform.python_version(), **present(names)}

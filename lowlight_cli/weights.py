@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -58,7 +58,7 @@ def obtain(
     """As `find`, for any pinned file; `what`, `hint` (how to get one) and `damaged` (what to do with a bad copy, else
     as for models) are for the ModelUnavailable."""
     offline = offline or hub.is_offline()
-    found = next((copy for copy in _places(file) if is_file(copy.path)), None)
+    found = next(_there(_places(file)), None)
     if found is not None and (offline or found.place != "cached"):
         return check(found.path, file, damaged)
     if found is None and (offline or not hub.source(file)[1]):
@@ -116,7 +116,12 @@ def copies(spec: ModelSpec, role: str) -> Iterator[Copy]:
     places = _places(file) if file is not None else ()
     if file is None and folder and role.startswith("onnx-"):
         places = (Copy("exported", folder / f"{role.removeprefix('onnx-')}.onnx"),)
-    return (copy for copy in places if is_file(copy.path))
+    return _there(places)
+
+
+def _there(places: Iterable[Copy]) -> Iterator[Copy]:
+    """Those that are files; in a folder that may not be read, none is."""
+    return (copy for copy in places if os.path.isfile(copy.path))  # noqa: PTH113 - `Path.is_file` raises for that folder
 
 
 def _places(file: WeightFile) -> Iterator[Copy]:
@@ -128,25 +133,21 @@ def _places(file: WeightFile) -> Iterator[Copy]:
         yield Copy("cached", cached)
 
 
-def is_file(path: Path) -> bool:
-    """`path.is_file()` for which a folder that may not be read is no file."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
 def check(path: Path, file: WeightFile, hint: str = "") -> Path:
     """`path` itself, if its size and sha256 are those of the manifest; `hint` in place of what fits a model's file."""
-    problem = _problem(path, file)
-    if not problem:
-        return path
+    if problem := _problem(path, file):
+        raise not_as_stated(path, file, problem, hint)
+    return path
+
+
+def not_as_stated(path: Path, file: WeightFile, problem: str, hint: str = "") -> ModelUnavailable:
+    """The error for a file with that problem; `hint` as of `check`."""
     advice = "Fetch it again with `lowlight models pull`, or give `lowlight models import` a good copy."
     if path == bundled_path(file):
         advice = "It came with lowlight: reinstall lowlight."
     elif path == store_path(file):
         advice = "Remove it with `lowlight models rm`, or give `lowlight models import` a good copy."
-    raise ModelUnavailable(f"{path} is not the file that the manifest states: {problem}.", hint or advice)
+    return ModelUnavailable(f"{path} is not the file that the manifest states: {problem}.", hint or advice)
 
 
 def verify(spec: ModelSpec) -> Iterator[tuple[WeightFile, Copy, str]]:

@@ -128,7 +128,7 @@ def test_a_name_that_hides_its_end_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [(stat.S_IFLNK, "is a link"), (stat.S_IFIFO, "no plain file"), (stat.S_IFCHR, "no plain file")],
+    [(stat.S_IFLNK, "is a link"), (stat.S_IFIFO, "not a plain file"), (stat.S_IFCHR, "not a plain file")],
 )
 def test_links_and_devices_are_refused(kind: int, words: str, tmp_path: Path) -> None:
     source = zipped(tmp_path / "a.zip", {member("low", kind): b"/etc", "low/passwd": b"x"})

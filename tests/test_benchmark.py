@@ -188,6 +188,17 @@ def test_nothing_is_computed_twice_unless_it_changed(lol, tmp_path, monkeypatch)
         run(lol, models=("gamma",), results=tmp_path / "r")
 
 
+def test_what_a_contestant_holds_is_given_back_when_nobody_takes_more_rows(lol, monkeypatch):
+    closed = []
+    monkeypatch.setattr(Enhancer, "close", lambda self: closed.append(self))
+    rows = Benchmark(BenchmarkOptions(dataset="LOL", root=lol, models=("gamma",), metrics=("psnr",))).results()
+    while next(rows).model != "gamma":
+        pass
+    assert not closed
+    rows.close()
+    assert len(closed) == 1
+
+
 def test_a_file_of_weights_that_changed_is_run_again_whichever_it_is():
     model = contestants.Model("aux-retinex", RunnerOptions(backend="onnx"))
     model.open()

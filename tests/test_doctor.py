@@ -47,17 +47,22 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *checks: Callable) -> None:
-    """Leave these checks of the table."""
-    monkeypatch.setattr(doctor, "CHECKS", tuple(pair for pair in doctor.CHECKS if pair[1] in checks))
+    """Leave these checks of all."""
+    every = doctor.checks
+
+    def left(options: DoctorOptions) -> dict[str, Callable]:
+        return {area: check for area, check in every(options).items() if getattr(check, "func", check) in checks}
+
+    monkeypatch.setattr(doctor, "checks", left)
 
 
-def look(check: Callable, **options: bool) -> list[Finding]:
-    """What one check finds."""
-    return [*check("area", DoctorOptions(**options))]
+def look(check: Callable, *arguments: bool) -> list[Finding]:
+    """What one check sees."""
+    return [*check(*arguments)]
 
 
 def worst(findings: list[Finding]) -> Finding:
-    """The one finding that is not ok."""
+    """The one of them that is not ok."""
     (finding,) = [finding for finding in findings if finding.level != "ok"]
     return finding
 
@@ -89,7 +94,7 @@ def test_this_installation_runs_both_back_ends_without_opening_a_socket(
     code, out = run("--json")
     document = json.loads(out)
     assert (code == DONE) is document["ok"] is all(item["level"] != "problem" for item in document["findings"])
-    assert {item["area"] for item in document["findings"]} == {area for area, _ in doctor.CHECKS}
+    assert {item["area"] for item in document["findings"]} == {*doctor.checks(DoctorOptions())}
     assert "This check broke" not in out
     ran = [item["text"] for item in document["findings"] if item["area"] == "inference" and item["level"] == "ok"]
     assert any(" onnx on cpu" in text for text in ran)
@@ -212,7 +217,7 @@ def test_a_repository_that_cannot_be_meant_is_a_problem(monkeypatch: pytest.Monk
     spec = row(dataclasses.replace(REMOTE.files[0], repo=None), name="ours")
     monkeypatch.setattr(manifest, "models", lambda: {"ours": spec})
     monkeypatch.setenv("LOWLIGHT_HUB_REPO", "me/mine@main")
-    finding = worst(look(doctor.check_weights))
+    finding = worst(look(doctor.check_weights, False))
     assert (finding.level, "'main'" in finding.text, "40 hex" in finding.remedy) == ("problem", True, True)
 
 
@@ -323,27 +328,27 @@ def test_classical_methods_are_run_and_what_they_lack_is_worth_a_note(monkeypatc
     monkeypatch.setattr(manifest, "find", lambda _: rows["network"])
     monkeypatch.setattr(module, "selftest", selftest)
     last = look(doctor.check_inference)[-2:]
-    assert last[0] == Finding("area", "ok", "classical methods that run: sound")
-    assert last[1] == Finding("area", "note", "lacking needs SciPy.", "pip install it")
+    assert last[0] == Finding("ok", "classical methods that run: sound")
+    assert last[1] == Finding("note", "lacking needs SciPy.", "pip install it")
 
 
 def test_no_weights_are_missed_of_a_classical_method(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "models", lambda: {"gamma": row(name="gamma", arch="classical.gamma")})
-    assert look(doctor.check_weights) == []
+    assert look(doctor.check_weights, False) == []
     monkeypatch.setattr(manifest, "models", lambda: {"network": row(name="network")})
-    assert worst(look(doctor.check_weights)).text == "network: no weights are published yet"
+    assert worst(look(doctor.check_weights, False)).text == "network: no weights are published yet"
 
 
 def test_a_check_that_breaks_is_a_problem_and_the_next_one_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def known(area: str, options: DoctorOptions) -> doctor.Findings:
-        yield Finding(area, "ok", "so far")
+    def known() -> doctor.Findings:
+        yield Finding("ok", "so far")
         raise ModelUnavailable("The manifest is old.", "Reinstall.")
 
-    def unknown(area: str, options: DoctorOptions) -> doctor.Findings:
+    def unknown() -> doctor.Findings:
         raise KeyError("sizes\nmore")
 
-    last = Finding("last", "ok", "ran")
-    monkeypatch.setattr(doctor, "CHECKS", (("a", known), ("b", unknown), ("last", lambda *_: iter([last]))))
+    checks = {"a": known, "b": unknown, "last": lambda: iter([Finding("ok", "ran")])}
+    monkeypatch.setattr(doctor, "checks", lambda _: checks)
     code, out = run()
     assert code == SOME_FAILED
     assert "PROBLEM  a            The manifest is old.\n                      Reinstall.\n" in out

@@ -35,8 +35,8 @@ from lowlight_cli import (
     jobs,
     manifest,
     picture,
+    plausible,
     weights,
-    weights_metadata,
 )
 from lowlight_cli.cli.train import setting
 from lowlight_cli.data import cache, scenes
@@ -445,9 +445,9 @@ def test_settings_that_cannot_be_are_refused_and_cost_nothing(tmp_path: Path, te
 
 
 def test_a_billion_values_in_a_message_are_clipped() -> None:
-    assert len(weights_metadata.clipped(yaml.safe_load(LAUGHS)["i"])) < 200
-    assert weights_metadata.clipped(10**5000) == "a whole number of 16610 bits"
-    assert weights_metadata.clipped(17) == "17"
+    assert len(plausible.clipped(yaml.safe_load(LAUGHS)["i"])) < 200
+    assert plausible.clipped(10**5000) == "a whole number of 16610 bits"
+    assert plausible.clipped(17) == "17"
 
 
 @pytest.mark.parametrize("value", [DEEPER, LONG])

@@ -1,4 +1,4 @@
-"""Lines that are added to a file are whole, or an error."""
+"""Lines that are added to a file are whole, or an error; lines that are not tables are passed over."""
 
 from __future__ import annotations
 
@@ -32,3 +32,9 @@ def test_a_line_that_a_full_disk_cuts_is_an_error_and_the_next_one_is_whole(
                 jsonl.append(file.fileno(), "[1, 2]")
         jsonl.append(file.fileno(), "[3]")
     assert path.read_bytes() == b"[1,\n[3]\n"
+
+
+def test_only_the_tables_of_a_file_are_read() -> None:
+    lines = [b'{"a": 1}', b'{"a', b"[1]", b"null", b"", b"\xff", b"[" * 100_000, b'{"a": 2}\r', b'{"b": 3}']
+    assert [*jsonl.read(b"\n".join(lines))] == [{"a": 1}, {"a": 2}, {"b": 3}]
+    assert [*jsonl.read(b"")] == []

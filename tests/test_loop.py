@@ -267,7 +267,7 @@ def test_a_damaged_checkpoint_is_an_error_with_a_way_out(tmp_path):
     finished(new(tmp_path, limits=Limits(steps=1)))
     whole = (tmp_path / loop.LAST).read_bytes()
     (tmp_path / loop.LAST).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(LowlightError, match="is damaged, or no checkpoint") as caught:
+    with pytest.raises(LowlightError, match="is damaged, or not a checkpoint") as caught:
         finished(new(tmp_path), resume=True)
     assert "--init" in caught.value.hint
 

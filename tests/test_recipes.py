@@ -13,9 +13,10 @@ import torch
 from lowlight_cli import manifest, models, picture
 from lowlight_cli.errors import OptionError
 from lowlight_cli.nn.guide import Guide
-from lowlight_cli.tasks.train import TrainOptions, resolve, run
+from lowlight_cli.tasks.train import run
+from lowlight_cli.tasks.train_plan import TrainOptions, resolve, smallest_crop
 from lowlight_cli.training.loop import Limits
-from lowlight_cli.training.settings import SMALLEST_CROP, Settings
+from lowlight_cli.training.settings import Settings
 
 ROWS = {name: spec for name, spec in manifest.models().items() if not spec.classical}
 SMALL = {
@@ -158,15 +159,15 @@ def test_a_step_in_bf16_is_finite(arch):
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_the_smallest_crop_that_is_taken_is_one_that_can_be_trained_on(arch, tmp_path):
-    module = models.module(arch)
-    least = getattr(module, "SMALLEST_CROP", SMALLEST_CROP)
+    module, small = models.module(arch), SMALL[arch]
+    least = smallest_crop(module, module.geometry(**settings_of(arch).params))
     recipe = module.recipe(settings_of(arch, crop=least), perceptual)
     assert all(math.isfinite(float(term)) for term in recipe.step(batch(side=least), descend_of(recipe)).values())
     model = next(name for name, spec in ROWS.items() if spec.arch == arch)
     options = {"model": model, "out": tmp_path / "run", "data": tmp_path}
-    assert resolve(TrainOptions(overrides={"crop": least}, **options))[2].crop == least
+    assert resolve(TrainOptions(overrides={**small, "crop": least}, **options)).settings.crop == least
     with pytest.raises(OptionError, match=f"{least - 1} "):
-        resolve(TrainOptions(overrides={"crop": least - 1}, **options))
+        resolve(TrainOptions(overrides={**small, "crop": least - 1}, **options))
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))

@@ -390,7 +390,7 @@ def test_what_cannot_be_a_folder_is_told_before_any_work(lol, tmp_path, monkeypa
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     for out in ("file", "file/run", "gone"):
-        with pytest.raises(OptionError, match="is no folder") as caught:
+        with pytest.raises(OptionError, match="is not a folder") as caught:
             next(run(options(lol, tmp_path / out)))
         assert "another --out" in caught.value.hint
 
@@ -457,7 +457,7 @@ def test_a_limit_that_is_no_number_is_refused(lol, tmp_path):
     result = CliRunner().invoke(group, [*command(lol, tmp_path / "run"), "--max-minutes", "nan"])
     assert result.exit_code == USAGE
     assert "nan is not a number of its range" in result.output
-    with pytest.raises(OptionError, match="nan is no limit"):
+    with pytest.raises(OptionError, match="nan is not a limit"):
         Limits(minutes=math.nan)
     assert not (tmp_path / "run").exists()
 
@@ -474,7 +474,7 @@ def test_a_name_to_export_under_leads_nowhere_else(lol, tmp_path, name):
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("loss.delta", "0 is no value for loss.delta"),
+        ("loss.delta", "0 is not valid for loss.delta"),
         ("discriminator.width", "neid has no discriminator"),
         ("params.width", "There is no argument of this network 'width'"),
     ],

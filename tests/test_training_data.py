@@ -72,6 +72,7 @@ def photos(root: Path, count: int = 3) -> Path:
 def opened(tmp_path: Path, heard: list[str] | None = None, **changes: Any) -> TrainingData:
     """Data of small crops; `heard` gets what was announced."""
     small = {"kind": "paired", "cache": tmp_path / "cache", "crop": 16, "thumbnail": 8, "validation": 1, "copies": 2}
+    small |= {"data": None, "photos": None, "scenes": None, "preset": "mixed", "seed": 0, "synth": 1.0, "shuffle": 0.0}
     return open_data(Request(**{**small, **changes}), (heard if heard is not None else []).append)
 
 
@@ -531,7 +532,7 @@ def test_scenes_of_other_pictures_are_refused_if_named_and_passed_over_if_found(
         with pytest.raises(OptionError, match="cannot be read as scenes"):
             opened(tmp_path, data=root, scenes=tmp_path / "scenes.json")
     (tmp_path / "scenes.json").write_bytes(bytes(range(256)) * 1000)
-    with pytest.raises(OptionError, match="it is no text") as caught:
+    with pytest.raises(OptionError, match="it is not text") as caught:
         opened(tmp_path, data=root, scenes=tmp_path / "scenes.json")
     assert len(str(caught.value)) < 1000
 

@@ -58,7 +58,9 @@ def flat_heaps(root: Path, dark: int = 5, bright: int = 10, folders: tuple[str, 
 
 
 def opened(tmp_path: Path, **changes: Any) -> TrainingData:
-    small: dict[str, Any] = {"kind": "unpaired", "cache": tmp_path / "cache", "crop": 16, "thumbnail": 8}
+    small: dict[str, Any] = {"kind": "unpaired", "cache": tmp_path / "cache", "crop": 16, "thumbnail": 8, "copies": 6}
+    small |= {"data": None, "photos": None, "scenes": None, "validation": None, "preset": "mixed"}
+    small |= {"seed": 0, "synth": 1.0, "shuffle": 0.0}
     return open_data(Request(**{**small, **changes}), lambda _: None)
 
 

@@ -22,6 +22,8 @@ COARSEST = 64
 """A grid of so few pixels is solved directly."""
 DAMPING = np.float32(0.8)
 """Of Jacobi's method, which does not smooth without."""
+ENOUGH, MOST = 1e-3, 100
+"""Norm of the residual, by that of the values, at which conjugate gradients end, and steps after which they do."""
 
 
 @dataclass(frozen=True)
@@ -109,16 +111,13 @@ def cycle(grids: list[Grid], residual: Plane) -> Plane:
     return t
 
 
-def solve(grid: Grid, values: Plane, start: Plane | None = None, tolerance: float = 1e-3, most: int = 100) -> Plane:
-    """What the grid maps to `values` (H, W), by conjugate gradients from `start`, or from 0.
-
-    Ends when the residual's norm is below tolerance times that of `values`, or after `most` steps.
-    """
+def solve(grid: Grid, values: Plane) -> Plane:
+    """What the grid maps to `values` (H, W), by conjugate gradients from 0."""
     grids = hierarchy(grid)
-    t, residual = (np.zeros_like(values), values.copy()) if start is None else (start.copy(), values - grid(start))
+    t, residual = np.zeros_like(values), values.copy()
     direction, last = np.zeros_like(values), 1.0
-    for _ in range(most):
-        if dot(residual, residual) <= tolerance**2 * dot(values, values):
+    for _ in range(MOST):
+        if dot(residual, residual) <= ENOUGH**2 * dot(values, values):
             break
         steered = cycle(grids, residual)
         gain = dot(residual, steered)

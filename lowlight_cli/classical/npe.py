@@ -5,7 +5,7 @@ on Image Processing, 2013. A bright-pass filter estimates the illumination from 
 reflectance, picture over illumination, stays below one; a curve lifts the illumination and keeps its order; the
 product of the two is the result.
 
-We follow the authors' code, which tables come from, and which is not the paper: its curve is no bi-log histogram
+We follow the authors' code, which tables come from, and which is not the paper: its curve is not a bi-log histogram
 specification but one of just noticeable differences, the same for all pictures, from 127 for black up; its bright-pass
 filter weighs a brighter neighbour by e^(-difference / 50) instead of counting its frequency in the picture; and it
 stretches the picture before (largest value to 255) and after (each channel cut at 3 standard deviations from its mean,

@@ -75,7 +75,7 @@ def _problem(member: zipfile.ZipInfo) -> str:
     if member.flag_bits & 0x1:
         return "is encrypted"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link" if kind == stat.S_IFLNK else "is no plain file"
+        return "is a link" if kind == stat.S_IFLNK else "is not a plain file"
     if name.startswith(("/", "\\")) or ":" in name:
         return "has an absolute name"
     if ".." in parts or "\\" in name:

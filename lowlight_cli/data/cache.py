@@ -14,9 +14,7 @@ import os
 import secrets
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -24,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import atomic
+from lowlight_cli import ahead, atomic
 from lowlight_cli.errors import FULL, LowlightError, OptionError
 from lowlight_cli.machine import cores
 from lowlight_cli.thumbnail import thumbnail
@@ -153,14 +151,7 @@ def channel_means(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def ordered(work: Callable[[Job], Made], jobs: Iterable[Job], threads: int = 0) -> Iterator[Made]:
     """`work` of every job, in order, from several threads that do not run far ahead. 0: one a core, at least two."""
     threads = threads or max(2, cores())
-    waiting: deque[Any] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for job in jobs:
-            waiting.append(pool.submit(work, job))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return ahead.ordered(work, jobs, threads, 2 * threads)
 
 
 def obtain(
@@ -252,7 +243,7 @@ def _reported(results: Iterable[Made], title: str, total: int, announce: Callabl
 
 
 def _build(folder: Path, entry: Entry, results: Iterable[Sequence[Decoded] | LowlightError]) -> None:
-    """Write the files of an entry. Plain writes: a full disk is no error but a crash in a map."""
+    """Write the files of an entry. Plain writes: in a map, a full disk is not an error but a crash."""
     kept: dict[str, list[Any]] = {name: [] for name in ("names", "sha256", "sizes", "means", "offsets")}
     problems: dict[int, LowlightError] = {}
     with (folder / PIXELS).open("wb") as out:

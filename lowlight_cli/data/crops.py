@@ -19,13 +19,13 @@ from lowlight_cli.data.darken import PAPER_RANGES, draw_paper
 from lowlight_cli.data.sources import Request
 from lowlight_cli.thumbnail import thumbnail
 
+TURNS = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+"""By one, two and three times 90 degrees."""
+
 
 def tensor(pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
     """(N, 3, H, W) float32 in [0, 1], channels last, from N (H, W, 3) uint8."""
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).div(255)
-
-
-TURNS = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 
 
 class Window(NamedTuple):

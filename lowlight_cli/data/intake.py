@@ -101,7 +101,7 @@ class Intake:
         return [Decoded(file.name, pixels, hashlib.sha256(data).hexdigest())]
 
     def matched(self, source: Source, request: Request) -> Source:
-        """The source; where pairs are not needed, those that are none are not taken for pairs."""
+        """The source; where pairs are not needed, pictures that are not pairs are not taken for them."""
         unequal = source.paired and any(self._unequal(source))
         if request.kind == "paired" or not unequal:
             return source

@@ -33,15 +33,21 @@ class Pair:
     high: NDArray[np.uint8]
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, not those below, in natural order."""
+    named = (path for path in folder.iterdir() if path.suffix.lower() in picture.SUFFIXES)
+    files = (path for path in named if not path.name.startswith(".") and not path.is_dir())
+    return sorted(files, key=lambda path: natural(Path(path.name)))
+
+
 def files_by_stem(folder: Path, prefix: str = "") -> dict[str, Path]:
     """Pictures in `folder` by name without suffix, and without `prefix`; two of one stem are an error."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in picture.SUFFIXES and not path.name.startswith(".") and not path.is_dir():
-            stem = path.stem.removeprefix(prefix)
-            if stem in found:
-                raise Unpaired(f"{folder} holds both {found[stem].name} and {path.name}.", "Remove one.")
-            found[stem] = path
+    for path in pictures_in(folder):
+        stem = path.stem.removeprefix(prefix)
+        if stem in found:
+            raise Unpaired(f"{folder} holds both {found[stem].name} and {path.name}.", "Remove one.")
+        found[stem] = path
     return found
 
 
@@ -87,7 +93,7 @@ LAMPS, WHITES = 0.35, 0.25
 SMEARED, SHARPENED, ZOOMED = 0.35, 0.35, 0.3
 """Shares whose grain the camera smeared, whose edges it sharpened, and that were enlarged, grain and all."""
 CAREFUL = {"balance": (0.98, 1.02)}
-"""Whoever corrects a white balance that cannot be known turns every evening grey."""
+"""Whoever corrects a white balance that nobody can know turns every evening grey."""
 
 
 def made_pair(photo: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:

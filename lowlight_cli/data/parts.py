@@ -166,7 +166,7 @@ def _held_out(contents: Contents, number: int) -> HeldOut:
 
 
 def _pool(request: Request, data: Contents, left: Sequence[int], bright: Collection[int]) -> Pool:
-    """What is drawn of a user's own pictures; `bright` are held out, of those that are no truth."""
+    """What is drawn of a user's own pictures; `bright` are held out, of those that are not a truth."""
     high = None
     if data.high and request.kind != "low":
         unseen = [number for number in range(len(data.high)) if number not in bright]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lowlight_cli import regular
 from lowlight_cli.errors import OptionError
-from lowlight_cli.weights_metadata import clipped
+from lowlight_cli.plausible import clipped
 
 SCENES = "scenes.json"
 """The file in or beside a data folder that lists its scenes."""
@@ -43,14 +43,14 @@ def read_scenes(path: Path) -> list[list[str]]:
 def why(error: Exception) -> str:
     """What an error says; not the whole text that it is about."""
     if isinstance(error, UnicodeDecodeError):
-        return f"it is no text ({error.reason})"
+        return f"it is not text ({error.reason})"
     return (error.strerror if isinstance(error, OSError) else None) or clipped(error)
 
 
 def _listed(content: object) -> list[object]:
     """The content itself, if it is a list."""
     if not isinstance(content, list):
-        raise TypeError(f"{content!r} is no list")
+        raise TypeError(f"{content!r} is not a list")
     return content
 
 

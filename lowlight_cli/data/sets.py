@@ -209,10 +209,10 @@ def _not_found(data: DataSet, split: str, root: Path | None, alone: str) -> NoIn
 SAME = "The model was trained on these very pictures."
 OVERLAPS: Mapping[tuple[str, str], str] = {
     ("LOL/train", "LOL/test"): "14 of its 15 pictures show a scene of the training data, as in every paper.",
-    ("LOL/train", "LOL-v2-real/test"): "Most of its 100 pictures are in the training data: this is no test.",
+    ("LOL/train", "LOL-v2-real/test"): "Most of its 100 pictures are in the training data: this is not a test.",
     ("LOL/train", "LOL-v2-real/train"): "LOL is a part of LOL-v2-real: many of its pictures are in the training data.",
     ("LOL-v2-real/train", "LOL/test"): "12 of its 15 pictures, by their numbers, are in the training data: "
-    "this is no test.",
+    "this is not a test.",
     ("LOL-v2-real/train", "LOL/train"): "LOL is a part of LOL-v2-real: most of its pictures are in the training data.",
     **dict.fromkeys(
         [

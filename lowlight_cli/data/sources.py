@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn
 
 from lowlight_cli import picture
-from lowlight_cli.choices import COPIES, MIXED
 from lowlight_cli.data import pairs, sets
 from lowlight_cli.data.catalog import SETS
 from lowlight_cli.errors import NoInput, OptionError, PictureError
-from lowlight_cli.inputs import gather, natural, unique
+from lowlight_cli.inputs import gather, unique
 
 Kind = Literal["paired", "unpaired", "low"]
 """What a recipe trains on: pairs; dark and well-lit pictures of whatever scenes; dark pictures alone."""
@@ -31,24 +30,24 @@ class Request:
     kind: Kind
     cache: Path
     """Folder of the decoded pictures."""
-    data: Path | None = None
-    photos: Path | None = None
+    data: Path | None
+    photos: Path | None
     """Normal photos to darken."""
-    preset: str = MIXED
+    preset: str
     """How they are darkened: `paper`, for each crop anew; `camera`, `night` or `mixed`, beforehand."""
-    copies: int = COPIES
+    copies: int
     """Darkened versions of each photo that are made beforehand."""
-    validation: int | Path | None = None
+    validation: int | Path | None
     """Scenes held out, a file with names held out, or a folder of data for validation alone; None: some scenes."""
-    scenes: Path | None = None
+    scenes: Path | None
     """Which pictures show one scene: see `scenes.read_scenes`."""
-    thumbnail: int = 112
+    thumbnail: int
     """Side of the thumbnails."""
-    crop: int = 256
-    seed: int = 0
-    synth: float = 1.0
+    crop: int
+    seed: int
+    synth: float
     """Share of pictures from darkened photos, where there are others besides."""
-    shuffle: float = 0.0
+    shuffle: float
     """Share of pictures whose channels change places: a small data set knows few pink or purple things."""
 
 
@@ -156,13 +155,13 @@ def _plain(folder: Path, kind: Kind) -> Source | None:
             title += ", made by lowlight synth" if (folder / "synth.jsonl").is_file() else ""
             low, high = (tuple(File(stem, one[side]) for stem, *one in files) for side in (0, 1))
             return Source(folder=folder, title=title, low=low, high=high, paired=True)
-        low, high = _pictures(dark), _pictures(lit)
+        low, high = _files(dark), _files(lit)
         if kind == "unpaired" and low and high:
             return Source(folder=folder, title=title, low=low, high=high)
     if kind == "paired":
         return None
     for name in ("low", "trainA", ""):
-        if low := _pictures(folder / name):
+        if low := _files(folder / name):
             return Source(folder=folder, title=f"{name}/ alone" if name else "dark pictures", low=low)
     return None
 
@@ -186,13 +185,10 @@ def _matched(low: Path, high: Path, kind: Kind) -> list[tuple[str, Path, Path]]:
         return []
 
 
-def _pictures(folder: Path) -> tuple[File, ...]:
-    """The pictures of a folder, not those below."""
-    if not folder.is_dir():
-        return ()
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in picture.SUFFIXES and path.is_file()]
-    paths = [path for path in paths if not path.name.startswith(".")]
-    return tuple(File(path.stem, path) for path in sorted(paths, key=lambda path: natural(Path(path.name))))
+def _files(folder: Path) -> tuple[File, ...]:
+    """The pictures of a folder; none where there is no folder."""
+    paths = pairs.pictures_in(folder) if folder.is_dir() else ()
+    return tuple(File(path.stem, path) for path in paths)
 
 
 def _raise_nothing(folder: Path, kind: Kind) -> NoReturn:

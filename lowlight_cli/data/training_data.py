@@ -43,7 +43,7 @@ def open_data(request: Request, announce: Announce) -> TrainingData:
     """Find, decode and part the data; whatever is wrong with them is said now, about all files together.
 
     NoInput for nothing usable and for pictures that cannot be used, `pairs.Unpaired` for those without a partner,
-    OptionError for a split that cannot be and for a cache that cannot be written.
+    OptionError for a split that is not possible and for a cache that cannot be written.
     """
     _refuse_nonsense(request)
     taken = intake.take(request, announce)

@@ -86,7 +86,7 @@ def refuse_misfits(state: Any, network: nn.Module, path: Path, name: str) -> Non
 
 
 def shape(tensor: object) -> tuple[int, ...] | None:
-    """The shape of a tensor; None for what is none."""
+    """The shape of a tensor; None for anything else."""
     return tuple(tensor.shape) if isinstance(tensor, Tensor) else None
 
 

@@ -156,7 +156,7 @@ def build(**params: object) -> AuxRetinex:
 def geometry(*, exposure: bool = True, **_: object) -> dict[str, object]:
     """The facts of a manifest row that follow from `params`."""
     halo = max(RATES) + 3  # the shallow features, then three 3x3
-    facts = {"multiple": 1, "halo": halo, "scales": [1], "exposure": exposure}
+    facts = {"multiple": 1, "halo": halo, "scales": [1], "exposure": exposure, "smallest": 1}
     return facts | ({"tiling": "guided", "thumbnail": THUMBNAIL} if exposure else {"tiling": "exact", "thumbnail": 0})
 
 

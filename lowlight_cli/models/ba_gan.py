@@ -187,6 +187,7 @@ def geometry(widths: Sequence[int] = WIDTHS, attention: Sequence[int] = ATTENTIO
         "thumbnail": 0,
         "scales": [1],
         "exposure": False,
+        "smallest": 1,
     }
 
 

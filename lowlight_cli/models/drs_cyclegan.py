@@ -11,7 +11,7 @@ Where the paper is silent or we differ, and why:
 * `context` / `tile`. Instance norm and the thresholds look at the whole picture they are given, so tiles would differ.
   Here both come from a thumbnail, once (`nn.guide`). `guided=False` is the paper's plain form.
 * `exposure=True` (the paper's plain input: False, the default). The generator sees the picture brought to a target
-  brightness, paints on it blurred, and lets through what detail is no noise (`nn.guide`). The way back has plain input.
+  brightness, paints on it blurred, and keeps detail that is not noise (`nn.guide`). The way back has plain input.
   It asks for `guided`.
 * A block is DRSN's: norm, ReLU and convolution twice, shrinkage, the input added. Its batch norm between the two layers
   that find a threshold is left out: a batch is one picture, and instance norm of one number is zero.
@@ -248,6 +248,7 @@ def geometry(
         "thumbnail": THUMBNAIL if guided else 0,
         "scales": [1],
         "exposure": exposure,
+        "smallest": 1,
     }
 
 

@@ -13,7 +13,7 @@ Where the paper is silent or we differ, and why:
   of the whole picture answers for them, so that a tiled picture equals a whole one. `guided=False` is the papers' plain
   form: every call takes its own statistics, and a picture can not be tiled.
 * `exposure=True` (the paper's plain input: False, the default). The generator sees the picture brought to a target
-  brightness, paints on it blurred, and lets through what detail is no noise (`nn.guide`). The way back has plain input.
+  brightness, paints on it blurred, and keeps detail that is not noise (`nn.guide`). The way back has plain input.
   Instance norm takes colour and brightness away, and small generators hardly find them again. It asks for `guided`.
 * Small pictures are filled up to 128 pixels a side (with `guided`). In the middle of smaller ones no weight of ASPP's
   widest convolution but its centre falls on a feature; no training crop has such places, and one of 64 pixels that was

@@ -224,9 +224,10 @@ def geometry(widths: Sequence[int] = WIDTHS, *, exposure: bool = True, **_: obje
     multiple = 2 ** (levels + 1)
     halo = -(-(2 * reach + 3) // multiple) * multiple  # halving sees 3 pixels more
     facts = {"multiple": multiple, "halo": halo, "tiling": "guided", "thumbnail": THUMBNAIL, "scales": [1, 2]}
-    return {**facts, "exposure": exposure}
+    return {**facts, "exposure": exposure, "smallest": 1}
 
 
+CROPS_ARE_CUT = True  # to multiples of the coarsest cell: a crop must hold one
 TERMS = {"huber": 1.0, "dr": 0.1, "color": 0.1, "angle": 0.0, "ssim": 0.0, "perceptual": 0.0, "exposure": 1.0}
 DEFAULTS = {
     "steps": 2000 * 485 // 8,
@@ -238,7 +239,6 @@ DEFAULTS = {
 }
 """As in the paper: 2000 epochs of LOL's 485 pairs. It gives no delta of Huber's, ours is TensorFlow's default, which
 the authors used. `exposure` weighs the head's error, which exists only with `exposure=True`."""
-
 DROPS = (0.25, 0.5)
 """Parts of the training after which the rate falls to a tenth: epochs 500 and 1000 of 2000."""
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lowlight_cli.nn.brightness import ExposureHead, headroom, lift, solve_gain
 
 BLACK = 1e-12
-"""Of which a root is taken in place of 0, where its slope is infinite: times that of tanh, 0, that is no number."""
+"""Of which a root is taken in place of 0, where its slope is infinite: times that of tanh, 0, that is not a number."""
 LARGEST = 100.0
 """Bound of normalised features. A thumbnail may be quite black where the picture is not: a hot pixel, a star. Without a
 bound its features grow three hundredfold in every norm."""

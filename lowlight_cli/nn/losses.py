@@ -25,7 +25,7 @@ def check_weights(
         raise OptionError(f"This recipe's loss has no {', '.join(strange)}.", f"It knows {', '.join(sorted(known))}.")
     for name in positive:
         if weights.get(name) == 0:
-            raise OptionError(f"0 is no value for loss.{name}.", "It takes a number above 0.")
+            raise OptionError(f"0 is not valid for loss.{name}.", "It takes a number above 0.")
     if not any(weights.get(name) for name in terms):
         raise OptionError("No term of the loss has a weight.", f"Give one to {', '.join(sorted(terms))}.")
 

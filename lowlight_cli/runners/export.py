@@ -18,7 +18,8 @@ from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import load
 from lowlight_cli.runners import graphs
 
-TOLERANCE = 1e-3
+GRAPH_TOLERANCE = 1e-3
+"""Error that a number which a graph gives may have against PyTorch's, of 1, or of the number where that is larger."""
 OPSET = 18
 
 
@@ -127,7 +128,7 @@ def compare(spec: ModelSpec, module: nn.Module, inputs: dict[str, Tensor], path:
         expected = module(*inputs.values()).numpy()
     found = cpu_session(path).run(None, {name: value.numpy() for name, value in inputs.items()})[0]
     difference = float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected))))
-    if found.shape != expected.shape or not difference <= TOLERANCE:
+    if found.shape != expected.shape or not difference <= GRAPH_TOLERANCE:
         raise ModelUnavailable(
             f"The exported {path.name} of {spec.name} differs from PyTorch by {difference:g}.",
             "Report this with `lowlight doctor`; use backend torch meanwhile.",

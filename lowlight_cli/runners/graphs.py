@@ -17,6 +17,9 @@ from lowlight_cli.nn.state import denormals_to_zero
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
+MOST_SHUFFLED = 16
+"""Channels up to which a pixel shuffle is made a convolution: 12 give a picture of twice the size."""
+
 
 def finished(model: ModelProto) -> ModelProto:
     """An exporter's graph as it ships."""
@@ -87,10 +90,6 @@ def shuffled_by_convolution(model: ModelProto) -> ModelProto:
 
     replace(model, "DepthToSpace", convolution)
     return model
-
-
-MOST_SHUFFLED = 16
-"""Channels up to which a pixel shuffle is made a convolution: 12 give a picture of twice the size."""
 
 
 @contextlib.contextmanager

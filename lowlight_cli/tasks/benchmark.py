@@ -6,25 +6,24 @@ document and does not lose the others.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import functools
 import hashlib
 import json
-import platform
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import __version__, packages, picture
+from lowlight_cli import __version__, machine, packages, picture
+from lowlight_cli.ahead import ordered
 from lowlight_cli.data import sets
 from lowlight_cli.errors import LowlightError, OptionError, PictureError
-from lowlight_cli.machine import cores
 from lowlight_cli.report import Row
 from lowlight_cli.report.document import INPUT, TRUTH, conditions
 from lowlight_cli.runners import RunnerOptions
@@ -112,32 +111,25 @@ class Benchmark:
 
     def results(self) -> Iterator[Row]:
         """Do it: a row for every picture of every contestant."""
-        with ThreadPoolExecutor(max(1, min(4, cores() - 1)), "score") as pool:
-            for contestant in self.contestants:
-                try:
-                    contestant.open()
-                except LowlightError as error:
-                    self.problems[contestant.name] = error
-                    rows = iter([failed(contestant.name, item.name, error) for item in self.items])
-                else:
-                    rows = self.rows_of(contestant, pool)
+        for contestant in self.contestants:
+            with contextlib.closing(contestant), contextlib.closing(self.rows_of(contestant)) as rows:
                 for row in rows:
                     self.rows.append(row)
                     yield row
-                contestant.close()
 
-    def rows_of(self, contestant: Contestant, pool: ThreadPoolExecutor) -> Iterator[Row]:
+    def rows_of(self, contestant: Contestant) -> Iterator[Row]:
         """Rows of one contestant in the order of the set, scored while the next picture runs."""
-        waiting: deque[Future[Row] | Row] = deque()
-        for item in self.items:
-            waiting.append(self.one(contestant, item, pool))
-            while len(waiting) > AHEAD:
-                yield settled(waiting.popleft())
-        while waiting:
-            yield settled(waiting.popleft())
+        try:
+            contestant.open()
+        except LowlightError as error:
+            self.problems[contestant.name] = error
+            yield from (failed(contestant.name, item.name, error) for item in self.items)
+            return
+        outputs = (self.one(contestant, item) for item in self.items)
+        yield from ordered(settled, outputs, max(1, min(4, machine.cores() - 1)), AHEAD)
 
-    def one(self, contestant: Contestant, item: sets.Item, pool: ThreadPoolExecutor) -> Future[Row] | Row:
-        """Enhance one picture; its scores follow."""
+    def one(self, contestant: Contestant, item: sets.Item) -> Row | Callable[[], Row]:
+        """Enhance one picture; what is given scores it, unless there is a row already."""
         try:
             low, high = sets.load(item, max_pixels=self.options.max_pixels)
             key = self.key(contestant, item.name, low, high)
@@ -147,7 +139,7 @@ class Benchmark:
             started = time.perf_counter()
             output = contestant(item, low, high)
             seconds = time.perf_counter() - started
-            return pool.submit(self.score, contestant, item, key, seconds, (output, high, low))
+            return functools.partial(self.score, contestant, item, key, seconds, (output, high, low))
         except Exception as error:  # noqa: BLE001 - the boundary of one picture
             return failed(contestant.name, item.name, error)
 
@@ -221,7 +213,12 @@ class Benchmark:
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "command": options.command,
             "versions": {"lowlight": __version__, **packages.versions("torchmetrics")},
-            "machine": machine(),
+            # What ran it; no name, no path.
+            "machine": {
+                "system": machine.kind(),
+                "processor": machine.processor(),
+                "cores": str(machine.cores()),
+            },
             "notices": [
                 *self.notices,
                 *limited(self.found, self.items),
@@ -249,9 +246,9 @@ class Benchmark:
         }
 
 
-def settled(row: Future[Row] | Row) -> Row:
-    """The row, computed by now."""
-    return row.result() if isinstance(row, Future) else row
+def settled(row: Row | Callable[[], Row]) -> Row:
+    """The row, which may still have to be made."""
+    return row if isinstance(row, Row) else row()
 
 
 def failed(model: str, name: str, error: Exception) -> Row:
@@ -264,12 +261,3 @@ def limited(found: sets.Found, items: Sequence[sets.Item]) -> list[str]:
     """A notice where --limit left pictures out."""
     left = len(found.items) - len(items)
     return [f"Only the first {len(items)} of {len(found.items)} pictures were used (--limit)."] if left else []
-
-
-def machine() -> dict[str, str]:
-    """What ran it; no name, no path."""
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": packages.processor(),
-        "cores": str(cores()),
-    }

@@ -26,7 +26,7 @@ from lowlight_cli.report.document import plain
 
 ROWS = "rows.jsonl"
 NOT_KEPT = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What lines raise that a killed run left unfinished, or that somebody has edited."""
+"""What entries raise that somebody has edited."""
 
 
 class KeptRows:
@@ -36,9 +36,11 @@ class KeptRows:
         self.folder, self.lock = folder, threading.Lock()
         try:
             claim(folder, resume=resume)
-            self.entries = entries((folder / ROWS).read_bytes())
+            kept = jsonl.read((folder / ROWS).read_bytes())
         except OSError as error:
             raise OptionError(f"{folder} cannot be used: {error.strerror}.", "Choose another --results.") from error
+        self.entries = {entry["key"]: entry for entry in kept if isinstance(entry.get("key"), str)}
+        """By what they depend on; of two with one key the later."""
 
     def picture(self, model: str, name: str) -> Path:
         """Where an output lies."""
@@ -80,18 +82,6 @@ def claim(folder: Path, *, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder), (folder / ROWS).open("ab"):
         pass
-
-
-def entries(data: bytes) -> dict[str, Mapping[str, Any]]:
-    """The entries that can be read, by key, of two with one key the later."""
-    found = {}
-    for line in data.split(b"\n"):
-        try:
-            entry = json.loads(line.decode("utf-8"))
-            found[entry["key"]] = entry
-        except NOT_KEPT:
-            continue
-    return found
 
 
 def row_of(entry: Mapping[str, Any], measured: Mapping[str, str]) -> Row:

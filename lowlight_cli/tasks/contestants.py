@@ -66,7 +66,7 @@ class Model:
     ) -> None:
         self.spec = manifest.find(name)
         self.exposure = exposure if self.spec.exposure else None
-        # A model whose row asks for none has none: `auto` is no word for it.
+        # A model whose row asks for none has none, and `auto` does not fit it.
         self.shadows = shadows if shadows is not None or self.spec.shadows else 0.0
         # What is asked of networks, a back end or a device, means nothing to a classical method.
         self.options = RunnerOptions(threads=options.threads) if self.spec.classical else options
@@ -168,18 +168,22 @@ class Pictures:
 
     def about(self) -> dict[str, Any]:
         """See `Contestant`."""
-        unknown = ("parameters", "exposure", "shadows", "weights_sha256", "backend", "device", "precision")
-        return {"title": "Pictures made elsewhere", "kind": "pictures", **dict.fromkeys(unknown)}
+        return not_run("Pictures made elsewhere", "pictures")
 
     def close(self) -> None:
         """Nothing to give back."""
 
 
-class Unchanged(Pictures):
+class Unchanged:
     """The dark pictures as they are: what every method must beat."""
+
+    runs = False
 
     def __init__(self) -> None:
         self.name, self.training = INPUT, {}
+
+    def open(self) -> None:
+        """Nothing to load."""
 
     def __call__(self, item: Item, low: Pixels, high: Pixels | None) -> Pixels:  # noqa: ARG002
         """See `Contestant`."""
@@ -191,7 +195,16 @@ class Unchanged(Pictures):
 
     def about(self) -> dict[str, Any]:
         """See `Contestant`."""
-        return {**super().about(), "title": "The dark pictures as they are", "kind": "input"}
+        return not_run("The dark pictures as they are", "input")
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def not_run(title: str, kind: str) -> dict[str, Any]:
+    """The entry in the document of what no model of ours made."""
+    unknown = ("parameters", "exposure", "shadows", "weights_sha256", "backend", "device", "precision")
+    return {"title": title, "kind": kind, **dict.fromkeys(unknown)}
 
 
 def output_of(item: Item, files: Mapping[str, Path]) -> Path | None:

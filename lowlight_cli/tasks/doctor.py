@@ -8,6 +8,7 @@ imported before the check that needs it. `problem` means that something which wa
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import os
 import platform
@@ -45,9 +46,9 @@ SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What one check found. `remedy` says what to do about a problem."""
+    """What one check found. `remedy` says what to do about a problem, `area` what was looked at: `examine` adds it."""
 
-    area: str
+    area: str = dataclasses.field(default="", kw_only=True)
     level: Literal["ok", "note", "problem"]
     text: str
     remedy: str = ""
@@ -65,41 +66,57 @@ Findings = Iterator[Finding]
 
 def examine(options: DoctorOptions) -> Findings:
     """Every finding of every check, as they come."""
-    for area, check in CHECKS:
+    for area, check in checks(options).items():
         try:
-            yield from check(area, options)
+            for finding in check():
+                yield dataclasses.replace(finding, area=area)
         except LowlightError as error:
-            yield Finding(area, "problem", error.message, error.hint)
+            yield Finding("problem", error.message, error.hint, area=area)
         except Exception as error:  # noqa: BLE001 - the boundary of one check
-            yield Finding(area, "problem", f"This check broke: {type(error).__name__}: {first_line(error)}", REPORT)
+            text = f"This check broke: {type(error).__name__}: {first_line(error)}"
+            yield Finding("problem", text, REPORT, area=area)
 
 
-def check_versions(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+def checks(options: DoctorOptions) -> dict[str, Callable[[], Findings]]:
+    """All checks in their order, by what they look at."""
+    return {
+        "versions": check_versions,
+        "packages": check_packages,
+        "back ends": check_backends,
+        "devices": check_devices,
+        "weights": functools.partial(check_weights, options.offline),
+        "folders": check_folders,
+        "environment": check_environment,
+        "inference": check_inference,
+    }
+
+
+def check_versions() -> Findings:
     """The machine, and every package that lowlight needs."""
     system = f"{platform.system()} {platform.release()} on {platform.machine()}"
-    yield Finding(area, "ok", f"lowlight {__version__}, Python {platform.python_version()}, {system}")
+    yield Finding("ok", f"lowlight {__version__}, Python {platform.python_version()}, {system}")
     free = memory.available()
     remedy = "Close other programs, or use a small --tile." if free < LITTLE_MEMORY else ""
     text = f"{cores()} of {os.cpu_count()} CPU cores, {free / 1e9:.1f} GB of memory available"
-    yield Finding(area, "note" if remedy else "ok", text, remedy)
+    yield Finding("note" if remedy else "ok", text, remedy)
     for name in OWNERS:
         if found := installed(name):
-            yield Finding(area, "ok", ", ".join(" ".join(pair) for pair in found.items()))
+            yield Finding("ok", ", ".join(" ".join(pair) for pair in found.items()))
         else:
-            yield Finding(area, "problem", f"{wanted(name)} is not installed.", install(wanted(name)))
+            yield Finding("problem", f"{wanted(name)} is not installed.", install(wanted(name)))
 
 
-def check_packages(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+def check_packages() -> Findings:
     """Packages that own one import name must not lie side by side."""
     clashes = {name: found for name in OWNERS if len(found := installed(name)) > 1}
     for name, found in clashes.items():
         text = f"{' and '.join(found)} are installed side by side; both own `{name}` and overwrite each other."
-        yield Finding(area, "problem", text, reinstall(name))
+        yield Finding("problem", text, reinstall(name))
     if not clashes:
-        yield Finding(area, "ok", "no two packages own the same import name")
+        yield Finding("ok", "no two packages own the same import name")
 
 
-def check_backends(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+def check_backends() -> Findings:
     """Import what does the work, here and now."""
     for name, attribute in NEEDED.items():
         package, loaded, started = name.partition(".")[0], name in sys.modules, time.perf_counter()
@@ -107,53 +124,53 @@ def check_backends(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG0
             module = importlib.import_module(name)
         except Exception as error:  # noqa: BLE001 - a broken package may raise anything
             text = f"{name} does not load: {type(error).__name__}: {first_line(error)}"
-            yield Finding(area, "problem", text, reinstall(package))
+            yield Finding("problem", text, reinstall(package))
             continue
         if not hasattr(module, attribute):
             text = f"{name} loads but is an empty shell: another package took its files away."
-            yield Finding(area, "problem", text, reinstall(package))
+            yield Finding("problem", text, reinstall(package))
             continue
         version = getattr(sys.modules[package], "__version__", "")
         took = "was loaded already" if loaded else f"loads in {time.perf_counter() - started:.2f} s"
-        yield Finding(area, "ok", f"{package} {version} {took}")
+        yield Finding("ok", f"{package} {version} {took}")
 
 
-def check_devices(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+def check_devices() -> Findings:
     """What the driver has, and what each back end can reach of it."""
     count = driver.cuda_devices()
     hidden = not count and any(Path("/proc/driver/nvidia/gpus").glob("*"))
     remedy = "In a container, start it with its GPUs; else check CUDA_VISIBLE_DEVICES and `nvidia-smi`."
     text = "there is an NVIDIA GPU, but its driver gives no device" if hidden else f"{count} CUDA devices by the driver"
-    yield Finding(area, "note" if hidden else "ok", text, remedy if hidden else "")
+    yield Finding("note" if hidden else "ok", text, remedy if hidden else "")
     torch, onnxruntime = loadable("torch"), loadable("onnxruntime")
     if torch:
-        yield from torch_devices(area, torch, count)
+        yield from torch_devices(torch, count)
     if onnxruntime:
-        yield from onnx_devices(area, onnxruntime, count)
+        yield from onnx_devices(onnxruntime, count)
     ours = str(torch.version.cuda or "") if torch else ""
     theirs = str(getattr(onnxruntime, "cuda_version", "") or "")
     if ours and theirs and ours.split(".")[0] != theirs.split(".")[0]:
         text = f"PyTorch is built for CUDA {ours}, ONNX Runtime for CUDA {theirs}: it may not find its libraries."
         remedy = "Only `--backend onnx --device cuda` suffers: install versions of one CUDA, or use --backend torch."
-        yield Finding(area, "note" if count else "ok", text, remedy if count else "")
+        yield Finding("note" if count else "ok", text, remedy if count else "")
 
 
-def torch_devices(area: str, torch: ModuleType, count: int) -> Findings:
+def torch_devices(torch: ModuleType, count: int) -> Findings:
     """PyTorch's CUDA and MPS."""
     build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-        yield Finding(area, "ok", f"PyTorch, {build}, reaches {names}")
+        yield Finding("ok", f"PyTorch, {build}, reaches {names}")
     elif count:
         remedy = "Install a PyTorch for the driver's CUDA version (pytorch.org, Get Started), or use --device cpu."
-        yield Finding(area, "problem", f"PyTorch, {build}, does not reach the {count} CUDA devices.", remedy)
+        yield Finding("problem", f"PyTorch, {build}, does not reach the {count} CUDA devices.", remedy)
     else:
-        yield Finding(area, "ok", f"PyTorch, {build}, uses the CPU")
+        yield Finding("ok", f"PyTorch, {build}, uses the CPU")
     if torch.backends.mps.is_available():
-        yield Finding(area, "note", "PyTorch reaches MPS, which `auto` does not take.", "Use --device mps.")
+        yield Finding("note", "PyTorch reaches MPS, which `auto` does not take.", "Use --device mps.")
 
 
-def onnx_devices(area: str, onnxruntime: ModuleType, count: int) -> Findings:
+def onnx_devices(onnxruntime: ModuleType, count: int) -> Findings:
     """What ONNX Runtime was built with; whether that loads shows in the inference."""
     names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
     text = f"ONNX Runtime was built with {', '.join(names)}"
@@ -161,47 +178,45 @@ def onnx_devices(area: str, onnxruntime: ModuleType, count: int) -> Findings:
         text += f", for CUDA {cuda}"
     unused = count and "CUDA" not in names
     remedy = f"For --backend onnx --device cuda: {reinstall('onnxruntime')}"
-    yield Finding(area, "note" if unused else "ok", text, remedy if unused else "")
+    yield Finding("note" if unused else "ok", text, remedy if unused else "")
 
 
-def check_weights(area: str, options: DoctorOptions) -> Findings:
+def check_weights(offline: bool) -> Findings:
     """Hash every file of every row that is on this disk, and name those that are not."""
     for spec in manifest.models().values():
         try:
-            yield from row_weights(area, spec, options.offline or hub.is_offline())
+            yield from row_weights(spec, offline or hub.is_offline())
         except ModelUnavailable as error:
-            yield Finding(area, "problem", f"{spec.name}: {error.message}", error.hint)
+            yield Finding("problem", f"{spec.name}: {error.message}", error.hint)
 
 
-def row_weights(area: str, spec: ModelSpec, offline: bool) -> Findings:
+def row_weights(spec: ModelSpec, offline: bool) -> Findings:
     """The files of one row."""
     checked = [*weights.verify(spec)]
     for file, copy, problem in checked:
         if problem:
-            try:
-                weights.check(copy.path, file)
-            except ModelUnavailable as error:
-                yield Finding(area, "problem", f"{spec.name}: {error.message}", error.hint)
+            error = weights.not_as_stated(copy.path, file, problem)
+            yield Finding("problem", f"{spec.name}: {error.message}", error.hint)
     good = {file.role: copy.place for file, copy, problem in checked if not problem}
     if good:
         places = " and ".join(sorted(set(good.values())))
-        yield Finding(area, "ok", f"{spec.name}: {len(good)} of {len(spec.files)} files verified, {places}")
+        yield Finding("ok", f"{spec.name}: {len(good)} of {len(spec.files)} files verified, {places}")
     if spec.untrained:
-        yield Finding(area, "note", f"{spec.name}: no weights are published yet", "Use --weights FILE of your own.")
+        yield Finding("note", f"{spec.name}: no weights are published yet", "Use --weights FILE of your own.")
     touched = {file.role for file, _, _ in checked}
     for file in (file for file in spec.files if file.role not in touched):
         text = f"{spec.name}: {file.path} ({file.bytes / 1e6:.1f} MB) is not on this disk"
-        yield Finding(area, "problem" if offline else "note", text, hub.remedy(spec, file))
+        yield Finding("problem" if offline else "note", text, hub.remedy(spec, file))
 
 
-def check_folders(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+def check_folders() -> Findings:
     """Where weights lie, whether more can be written there, and how much space is left."""
-    yield Finding(area, "ok", f"bundled weights: {manifest.PACKAGE / 'bundled'}")
-    yield folder(area, "imported and exported weights", weights.home(), ("LOWLIGHT_HOME",))
-    yield folder(area, "Hub cache", hub.cache(), ("HF_HUB_CACHE", "HF_HOME"))
+    yield Finding("ok", f"bundled weights: {manifest.PACKAGE / 'bundled'}")
+    yield folder("imported and exported weights", weights.home(), ("LOWLIGHT_HOME",))
+    yield folder("Hub cache", hub.cache(), ("HF_HUB_CACHE", "HF_HOME"))
 
 
-def folder(area: str, what: str, path: Path, variables: tuple[str, ...]) -> Finding:
+def folder(what: str, path: Path, variables: tuple[str, ...]) -> Finding:
     """One folder. Unwritable is a problem only where it was chosen: bundled weights need no folder."""
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
     text = f"{what}: {path}{'' if path.exists() else ' (not made yet)'}"
@@ -211,38 +226,38 @@ def folder(area: str, what: str, path: Path, variables: tuple[str, ...]) -> Find
     except OSError as error:
         level = "problem" if any(map(os.environ.get, variables)) else "note"
         remedy = f"Set {variables[0]} to a folder that can be written; until then nothing can be fetched or imported."
-        return Finding(area, level, f"{text}, cannot be written: {error.strerror or error}", remedy)
+        return Finding(level, f"{text}, cannot be written: {error.strerror or error}", remedy)
     remedy = "" if free > LITTLE_DISK else f"Free some space, or set {variables[0]} to a folder on another disk."
-    return Finding(area, "note" if remedy else "ok", f"{text}, writable, {free / 1e9:.1f} GB free", remedy)
+    return Finding("note" if remedy else "ok", f"{text}, writable, {free / 1e9:.1f} GB free", remedy)
 
 
-def check_environment(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+def check_environment() -> Findings:
     """The variables that change what lowlight does. No secret is shown."""
     env = os.environ
     for name in filter(env.get, PLAIN):
-        yield Finding(area, "ok", f"{name}={env[name]}")
+        yield Finding("ok", f"{name}={env[name]}")
     for name in filter(env.get, ADDRESSES):
-        yield address(area, name, env[name])
+        yield address(name, env[name])
     for name in filter(env.get, SECRETS):
-        yield Finding(area, "ok", f"{name} is set")
+        yield Finding("ok", f"{name} is set")
     if hub.is_offline():
-        yield Finding(area, "note", "HF_HUB_OFFLINE: nothing is fetched.", "Unset it to let lowlight fetch weights.")
+        yield Finding("note", "HF_HUB_OFFLINE: nothing is fetched.", "Unset it to let lowlight fetch weights.")
     threads = env.get("OMP_NUM_THREADS", "")
     if threads.isdecimal() and 0 < int(threads) < cores():
         text = f"OMP_NUM_THREADS={threads} leaves cores idle: PyTorch and OpenCV may use {cores()}"
-        yield Finding(area, "note", text, "Unset it, unless other work shares this machine.")
-    yield Finding(area, "ok", "the Hub was not contacted; `lowlight models pull` does that where it must")
+        yield Finding("note", text, "Unset it, unless other work shares this machine.")
+    yield Finding("ok", "the Hub was not contacted; `lowlight models pull` does that where it must")
 
 
-def address(area: str, name: str, value: str) -> Finding:
+def address(name: str, value: str) -> Finding:
     """A server from the environment, without user, password and query."""
     shown = re.sub(r"^(\w+://)?.*@", r"\1***@", re.sub(r"\?.*", "?***", value, flags=re.DOTALL), flags=re.DOTALL)
     if name == "HF_ENDPOINT" and not re.match("https?://", value):
-        return Finding(area, "problem", f"{name}={shown} has no http:// or https://.", "Give it with its scheme.")
-    return Finding(area, "ok", f"{name}={shown}")
+        return Finding("problem", f"{name}={shown} has no http:// or https://.", "Give it with its scheme.")
+    return Finding("ok", f"{name}={shown}")
 
 
-def check_inference(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG001
+def check_inference() -> Findings:
     """One tiny picture through each back end on each device that it should reach, and through classical methods."""
     spec = manifest.find(MODEL)
     for device in ("cpu", *(["cuda"] if driver.cuda_devices() else [])):
@@ -252,22 +267,22 @@ def check_inference(area: str, options: DoctorOptions) -> Findings:  # noqa: ARG
 
                 text = f"{MODEL}: {selftest(spec, backend=backend, device=device, offline=True)}"
             except Exception as error:  # noqa: BLE001 - a broken back end may raise anything
-                yield failed_inference(area, backend, device, error)
+                yield failed_inference(backend, device, error)
             else:
-                yield Finding(area, "ok", text)
+                yield Finding("ok", text)
     from lowlight_cli.tasks.selftest import classical_methods
 
     ran, failed = classical_methods()
-    yield Finding(area, "ok", f"classical methods that run: {', '.join(ran) or 'none'}")
-    yield from (Finding(area, "note", error.message, error.hint) for error in failed)
+    yield Finding("ok", f"classical methods that run: {', '.join(ran) or 'none'}")
+    yield from (Finding("note", error.message, error.hint) for error in failed)
 
 
-def failed_inference(area: str, backend: str, device: str, error: Exception) -> Finding:
+def failed_inference(backend: str, device: str, error: Exception) -> Finding:
     """A problem, but for ONNX Runtime on CUDA: `auto` takes CUDA through PyTorch, so nothing breaks by itself."""
     level = "note" if (backend, device) == ("onnx", "cuda") else "problem"
     message = error.message if isinstance(error, LowlightError) else f"{type(error).__name__}: {error}"
     remedy = "See the other findings; meanwhile try another --backend or --device."
-    return Finding(area, level, f"{MODEL}: {backend} on {device} failed: {message}", remedy)
+    return Finding(level, f"{MODEL}: {backend} on {device} failed: {message}", remedy)
 
 
 def loadable(name: str) -> ModuleType | None:
@@ -282,15 +297,3 @@ def loadable(name: str) -> ModuleType | None:
 def first_line(error: Exception) -> str:
     """What an error says, shortly."""
     return next(iter(str(error).strip().splitlines()), "")
-
-
-CHECKS: tuple[tuple[str, Callable[[str, DoctorOptions], Findings]], ...] = (
-    ("versions", check_versions),
-    ("packages", check_packages),
-    ("back ends", check_backends),
-    ("devices", check_devices),
-    ("weights", check_weights),
-    ("folders", check_folders),
-    ("environment", check_environment),
-    ("inference", check_inference),
-)

@@ -28,7 +28,8 @@ from lowlight_cli.tasks import calibration, selftest, train_record
 from lowlight_cli.training.loop import BEST, DEPLOYED
 from lowlight_cli.weights_metadata import Origin, texts
 
-TOLERANCE = 1e-3
+PICTURE_TOLERANCE = 1e-3
+"""Difference, of 1, that a pixel of the picture of one back end may have from that of the other."""
 """Largest difference of the two back ends' outputs, of 1."""
 
 
@@ -158,7 +159,7 @@ def compare(ready: ModelSpec) -> None:
         with Enhancer(runner, Settings(depth=16)) as enhancer:
             outputs.append(enhancer.enhance([from_array(pixels)])[0].pixels.astype(np.float64) / 65535)
     difference = float(np.abs(outputs[0] - outputs[1]).max())
-    if not difference <= TOLERANCE:
+    if not difference <= PICTURE_TOLERANCE:
         raise ModelUnavailable(f"ONNX Runtime and PyTorch differ by {difference:g} on the exported {ready.name}.", "")
 
 

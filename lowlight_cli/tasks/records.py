@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowlight_cli import evidence, manifest, packages, weights
+from lowlight_cli import evidence, machine, manifest, weights
 from lowlight_cli.picture import Picture
 from lowlight_cli.report.evidence_log import items
 
@@ -91,7 +91,7 @@ def method(enhancer: Enhancer, options: EnhanceOptions, chosen: Mapping[str, Any
         "weights": [weight_facts(file) for file in runner.weights],
         "settings": chosen,
         **ran,
-        "device_name": packages.processor() if runner.device == "cpu" else runner.provider,
+        "device_name": machine.processor() if runner.device == "cpu" else runner.provider,
         "deterministic": runner.deterministic,
     }
 

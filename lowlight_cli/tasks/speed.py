@@ -41,7 +41,8 @@ class Worker:
         """Start it; it opens its model by itself."""
         told = json.dumps(asked(backend, options))
         words = [sys.executable, "-m", __name__, model, told]
-        return cls(backend, subprocess.Popen(words, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, text=True))
+        pipe = subprocess.PIPE
+        return cls(backend, subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True))
 
     def ask(self) -> dict[str, Any] | None:
         """One run; None where the worker has failed."""

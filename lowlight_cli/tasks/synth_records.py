@@ -111,28 +111,19 @@ def digest_of(path: Path) -> str:
 def load(out: Path) -> list[Record]:
     """The records whose two files are there, the last one of each pair."""
     try:
-        lines = (out / RECORDS).read_bytes().split(b"\n")
+        entries = jsonl.read((out / RECORDS).read_bytes())
     except FileNotFoundError:
         return []
-    found = {(record["folder"], record["name"]): record for record in map(parsed, lines) if record is not None}
+    whole = [entry for entry in entries if all(isinstance(entry.get(name), str) for name in TEXTS)]
+    found = {(record["folder"], record["name"]): record for record in whole}
     return [record for key, record in found.items() if all(map(os.path.isfile, paths(out, *key)))]
-
-
-def parsed(line: bytes) -> Record | None:
-    """A record; None for a line that is none, as a killed run or a broken disk leaves it."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    whole = isinstance(record, dict) and all(isinstance(record.get(name), str) for name in TEXTS)
-    return record if whole else None
 
 
 def append(out: Path, record: Record) -> None:
     """Add a record on a line of its own, whatever the last line was cut off at.
 
     All processes of a run write here, one after the other, each line in one call at the end of the file. Where a file
-    system knows no locks and lets two of them run into each other, the lines are no records and cost a resumed run two
+    system knows no locks and lets two of them run into each other, the lines are passed over and cost a resumed run two
     pairs.
     """
     with atomic.named(out / RECORDS), (out / RECORDS).open("ab+", buffering=0) as file:

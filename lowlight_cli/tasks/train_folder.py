@@ -38,7 +38,7 @@ def writable(folder: Path) -> None:
     """An OptionError, before any work, for what cannot be a run's folder."""
     known = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not known.is_dir():
-        raise OptionError(f"--out {folder}: {known} is no folder.", "Choose another --out.")
+        raise OptionError(f"--out {folder}: {known} is not a folder.", "Choose another --out.")
     if not os.access(known, os.W_OK | os.X_OK):
         raise OptionError(f"--out {folder}: {known} cannot be written to.", "Mend its permissions, or choose another.")
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,17 @@ import torch
 import yaml
 from accelerate import Accelerator
 
-from lowlight_cli import __version__, atomic, regular, weights_metadata
+from lowlight_cli import __version__, atomic, packages, regular, weights_metadata
 from lowlight_cli.errors import OptionError
+from lowlight_cli.plausible import clipped
 from lowlight_cli.training.journal import LOG, rows
 from lowlight_cli.training.settings import Settings, merit
-from lowlight_cli.weights_metadata import clipped
 
 CONFIG, RECORD = "config.yaml", "run.json"
 LARGEST_CONFIG, MOST_BRACKETS = 1 << 16, 500
 """Of a file of settings, which has one or two thousand bytes: YAML's reader takes minutes for a megabyte."""
+SAME = ("kind", "sha256", "held_out", "held_out_bright", "held_out_photos", "preset", "darkened", "darkening")
+"""What a resumed run must find of the data as it was: which pictures there are, and which are held out."""
 PACKAGES = ("torch", "numpy", "accelerate", "safetensors", "pillow", "opencv-python-headless")
 
 
@@ -51,16 +52,12 @@ def read_record(folder: Path) -> list[dict[str, Any]]:
     try:
         starts = json.loads((folder / RECORD).read_text(encoding="utf-8"))["starts"]
         if not isinstance(starts, list) or not all(isinstance(start.get("data", {}), dict) for start in starts):
-            raise TypeError("its starts are no list of tables")
+            raise TypeError("its starts are not a list of tables")
         return starts
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OptionError(f"{folder / RECORD} is damaged: {error!r}.", "Delete it; it is a record only.") from error
-
-
-SAME = ("kind", "sha256", "held_out", "held_out_bright", "held_out_photos", "preset", "darkened", "darkening")
-"""What a resumed run must find as it was: which pictures there are, and which are held out."""
 
 
 def refuse_other_data(folder: Path, data: Mapping[str, Any]) -> None:
@@ -95,7 +92,7 @@ def start(accelerator: Accelerator) -> dict[str, Any]:
         "lowlight": __version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: packages.version(name) for name in PACKAGES},
         "system": platform.platform(),
         "device": str(accelerator.device),
         "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
@@ -116,14 +113,6 @@ def commit() -> str | None:
         return None
 
 
-def version(package: str) -> str | None:
-    """Of an installed package."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
     """(`model` if it names one, settings) of a YAML file."""
     try:
@@ -131,7 +120,7 @@ def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
         if text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
             raise ValueError(f"it has more than {MOST_BRACKETS} brackets")
         values = yaml.safe_load(text.decode("utf-8"))
-    # Dates, numbers and tables that cannot be, such as 2001-99-99, come from Python and not from YAML's own errors.
+    # Dates, numbers and tables that are not valid, such as 2001-99-99, come from Python and not from YAML's own errors.
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
         raise OptionError(f"{path} cannot be read as YAML: {error}.", "It holds lines such as `lr: 0.0001`.") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):

@@ -73,16 +73,13 @@ class Memory:
 
     def load(self) -> None:
         """Read all lines; what a power cut has torn is passed over."""
-        header = None
-        for line in self.path.read_bytes().splitlines():
-            self.lines += 1
-            try:
-                entry = json.loads(line)
-                header = entry if "lowlight_watch" in entry else header
-                if "file" in entry and isinstance(entry["file"], str):
+        data, header = self.path.read_bytes(), None
+        self.lines = data.count(b"\n")
+        for entry in jsonl.read(data):
+            header = entry if "lowlight_watch" in entry else header
+            if isinstance(entry.get("file"), str):
+                with contextlib.suppress(ValueError, KeyError, TypeError):
                     self.take(entry["file"], stamp(entry["size"], entry["mtime_ns"]), entry)
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
         if header != self.settings:
             for relative in self.failed:
                 self.known.pop(relative, None)

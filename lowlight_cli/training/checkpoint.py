@@ -23,8 +23,9 @@ from lowlight_cli.training.recipe import Recipe
 
 GROUPS = ("networks", "optimizers", "schedules")
 BROKEN = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.PickleError)
-"""What torch and what it unpacks raise for files that are no checkpoints."""
-POSITION = ("step", "best", "seconds", "counted", "sums")
+"""What torch and what it unpacks raise for files that are not checkpoints."""
+POSITION = ("step", "best", "seconds", "counted", "best_of", "sums")
+"""The fields of `loop.Run` that say how far a run is."""
 
 
 def save(
@@ -70,8 +71,8 @@ def restore(path: Path, recipe: Recipe, averaged: nn.Module | None, accelerator:
                 extra.load_state_dict(state["extras"][accelerator.process_index][name])
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
-        position = state["position"]
-        return {name: position[name] for name in POSITION} | {"best_of": position.get("best_of")}
+        position = {"best_of": None, **state["position"]}  # older checkpoints do not say it
+        return {name: position[name] for name in POSITION}
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise LowlightError(
             f"{path} is of a run with other settings: {' '.join(str(error).split())[:200] or 'nothing fits'}",
@@ -106,6 +107,6 @@ def loaded(path: Path, accelerator: Accelerator) -> dict[str, Any]:
         return state
     except BROKEN as error:
         raise LowlightError(
-            f"{path} is damaged, or no checkpoint.",
+            f"{path} is damaged, or not a checkpoint.",
             "Start anew from the weights beside it: --init, another --out.",
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import math
 import re
@@ -62,12 +61,8 @@ def but_writers(found: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(found)
 
 
-class NoJournal(contextlib.nullcontext):
-    """For the processes that write nothing."""
-
-
 def rows(log: Path) -> list[tuple[str, ...]]:
-    """The whole rows of a log; a last one that a killed run left half-written is none."""
+    """The whole rows of a log; a last one that a killed run left half-written is left out."""
     if not log.exists():
         return []
     lines = log.read_text(encoding="utf-8", errors="replace").replace("\0", "").splitlines()

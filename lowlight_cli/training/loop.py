@@ -19,7 +19,7 @@ from lowlight_cli.errors import Diverged, ModelUnavailable, OptionError
 from lowlight_cli.nn.state import load_weights, save_weights
 from lowlight_cli.training import checkpoint
 from lowlight_cli.training.descent import Descent
-from lowlight_cli.training.journal import Journal, NoJournal
+from lowlight_cli.training.journal import Journal
 from lowlight_cli.training.prefetch import ahead
 from lowlight_cli.training.recipe import Batch, Recipe
 from lowlight_cli.training.settings import Settings, basis, merit
@@ -51,7 +51,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         if math.isnan(self.minutes):
-            raise OptionError("--max-minutes nan is no limit.", "Give a number of minutes, or leave it out.")
+            raise OptionError("--max-minutes nan is not a limit.", "Give a number of minutes, or leave it out.")
 
 
 @dataclass(kw_only=True)
@@ -109,7 +109,7 @@ def train(run: Run) -> Iterator[Progress]:
     descent = Descent(run.recipe, accelerator, clip=settings.clip, parts=settings.accumulate)
     last = run.last
     started, before = time.monotonic(), run.seconds
-    with Journal(run.folder, step=run.step) if accelerator.is_main_process else NoJournal() as journal:
+    with Journal(run.folder, step=run.step) if accelerator.is_main_process else contextlib.nullcontext() as journal:
         if run.step == 0:
             yield from tell(run, journal, lambda: untrained(run))
         for parts, waited in ahead(lambda step: parts_of(run, step), range(run.step, last)):
@@ -140,11 +140,10 @@ def prepare(run: Run, *, resume: bool) -> None:
         run.averaged = AveragedModel(deployed, multi_avg_fn=get_ema_multi_avg_fn(run.settings.ema))
     if resume:
         position = checkpoint.restore(run.folder / LAST, run.recipe, run.averaged, run.accelerator)
-        run.step, run.best, run.seconds = position["step"], position["best"], position["seconds"]
-        run.best_of = position["best_of"]
+        for name, value in position.items():
+            setattr(run, name, value)
         if not readable(run.folder / BEST):
             run.best = -math.inf  # of weights that are gone
-        run.sums, run.counted = position["sums"], position["counted"]
         look_at_the_clock(run)
         for schedule in run.recipe.schedules.values():
             checkpoint.set_rates(schedule, checkpoint.rates(schedule))
@@ -276,8 +275,7 @@ def write_weights(run: Run, name: str) -> None:
 
 def save(run: Run) -> None:
     """Write the checkpoint and the weights to deploy."""
-    position = {"step": run.step, "best": run.best, "seconds": run.seconds, "counted": run.counted}
-    position["best_of"] = run.best_of
+    position = {name: getattr(run, name) for name in checkpoint.POSITION}
     position["sums"] = {name: float(value) for name, value in run.sums.items()}
     checkpoint.save(run.folder / LAST, run.recipe, run.averaged, position, run.accelerator)
     if run.accelerator.is_main_process:

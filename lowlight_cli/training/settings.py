@@ -12,7 +12,7 @@ from typing import Any
 
 from lowlight_cli.choices import MIXED, PERCEPTUAL, PRESETS
 from lowlight_cli.errors import OptionError
-from lowlight_cli.weights_metadata import MOST_VALUES, clipped
+from lowlight_cli.plausible import MOST_VALUES, clipped
 
 SCORES = {"psnr_gtmean": 1, "psnr": 1, "ssim": 1, "mae": -1, "loss": -1}
 """What may choose the best weights: 1, the larger the better; -1, the smaller."""
@@ -26,7 +26,7 @@ LIMITS: Sequence[tuple[Sequence[str], Callable[[Any], bool], str]] = (
     (("synth", "shuffle"), lambda v: 0 <= v <= 1, "a share from 0 to 1"),
     (("seed",), lambda v: 0 <= v < 2**63, "a whole number from 0 to 2^63 - 1"),
 )
-"""Names of settings, whether a value can be, and what can."""
+"""Names of settings, whether a value is valid, and what is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,12 +143,12 @@ KINDS = dict(vars(Settings()))
 
 def unfit(name: str, value: Any, hint: str) -> OptionError:
     """The error for a value that a setting does not take."""
-    return OptionError(f"{clipped(value)} is no value for {name}.", hint)
+    return OptionError(f"{clipped(value)} is not valid for {name}.", hint)
 
 
 def refuse_absurd(setting: str, value: Any) -> None:
     """An OptionError for a value that no setting has, before anything is copied or shown: tables with more than a
-    thousand values (a few lines of YAML make billions), whole numbers of more than 64 bits, names that are no text."""
+    thousand values (a few lines of YAML make billions), numbers of more than 64 bits, names that are not texts."""
     waiting, left = [value], MOST_VALUES
     while waiting and left >= 0:
         found = waiting.pop()

@@ -24,6 +24,11 @@ STRIPS = 4
 """Pictures of which strips are shown."""
 STRIP_SIDE = 320
 """Longest side of a picture in a strip, in pixels."""
+KEPT = (
+    "Lower the learning rate (--set lr=...): with --resume it goes on from the last good checkpoint; where none was "
+    "written yet, start anew."
+)
+"""What to do where a training has diverged."""
 
 
 class Shown(Protocol):
@@ -142,12 +147,6 @@ class Judge:
         height, width = self.sides(shown.low)
         panels = [panel for panel in (pixels, output, *maps.values(), truth) if panel is not None]
         return [panel[0, :, :height, :width].float() for panel in panels]
-
-
-KEPT = (
-    "Lower the learning rate (--set lr=...): with --resume it goes on from the last good checkpoint; where none was "
-    "written yet, start anew."
-)
 
 
 def fidelity(output: Tensor, truth: Tensor) -> dict[str, float]:
