@@ -14,10 +14,7 @@ from lowlight_cli.nn.brightness import luma, luma_mean
 from lowlight_cli.runners.export import Context, Tile, export
 from lowlight_cli.training.settings import Settings
 
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def settings(**changes):

@@ -18,13 +18,9 @@ from lowlight_cli.nn import dped
 from lowlight_cli.runners import export
 from lowlight_cli.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("seeded")
 TINY = {"widths": (6, 8, 12), "attention": (4, 4, 6, 8)}
 JUDGE = {"widths": (4, 4, 6, 6, 4), "hidden": 8}
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
 
 
 def averaging(**params: object) -> ba_gan.BAGAN:

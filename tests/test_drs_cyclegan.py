@@ -18,12 +18,8 @@ from lowlight_cli.nn.guide import Guide
 from lowlight_cli.runners import export
 from lowlight_cli.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("seeded")
 TINY = {"width": 4, "blocks": (1, 1, 1)}
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
 
 
 def network(**params: object) -> Generator:

@@ -17,13 +17,9 @@ from lowlight_cli.nn.guide import Guide
 from lowlight_cli.nn.losses import ssim_loss
 from lowlight_cli.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("seeded")
 TINY = {"width": 2, "groups": 4, "blocks": 1}
 NOBODY = torch.tensor([-1.0])
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
 
 
 def lively(**params):

@@ -20,17 +20,13 @@ from lowlight_cli.nn.guide import GuidedNetwork, blur, toward
 from lowlight_cli.runners import export
 from lowlight_cli.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("seeded")
 TINY: dict[str, dict[str, Any]] = {
     "drs_cyclegan": {"width": 4, "blocks": (1, 1, 1)},
     "ema_cyclegan": {"width": 4, "blocks": 1, "groups": 4, "window": 3},
 }
 BOTH = pytest.mark.parametrize("arch", TINY)
 AUTO = torch.tensor([-1.0])
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
 
 
 def network(arch: str, **params: Any) -> GuidedNetwork:

@@ -17,13 +17,9 @@ from lowlight_cli.nn.losses import color_loss
 from lowlight_cli.runners.export import Context, Tile, export
 from lowlight_cli.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("seeded")
 WIDTHS = (8, 12, 16)
 THUMBNAIL = torch.linspace(0, 0.2, 3 * 32 * 32).reshape(1, 3, 32, 32)
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
 
 
 def small(**params):

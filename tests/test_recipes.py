@@ -17,6 +17,7 @@ from lowlight_cli.tasks.train import TrainOptions, resolve, run
 from lowlight_cli.training.loop import Limits
 from lowlight_cli.training.settings import SMALLEST_CROP, Settings
 
+pytestmark = pytest.mark.usefixtures("seeded")
 ROWS = {name: spec for name, spec in manifest.models().items() if not spec.classical}
 SMALL = {
     "neid": {"params": {"widths": [16, 16]}, "lr": 2e-3},
@@ -26,11 +27,6 @@ SMALL = {
     "drs_cyclegan": {"params": {"width": 8, "blocks": [1, 1, 1]}, "discriminator": {"width": 8}, "lr": 2e-3},
 }
 """Settings that make a network small enough for seconds, by architecture."""
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="module")

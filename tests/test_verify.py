@@ -18,18 +18,14 @@ from lowlight_cli import evidence, machine
 from lowlight_cli.errors import ALL_FAILED, DONE, NO_INPUT, SOME_FAILED, USAGE
 from lowlight_cli.runners.classical import ClassicalRunner
 
+pytestmark = pytest.mark.usefixtures("here")
 Photo = Callable[..., Path]
 Run = Callable[..., SimpleNamespace]
 LOG = Path("log.jsonl")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
-def logged(run: Run, photo: Photo) -> Path:
+def logged(here: Path, run: Run, photo: Photo) -> Path:
     """A log of three pictures with baselines: record 1 is the start, 5 the end."""
     for name in "abc":
         photo(Path(f"in/{name}.png"), 10, ord(name) - 80)
