@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -434,26 +433,6 @@ def test_steps_lower_attention_and_content_loss_and_the_map_is_white_where_it_is
     assert last["attention"] < 0.7 * first["attention"]
     assert last["content"] < 0.8 * first["content"]
     assert plane[~lit].mean() > plane[lit].mean() + 0.1
-
-
-def test_a_step_without_gradients_changes_nothing() -> None:
-    recipe = ba_gan.recipe(settings())
-    recipe.step(batch(), descend_of(recipe))
-    before = state(recipe)
-    with torch.no_grad():
-        terms = recipe.step(batch(), lambda *_: None)
-    assert all(math.isfinite(float(term)) for term in terms.values())
-    after = state(recipe)
-    assert all(torch.equal(value, after[key]) for key, value in before.items())
-    recipe.step(batch(), descend_of(recipe))
-    assert not all(torch.equal(value, after[key]) for key, value in state(recipe).items())
-
-
-def test_a_step_in_bf16_gives_finite_terms_in_float32() -> None:
-    recipe = ba_gan.recipe(settings())
-    with torch.autocast("cpu", torch.bfloat16):
-        terms = recipe.step(batch(), descend_of(recipe))
-    assert all(math.isfinite(float(term)) and term.dtype == torch.float32 for term in terms.values())
 
 
 def test_the_same_seed_gives_the_same_step() -> None:
