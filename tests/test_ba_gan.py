@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,7 +11,6 @@ from lowlight_cli import models, tiles
 from lowlight_cli.data.darken import PRESETS
 from lowlight_cli.models import ba_gan
 from lowlight_cli.nn import dped
-from lowlight_cli.runners import export
 from lowlight_cli.training.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -265,21 +261,6 @@ def test_tiles_give_what_the_whole_picture_gives() -> None:
         outputs.append(out.astype(np.int64))
     assert outputs[0].std() > 1000
     assert np.abs(outputs[0] - outputs[1]).max() <= 1
-
-
-def test_onnx_gives_what_torch_gives(tmp_path: Path) -> None:
-    network = ba_gan.build(widths=(4, 6), attention=(4, 4, 6)).eval().requires_grad_(False)
-    for name, values in network.named_parameters():
-        if name.endswith("bias"):
-            values.normal_(0, 0.1)
-    export.export(export.Tile(network, 1), {"pixels": export.picture(2, 32, 48)}, tmp_path / "x1.onnx")
-    session = onnxruntime.InferenceSession(str(tmp_path / "x1.onnx"), providers=["CPUExecutionProvider"])
-    for size in ((1, 24, 56), (3, 64, 16)):
-        pixels = export.picture(*size)
-        (found,) = session.run(None, {"pixels": pixels.numpy()})
-        expected = network.tile(pixels).numpy()
-        assert expected.std() > 0.01
-        assert np.abs(found - expected).max() < 1e-3
 
 
 def test_variation_is_the_mean_square_of_steps_down_and_across() -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from itertools import product
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import drs_cyclegan
 from lowlight_cli.models.drs_cyclegan import Generator, Thresholds, shrink
 from lowlight_cli.nn.guide import Guide
-from lowlight_cli.runners import export
 from lowlight_cli.training.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -228,17 +224,6 @@ def test_after_doubling_neighbours_still_differ() -> None:
     output = tiny.whole(dark(32, 32))[0]
     cells = output.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4)
     assert (cells.amax(dim=-1) - cells.amin(dim=-1))[:, :, 3:-3, 3:-3].median() > 1e-3
-
-
-def test_onnx_gives_what_torch_gives(spec: ModelSpec, tmp_path: Path) -> None:
-    # The exporter takes its time for every block, and all are alike.
-    params = {"blocks": (1, 0, 0)}
-    facts = {**drs_cyclegan.geometry(**params), "thumbnail": 24, "scales": (1,)}
-    spec, tiny = dataclasses.replace(spec, **facts), network(**params)
-    assert spec.graphs() == ("context", "x1")
-    for graph in spec.graphs():
-        # Raises where the two differ.
-        assert export.write_graph(spec, tiny, graph, tmp_path / f"{graph}.onnx").stat().st_size > 0
 
 
 def test_the_discriminator_gives_one_score_for_a_picture_of_two_kernel_sizes() -> None:

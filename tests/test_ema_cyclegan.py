@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -229,17 +227,6 @@ def test_what_the_whole_thumbnail_becomes_is_what_a_tile_of_it_becomes():
     output, vectors = network.whole(thumbnail)
     assert torch.equal(vectors, network.context(thumbnail, NOBODY))
     assert torch.allclose(output, network.tile(thumbnail, vectors), atol=1e-5)
-
-
-@pytest.mark.parametrize("graph", ["context", "x1"])
-def test_the_graphs_agree_with_pytorch(graph, tmp_path):
-    from lowlight_cli.runners.export import write_graph
-
-    params = {**TINY, "window": 5}
-    network = lively(**params).eval().requires_grad_(False)
-    spec = SimpleNamespace(name="ema-cyclegan", **ema_cyclegan.geometry(**params))
-    # It compares, on another number and size of pictures, and raises where they differ.
-    assert write_graph(spec, network, graph, tmp_path / f"{graph}.onnx").exists()
 
 
 def batch(side=32):
