@@ -57,6 +57,21 @@ def only_loopback(connect: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of the test, in which it runs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def seeded() -> None:
+    """PyTorch draws the same in every run."""
+    import torch
+
+    torch.manual_seed(0)
+
+
+@pytest.fixture
 def spec() -> ModelSpec:
     """A row that asks for multiples of 4 and a halo of 8."""
     return row(name="fake", scales=(1, 2))

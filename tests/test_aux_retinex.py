@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
@@ -10,14 +9,9 @@ from lowlight_cli import manifest, models, weights
 from lowlight_cli.errors import OptionError
 from lowlight_cli.models import aux_retinex
 from lowlight_cli.nn.brightness import luma, luma_mean
-from lowlight_cli.runners.export import Context, Tile, export
-from lowlight_cli.runners.onnx import cpu_session
 from lowlight_cli.training.settings import Settings
 
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def settings(**changes):
@@ -230,21 +224,6 @@ def test_the_illumination_of_the_bundled_weights_divides_the_picture():
         light = network.maps(low, vectors)["illumination"]
         assert light.shape == (1, 1, 40, 40)
         assert torch.equal((low / light).clamp(0, 1), network.tile(low, vectors))
-
-
-def test_both_graphs_agree_with_onnx(tmp_path):
-    network = aux_retinex.build().eval().requires_grad_(False)
-    exposure, thumbnails = torch.tensor([-1.0, 0.4]), dark(side=24)
-    graphs = {
-        "context": (Context(network), {"thumbnail": thumbnails, "exposure": exposure}),
-        "x1": (Tile(network, 1), {"pixels": dark(), "vectors": network.context(thumbnails, exposure)}),
-    }
-    for name, (module, inputs) in graphs.items():
-        export(module.eval(), inputs, tmp_path / f"{name}.onnx")
-        session = cpu_session(tmp_path / f"{name}.onnx")
-        found = session.run(None, {key: value.numpy() for key, value in inputs.items()})[0]
-        expected = module(*inputs.values()).numpy()
-        assert np.abs(found - expected).max() < 1e-3 * max(1, np.abs(expected).max()), name
 
 
 def test_the_defaults_are_those_of_the_paper():

@@ -36,6 +36,7 @@ from lowlight_cli.errors import (
 from lowlight_cli.runners.driver import cuda_devices
 from lowlight_cli.tasks.results import Result
 
+pytestmark = pytest.mark.usefixtures("here")
 Photo = Callable[..., Path]
 Run = Callable[..., SimpleNamespace]
 
@@ -44,11 +45,6 @@ FIELDS = {
     *("model", "scale", "weights_sha256", "backend", "device", "precision", "maps", "development"),
     *("exposure", "shadows"),
 }
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.usefixtures("fakes")

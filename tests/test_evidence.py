@@ -18,12 +18,8 @@ from lowlight_cli.errors import LogError, NoInput, OptionError
 from lowlight_cli.evidence import Log, read
 from lowlight_cli.evidence_chain import Line
 
+pytestmark = pytest.mark.usefixtures("here")
 LOG = Path("log.jsonl")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def made(count: int) -> list[bytes]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,24 +11,18 @@ from torch import Tensor
 
 from lowlight_cli import models
 from lowlight_cli.errors import OptionError
-from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.nn.brightness import lift, luma_mean, solve_gain
 from lowlight_cli.nn.cycle import CycleRecipe
 from lowlight_cli.nn.guide import GuidedNetwork, blur, toward
-from lowlight_cli.runners import export
 from lowlight_cli.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("seeded")
 TINY: dict[str, dict[str, Any]] = {
     "drs_cyclegan": {"width": 4, "blocks": (1, 1, 1)},
     "ema_cyclegan": {"width": 4, "blocks": 1, "groups": 4, "window": 3},
 }
 BOTH = pytest.mark.parametrize("arch", TINY)
 AUTO = torch.tensor([-1.0])
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
 
 
 def network(arch: str, **params: Any) -> GuidedNetwork:
@@ -139,15 +131,6 @@ def test_a_target_asks_for_the_whole_picture(arch: str) -> None:
     facts = models.module(arch).geometry(**TINY[arch], exposure=True)
     assert (facts["exposure"], facts["tiling"]) == (True, "guided")
     assert models.module(arch).geometry(**TINY[arch])["exposure"] is False
-
-
-@BOTH
-@pytest.mark.parametrize("graph", ["context", "x1"])
-def test_the_graphs_agree_with_pytorch(arch: str, graph: str, spec: ModelSpec, tmp_path: Path) -> None:
-    facts = {**models.module(arch).geometry(**TINY[arch], exposure=True), "thumbnail": 48, "scales": (1,)}
-    # It compares, for a brightness of its own and for some that are asked for, and raises where they differ.
-    able = to_the_full(network(arch))
-    assert export.write_graph(dataclasses.replace(spec, **facts), able, graph, tmp_path / f"{graph}.onnx").exists()
 
 
 def recipe(arch: str, **loss: float) -> CycleRecipe:

@@ -17,10 +17,7 @@ from lowlight_cli.nn.gan import (
     gradient_penalty,
 )
 
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def test_the_logarithmic_losses_are_those_of_equation_2():

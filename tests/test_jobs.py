@@ -17,11 +17,7 @@ from lowlight_cli.errors import NO_INPUT, NoInput, OptionError, OutputExists
 from lowlight_cli.inputs import gather, passed_over
 from lowlight_cli.jobs import Job, Layout
 
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def touch(*names: str) -> None:

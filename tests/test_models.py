@@ -19,6 +19,7 @@ from lowlight_cli.picture import from_array
 from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.training.validation import Judge
 
+pytestmark = pytest.mark.usefixtures("seeded")
 ROWS = sorted(name for name, spec in manifest.models().items() if not spec.classical and not spec.untrained)
 BACKENDS = ("onnx", "torch")
 
@@ -35,12 +36,6 @@ def opened():
         return runners[key]
 
     return get
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    """The same random weights and pictures in every run."""
-    torch.manual_seed(0)
 
 
 def dark(height, width, seed=0):

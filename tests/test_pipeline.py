@@ -32,13 +32,8 @@ from lowlight_cli.tasks import enhance as task
 from lowlight_cli.tasks import pipeline as pipeline_task
 from lowlight_cli.tasks.enhance import EnhanceOptions, Result, Run, plan_run
 
+pytestmark = pytest.mark.usefixtures("here", "fakes")
 Photo = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fakes: list[FakeRunner]) -> list[FakeRunner]:
-    monkeypatch.chdir(tmp_path)
-    return fakes
 
 
 def planned(
@@ -131,32 +126,32 @@ def test_results_come_in_the_order_of_the_jobs(photo: Photo, monkeypatch: pytest
     assert [result.source.stem for result in enhanced()] == [str(number) for number in range(30)]
 
 
-def test_equal_shapes_run_together_and_others_do_not(photo: Photo, here: list[FakeRunner]) -> None:
+def test_equal_shapes_run_together_and_others_do_not(photo: Photo, fakes: list[FakeRunner]) -> None:
     for name, width in zip("abcdefg", [8, 8, 8, 12, 12, 8, 8], strict=True):
         photo(Path(f"in/{name}.png"), 8, width)
     assert statuses(enhanced()) == "d" * 7
-    assert [(shape[0], shape[3]) for shape in here[0].batches] == [(3, 8), (2, 12), (2, 8)]
+    assert [(shape[0], shape[3]) for shape in fakes[0].batches] == [(3, 8), (2, 12), (2, 8)]
 
 
-def test_batch_size_is_the_most_that_run_together(photo: Photo, here: list[FakeRunner]) -> None:
+def test_batch_size_is_the_most_that_run_together(photo: Photo, fakes: list[FakeRunner]) -> None:
     for name in "abcde":
         photo(Path(f"in/{name}.png"))
     enhanced(batch_size=2)
-    assert [shape[0] for shape in here[0].batches] == [2, 2, 1]
+    assert [shape[0] for shape in fakes[0].batches] == [2, 2, 1]
 
 
-def test_large_pictures_run_alone_when_nobody_says(photo: Photo, here: list[FakeRunner]) -> None:
+def test_large_pictures_run_alone_when_nobody_says(photo: Photo, fakes: list[FakeRunner]) -> None:
     for name in "ab":
         photo(Path(f"in/{name}.png"), 800, 800, value=3)
     enhanced()
-    assert [shape[0] for shape in here[0].batches] == [1, 1]
+    assert [shape[0] for shape in fakes[0].batches] == [1, 1]
 
 
-def test_8_and_16_bits_are_not_mixed(photo: Photo, here: list[FakeRunner]) -> None:
+def test_8_and_16_bits_are_not_mixed(photo: Photo, fakes: list[FakeRunner]) -> None:
     photo(Path("in/a.png"), 8, 8)
     Path("in/b.png").write_bytes(picture_files.png16(np.full((8, 8, 3), 1001, np.uint16)))
     assert statuses(enhanced()) == "dd"
-    assert [shape[0] for shape in here[0].batches] == [1, 1]
+    assert [shape[0] for shape in fakes[0].batches] == [1, 1]
     assert np.unique(picture.load(Path("out/b.png")).pixels).tolist() == [2002]
 
 
@@ -185,14 +180,14 @@ def test_a_bug_of_ours_fails_one_file_and_is_told(photo: Photo, monkeypatch: pyt
     assert "report" in result.hint
 
 
-def test_fail_fast_stops_at_the_first_failure_and_loses_no_result(photo: Photo, here: list[FakeRunner]) -> None:
+def test_fail_fast_stops_at_the_first_failure_and_loses_no_result(photo: Photo, fakes: list[FakeRunner]) -> None:
     for number in range(40):
         photo(Path(f"in/{number}.png"), 8, 8 + number)
     Path("in/3.png").write_bytes(b"")
     results = enhanced(fail_fast=True)
     assert statuses(results[:4]) == "dddf"
     assert len(results) < 40
-    assert len(here[0].batches) < 39
+    assert len(fakes[0].batches) < 39
     assert written() == sorted(result.target.name for result in results if result.status == "done")
 
 
@@ -231,7 +226,7 @@ def test_decoders_do_not_run_far_ahead_of_the_network(
 
 @pytest.mark.parametrize(("name", "limit"), [("AHEAD_FILES", 3), ("AHEAD_PIXELS", 3 * 48)])
 def test_the_network_does_not_run_far_ahead_of_the_encoders(
-    photo: Photo, monkeypatch: pytest.MonkeyPatch, here: list[FakeRunner], name: str, limit: int
+    photo: Photo, monkeypatch: pytest.MonkeyPatch, fakes: list[FakeRunner], name: str, limit: int
 ) -> None:
     for number in range(25):
         photo(Path(f"in/{number}.png"), 6, 8)
@@ -242,7 +237,7 @@ def test_the_network_does_not_run_far_ahead_of_the_encoders(
     def slow(*arguments: object, **options: object) -> None:
         time.sleep(0.01)
         write(*arguments, **options)
-        ahead.append(len(here[0].batches) - next(saved))
+        ahead.append(len(fakes[0].batches) - next(saved))
 
     monkeypatch.setattr(picture, "write", slow)
     assert statuses(enhanced(batch_size=1)) == "d" * 25

@@ -21,18 +21,14 @@ from lowlight_cli.runners import Runner, RunnerOptions
 from lowlight_cli.runners.classical import ClassicalRunner
 from lowlight_cli.tasks import rerun
 
+pytestmark = pytest.mark.usefixtures("here")
 Photo = Callable[..., Path]
 Run = Callable[..., SimpleNamespace]
 LOG = Path("log.jsonl")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
-def logged(run: Run, photo: Photo) -> Path:
+def logged(here: Path, run: Run, photo: Photo) -> Path:
     """A log of three pictures with baselines: record 1 is the start, 5 the end."""
     for name in "abc":
         photo(Path(f"in/{name}.png"), 10, ord(name) - 80)

@@ -34,6 +34,7 @@ from lowlight_cli.tasks.unwitnessed import Unwitnessed
 from lowlight_cli.tasks.watch import Pace, Watch
 from lowlight_cli.tasks.watch_plan import Checked
 
+pytestmark = pytest.mark.usefixtures("here")
 Photo = Callable[..., Path]
 Script = dict[float, Callable[[], object]]
 
@@ -70,11 +71,6 @@ class Seen:
     @property
     def failed(self) -> list[tuple[float, str]]:
         return [(at, result.source.name) for at, result in self.results if result.status == "failed"]
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

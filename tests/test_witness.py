@@ -21,15 +21,11 @@ from lowlight_cli.runners.classical import ClassicalRunner
 from lowlight_cli.tasks import unwitnessed
 from lowlight_cli.tasks.witness import Witness
 
+pytestmark = pytest.mark.usefixtures("here")
 Photo = Callable[..., Path]
 Run = Callable[..., SimpleNamespace]
 LOG = Path("log.jsonl")
 GAMMA = ("enhance", "in", "--out", "out", "--model", "gamma", "--evidence", LOG)
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def records(kind: str = "picture") -> list[dict]:
