@@ -18,6 +18,7 @@ from typing import Any
 from lowlight_cli import manifest
 from lowlight_cli.errors import FULL, ModelUnavailable
 from lowlight_cli.manifest import ModelSpec, WeightFile
+from lowlight_cli.places import expanded
 
 SETTINGS = {
     "HF_HUB_DISABLE_TELEMETRY": "1",  # else it also asks for a list of harnesses before it looks into its cache
@@ -84,7 +85,7 @@ def cache() -> Path:
     env = os.environ.get
     base = env("HF_HOME") or Path(env("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     chosen = env("HF_HUB_CACHE") or env("HUGGINGFACE_HUB_CACHE") or Path(base) / "hub"
-    return Path(os.path.expandvars(chosen)).expanduser().absolute()
+    return expanded(os.path.expandvars(chosen))
 
 
 def source(file: WeightFile) -> tuple[str, str]:

@@ -94,8 +94,10 @@ def walk(folder: Path, prefix: Path, out: Path, kinds: Collection[str]) -> Itera
         yield Found(path, prefix / path.relative_to(folder), f"The folder cannot be read: {error.strerror}.")
 
 
-def tree(folder: Path, out: Path | None, unreadable: Callable[[OSError], None]) -> Iterator[tuple[str, str]]:
-    """The files below a folder as (folder, name), see `walk`."""
+def tree(
+    folder: Path, out: Path | None, unreadable: Callable[[OSError], None], *, hidden: bool = False
+) -> Iterator[tuple[str, str]]:
+    """The files below a folder as (folder, name), see `walk`; with `hidden` those too that are."""
     visited: set[tuple[int, int]] = set()
     skipped = None if out is None else out.resolve()
     # Links last: a folder that also lies there itself is not to be found by a link to it.
@@ -107,9 +109,9 @@ def tree(folder: Path, out: Path | None, unreadable: Callable[[OSError], None]) 
                 folders.clear()
                 continue
             visited.add((here.st_dev, here.st_ino))
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = sorted(name for name in folders if hidden or not name.startswith("."))
             waiting += [path for name in folders if os.path.islink(path := Path(base, name))]
-            yield from ((base, name) for name in files if not name.startswith("."))
+            yield from ((base, name) for name in files if hidden or not name.startswith("."))
 
 
 def passed_over(inputs: Sequence[str], taken: Collection[str] = ()) -> Counter[str]:
@@ -123,6 +125,24 @@ def passed_over(inputs: Sequence[str], taken: Collection[str] = ()) -> Counter[s
         if Path(name).suffix.lower() in kinds
     }
     return Counter(Path(name).suffix.lower() for _, name in files)
+
+
+def not_taken(inputs: Sequence[str], out: Path, kinds: Collection[str], aside: Collection[Path]) -> list[Path]:
+    """Files below the folders among the inputs that no run takes: hidden ones, and those of no kind in `kinds`; without
+    `out` and `aside`."""
+    left = {path.resolve() for path in aside}
+    files = (
+        Path(base, name)
+        for folder in filter(os.path.isdir, inputs)
+        for base, name in tree(Path(folder), out, nobody, hidden=True)
+        if Path(name).suffix.lower() not in kinds or is_hidden(Path(base, name).relative_to(folder))
+    )
+    return sorted({path for path in files if not left & {path.resolve(), *path.resolve().parents}}, key=natural)
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a part of a path begins with a dot."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def matching(pattern: str, out: Path, kinds: Collection[str]) -> Iterator[Found]:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -53,9 +53,19 @@ class Job:
     remedy: str = "Check the permissions."
 
 
-def plan(inputs: Sequence[str], layout: Layout, empty: Callable[[str], None] = nobody) -> list[Job]:
+def nothing(_: Job) -> Iterable[Path]:
+    """A picture has its target alone."""
+    return ()
+
+
+def plan(
+    inputs: Sequence[str],
+    layout: Layout,
+    empty: Callable[[str], None] = nobody,
+    beside: Callable[[Job], Iterable[Path]] = nothing,
+) -> list[Job]:
     """All jobs in natural order. Conflicts and missing inputs are errors; `empty` is told of each input among others
-    that gave nothing."""
+    that gave nothing. `beside` names what a run writes of a picture besides its target."""
     if {"/", os.sep, "\0"} & {*layout.suffix}:
         raise OptionError(f"--suffix {layout.suffix!r} cannot be a part of a name.", "Use one such as _bright.")
     single = single_target(inputs, layout)
@@ -64,9 +74,9 @@ def plan(inputs: Sequence[str], layout: Layout, empty: Callable[[str], None] = n
         hint = f"Known kinds: {', '.join(sorted(readable()))}. {to_install(passed_over(inputs))}".rstrip()
         raise NoInput(f"There are no pictures in {', '.join(inputs)}.", hint)
     jobs = [Job(f.source, single or target(f, layout), f.relative, f.problem) for f in found]
-    if layout.suffix and layout.existing == "skip":
+    if layout.existing == "skip":
         # What an earlier run has left beside its inputs is no input, unless somebody names it.
-        made = {same_name(job.target) for job in jobs}
+        made = {same_name(path) for job in jobs for path in (*[job.target] * bool(layout.suffix), *beside(job))}
         jobs = [job for job in jobs if same_name(job.source) not in made or str(job.source) in inputs]
     refuse_collisions(jobs)
     refuse_writing_over_inputs(jobs)

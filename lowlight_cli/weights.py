@@ -17,6 +17,7 @@ from typing import NamedTuple, NoReturn
 from lowlight_cli import __version__, atomic, hub, manifest, regular
 from lowlight_cli.errors import ModelUnavailable
 from lowlight_cli.manifest import ModelSpec, WeightFile
+from lowlight_cli.places import expanded
 
 SIDECAR = "exported.json"
 """Beside exported files: their sha256 and the version that wrote them."""
@@ -33,14 +34,14 @@ def home() -> Path:
     """Our own folder for imported and exported weights: `LOWLIGHT_HOME`, else in the platform's cache folder."""
     env = os.environ.get
     if chosen := env("LOWLIGHT_HOME"):
-        return Path(chosen).expanduser().absolute()
+        return expanded(chosen)
     if sys.platform == "win32":
         base = env("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
     else:
         base = env("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "lowlight"
+    return expanded(base) / "lowlight"
 
 
 def find(spec: ModelSpec, role: str, *, offline: bool = False, progress: bool = False) -> Path:

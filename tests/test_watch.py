@@ -230,6 +230,46 @@ def test_a_change_is_noticed_while_the_watch_runs_too(watched: Callable[..., See
     assert [result.status for _, result in seen.results] == ["done", "failed"]
 
 
+def test_another_file_under_the_name_of_one_that_was_taken_away_fails_once(
+    watched: Callable[..., Seen], photo: Photo
+) -> None:
+    def replaced() -> None:
+        os.utime(photo(Path("in/a.png"), 9, 9), (1e9, 1e9))  # as `cp -p` from a card leaves it
+
+    arrive(photo, "a.png", "stays.png")()
+    seen = watched({30: Path("in/a.png").unlink, 200: replaced}, 400)
+    assert seen.done == ["a.png", "stays.png"]
+    assert len(seen.failed) == 1
+    assert "has changed since it was enhanced" in seen.results[-1][1].error
+    assert picture.load(OUT / "a.png").pixels.shape != (9, 9, 3)
+    assert not watched(until=200).results, "it was told again after a restart"
+    (OUT / "a.png").unlink()
+    assert watched(until=200).done == ["a.png"]
+
+
+def test_a_file_that_another_process_enhanced_meanwhile_is_done(watched: Callable[..., Seen], photo: Photo) -> None:
+    def come_with_its_output() -> None:
+        arrive(photo, "b.png")()
+        photo(OUT / "b.png")
+
+    arrive(photo, "a.png")()
+    seen = watched({30: come_with_its_output}, 200)
+    assert [result.status for _, result in seen.results] == ["done", "skipped"]
+
+
+def test_a_file_that_becomes_what_it_was_is_done(watched: Callable[..., Seen], photo: Photo) -> None:
+    kept = Path("kept.png")
+
+    def changed() -> None:
+        Path("in/a.png").rename(kept)
+        photo(Path("in/a.png"), 9, 9)
+
+    arrive(photo, "a.png")()
+    seen = watched({30: changed, 250: lambda: kept.replace("in/a.png")}, 600)
+    assert [result.status for _, result in seen.results] == ["done", "failed"]
+    assert not watched(until=200).results
+
+
 def test_a_full_disk_is_told_once_and_the_picture_is_done_when_there_is_space(
     watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -631,7 +671,7 @@ def test_a_memory_with_nonsense_in_it_is_read_and_one_that_cannot_be_is_let_go(
 
 def test_the_witness_of_a_watch_hears_of_all_that_happens_to_a_picture() -> None:
     public = {name for name, value in vars(Unwitnessed).items() if callable(value) and not name.startswith("_")}
-    assert public - {"plan", "begin", "end"} <= vars(Checked).keys()
+    assert public - {"plan", "beside", "not_taken", "begin", "end"} <= vars(Checked).keys()
     assert "put" in public
 
 
@@ -717,6 +757,25 @@ def test_a_signal_ends_a_watch_in_order(
     assert [line["status"] for line in done.lines[:-1]] == ["done", "failed"]
     assert done.lines[-1]["summary"]["exit_code"] == code
     assert "watching in: a look every 1 s, files are taken after 2 s without change" in done.err
+
+
+@pytest.mark.usefixtures("fakes")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, DONE), (signal.SIGINT, INTERRUPTED)])
+def test_a_signal_ends_a_watch_in_order_while_its_model_is_opened(
+    run: Callable[..., SimpleNamespace], photo: Photo, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    arrive(photo, "a.png")()
+    opened = Watch.open
+
+    def signalled(watch: Watch) -> Enhancer:
+        send(number)()
+        return opened(watch)
+
+    monkeypatch.setattr(Watch, "open", signalled)
+    done = run("in", "--out", "out", "--watch", "--json")
+    assert done.code == code
+    assert [*done.lines[-1]] == ["summary"]
+    assert len(done.lines) == 1
 
 
 @pytest.mark.usefixtures("fakes")

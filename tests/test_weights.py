@@ -12,13 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hub_server import REPO, REVISION, Hub, isolate, quick_hub, row, weight_file
 
 from lowlight_cli import hub as hub_module
 from lowlight_cli import manifest, weights
-from lowlight_cli.errors import NO_MODEL, ModelUnavailable
+from lowlight_cli.errors import NO_MODEL, USAGE, ModelUnavailable
 from lowlight_cli.manifest import ModelSpec
 
 GOOD = bytes(range(256)) * 40
@@ -113,6 +114,18 @@ def test_home_follows_the_platform_and_the_variable(platform: str, monkeypatch: 
     monkeypatch.setenv("XDG_CACHE_HOME", str(Path("/x")))
     monkeypatch.setenv("LOCALAPPDATA", str(Path("/x")))
     assert (weights.home() == Path("/x/lowlight")) == (platform != "darwin")
+
+
+@pytest.mark.parametrize("variable", ["LOWLIGHT_HOME", "HF_HOME"])
+def test_without_a_home_folder_an_error_says_what_to_set(
+    variable: str, monkeypatch: pytest.MonkeyPatch, run: Callable[..., SimpleNamespace]
+) -> None:
+    monkeypatch.setenv(variable, "~nobody-has-this-name/x")
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    done = run("models", "list")
+    assert done.code == USAGE
+    assert "There is no home folder for ~nobody-has-this-name/x" in done.err
+    assert "LOWLIGHT_HOME" in done.err
 
 
 @pytest.mark.parametrize("name", ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", ""])

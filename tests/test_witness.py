@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,70 @@ def test_a_record_of_maps_alone_tells_of_the_work_on_its_own_picture(run: Run, p
         assert [record[name] for record in again] == [record[name] for record in first]
     assert {record["shadows"] for record in again} == {0.5}
     assert [record["output"] for record in again] == [None] * 3
+
+
+def test_a_map_that_was_changed_is_found_also_where_it_was_made_later_than_the_output(run: Run, photo: Photo) -> None:
+    for name in "ab":
+        photo(Path(f"in/{name}.png"), 20, 70)
+    words = ("enhance", "in", "--out", "out", "--evidence", LOG, "--model", "aux-retinex", "--skip-existing")
+    assert run(*words).code == run(*words, "--save-maps", "maps").code == DONE
+    assert run(*words, "--save-maps", "maps").code == DONE
+    with Path("maps/b-illumination.png").open("ab") as file:
+        file.write(b"x")
+    done = run(*words, "--save-maps", "maps", "--json")
+    assert done.code == SOME_FAILED
+    [error] = [line["error"] for line in done.lines[:-1] if line["status"] == "failed"]
+    assert re.search(r"b-illumination.png was changed after record [67] of the log", error)
+
+
+@pytest.mark.parametrize("beside", [("--baseline", "clahe"), ("--save-maps", "in")])
+def test_a_run_beside_its_inputs_goes_on(run: Run, photo: Photo, beside: tuple[str, str]) -> None:
+    for name in "ab":
+        photo(Path(f"in/{name}.png"), 20, 70)
+    model = "gamma" if "--baseline" in beside else "aux-retinex"
+    words = ("enhance", "in", "--out", "in", "--suffix", "_b", "--evidence", LOG, "--model", model, *beside)
+    assert run(*words).code == DONE
+    Path("in/b_b.png").unlink()
+    made = {path.name for path in Path("in").iterdir()}
+    done = run(*words, "--skip-existing", "--json")
+    assert done.code == DONE, done.err
+    assert [line["status"] for line in done.lines[:-1]] == ["skipped", "done"]
+    assert {path.name for path in Path("in").iterdir()} == made | {"b_b.png"}
+
+
+@pytest.mark.parametrize(("suffix", "lost"), [(".bmp", "16 bit"), (".ppm", "alpha")])
+def test_a_format_that_would_lose_samples_is_refused(run: Run, suffix: str, lost: str) -> None:
+    Path("in").mkdir()
+    if lost == "alpha":
+        Image.fromarray(np.full((5, 6, 4), 50, np.uint8)).save("in/a.png")
+    else:
+        Image.fromarray(np.full((5, 6), 2000, np.uint16)).save("in/a.png")
+    words = ("enhance", "in/a.png", "--model", "gamma", "--evidence", LOG, "--out", f"b{suffix}", "--json")
+    done = run(*words)
+    assert done.code == ALL_FAILED
+    assert done.lines[0]["error"] == f"{suffix} cannot hold: {lost}; with a log nothing is lost."
+    assert not Path(f"b{suffix}").exists()
+    if lost == "16 bit":
+        assert run(*words, "--depth", 8).code == DONE
+
+
+def test_files_that_are_not_taken_are_told_and_logged(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"), 20, 30)
+    for name in ("b.mp4", "noext", ".hidden/c.png", "sub/d.txt"):
+        photo(Path("in/a.png")).parent.joinpath(name).parent.mkdir(exist_ok=True)
+        Path("in", name).write_bytes(b"x")
+    words = ("enhance", "in", "--out", "in/out", "--model", "gamma", "--evidence", "in/log.jsonl")
+    done = run(*words)
+    assert done.code == DONE
+    assert "the log names them: in/.hidden/c.png, in/b.mp4, in/noext, in/sub/d.txt" in done.err
+    start = json.loads(Path("in/log.jsonl").read_bytes().splitlines()[0])
+    names = [".hidden/c.png", "b.mp4", "noext", "sub/d.txt"]
+    assert start["not_taken"] == {"count": 4, "files": [str(Path("in", name).absolute()) for name in names]}
+    assert run(*words, "--skip-existing").code == DONE
+    assert run("report", "in/log.jsonl", "--out", "page.html").code == DONE
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "4 other files not taken: see the runs" in page
+    assert str(Path("in/sub/d.txt").absolute()) in page
 
 
 def test_jpeg_comes_out_as_png_and_16_bits_stay(run: Run, photo: Photo) -> None:

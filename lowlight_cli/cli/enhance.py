@@ -192,6 +192,9 @@ def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
         console.say_passed_over(run.passed_over, to_install(run.passed_over))
         if run.empty:
             console.say(f"note: nothing was taken from: {some([*map(shown, run.empty)])}")
+        if left := run.witness.not_taken():
+            files = some([*map(shown, left)])
+            console.say(f"note: hidden files, and kinds that are not read, are left out; the log names them: {files}")
         idle = flags["dry_run"] or run.idle
         enhancer = None if idle else opened.enter_context(announce(run, console))
         tally = new_tally(run, console, (lambda r: as_json(r, enhancer, options)) if flags["as_json"] else None)

@@ -71,18 +71,20 @@ def watch(options: EnhanceOptions, flags: dict[str, Any]) -> int:
     poll = POLL if flags["poll"] is None else flags["poll"]
     pace = Pace(poll=poll, settle=settle, patience=max(PATIENCE, 10 * settle))
     with Console(0, quiet=flags["quiet"], verbose=flags["verbose"]) as console, offline(options):
-        task = Watch(options, pace, lambda text: console.say(text, error=True))
+        stop = Stop()
+        task = stop.task = Watch(options, pace, lambda text: console.say(text, error=True))
         with task.open() as enhancer:
             say_begin(task, enhancer.runner, console)
             line = (lambda result: as_json(result, enhancer, task.options)) if flags["as_json"] else None
             tally = Tally(console, line, stopwatch=options.stopwatch, log=task.witness.log, maps_in=options.maps)
             options.stopwatch.start()
-            return run(task, enhancer, tally)
+            return run(task, enhancer, tally, stop)
 
 
-def run(task: Watch, enhancer: Enhancer, tally: Tally) -> int:
+def run(task: Watch, enhancer: Enhancer, tally: Tally, stop: Stop) -> int:
     """Tell each result until a signal, an error or the limit ends the watch; gives the exit code."""
-    stop = Stop(task)
+    if stop.number is not None:
+        task.stop()
     with contextlib.closing(task.results(enhancer)) as results:
         try:
             tell(results, tally)
@@ -114,14 +116,16 @@ def refuse(flags: dict[str, Any]) -> None:
 class Stop:
     """The first signal lets a watch finish what is in work; another one ends it as Ctrl-C does elsewhere."""
 
-    def __init__(self, task: Watch) -> None:
-        self.task, self.number = task, None
+    def __init__(self) -> None:
+        self.task: Watch | None = None
+        self.number: int | None = None
         first_then_end(self.came)
 
     def came(self, number: int) -> None:
         """A signal came."""
         self.number = number
-        self.task.stop()
+        if self.task is not None:
+            self.task.stop()
 
 
 def say_begin(task: Watch, runner: Runner, console: Console) -> None:

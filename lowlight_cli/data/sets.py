@@ -19,6 +19,7 @@ from lowlight_cli.data import pairs
 from lowlight_cli.data.catalog import SETS, DataSet, Layout, Split
 from lowlight_cli.errors import NoInput, OptionError
 from lowlight_cli.inputs import natural
+from lowlight_cli.places import expanded
 
 VARIABLE = "LOWLIGHT_DATA"
 """Names the folder of the data sets, in place of --root."""
@@ -68,8 +69,8 @@ def data_root(root: Path | None = None) -> Path:
     """The folder of the data sets: `root`, else `LOWLIGHT_DATA`, else where downloads go."""
     named = root or Path(os.environ.get(VARIABLE) or weights.home() / "data")
     try:
-        return named.expanduser().absolute()
-    except RuntimeError as error:
+        return expanded(named)
+    except OptionError as error:
         hint = f"Name the folder of the data sets with {_ways(root)}."
         raise NoInput(f"There is no folder {named}: nobody here has that name.", hint) from error
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from lowlight_cli import assets, weights
 from lowlight_cli.color import grey
 from lowlight_cli.errors import ModelUnavailable, PictureError
+from lowlight_cli.places import expanded
 
 PATCH = 96
 FEATURES = 36
@@ -146,7 +147,7 @@ def _gamma_ratio(above: Floats, below: Floats) -> Floats:
 def open_niqe(path: Path | None = None, *, offline: bool = False) -> Niqe:
     """NIQE with the pristine model of a file: this one, else `LOWLIGHT_NIQE_MODEL`, else the manifest's."""
     if path is None and (chosen := os.environ.get(VARIABLE)):
-        path = Path(chosen).expanduser()
+        path = expanded(chosen)
     if path is None:
         path = _pinned(offline)
     return Niqe(*read_model(path), files={path.name: weights.sha256_of(path)})

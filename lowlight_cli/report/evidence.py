@@ -23,7 +23,7 @@ from lowlight_cli.report import evidence_words as words
 from lowlight_cli.report import page
 from lowlight_cli.report.embed import BUDGET, Form
 from lowlight_cli.report.evidence_checks import Check, Checks
-from lowlight_cli.report.evidence_log import ReadLog, number, read, table, text, texts
+from lowlight_cli.report.evidence_log import ReadLog, number, read, table, text, texts, whole
 from lowlight_cli.report.evidence_pictures import Gallery, Recorded, embed
 from lowlight_cli.report.evidence_view import (
     Card,
@@ -124,6 +124,7 @@ def whole_log(log: ReadLog) -> dict[str, Any]:
         "total": len(pictures),
         "done": len(done := {input_path(line) for line in pictures if is_done(line)}),
         "failed": len({input_path(line) for line in pictures} - done),
+        "left_out": max((whole(line.record, "not_taken", "count") or 0 for line in log.of("start")), default=0),
         "unchanged": originals_unchanged(pictures),
     }
 

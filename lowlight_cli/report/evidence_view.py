@@ -232,9 +232,17 @@ def run_row(name: str, lines: Sequence[Line]) -> dict[str, str]:
         "pictures": ", ".join(counted)
         + (f", of {planned} planned" if planned is not None else "")
         + (f", {before} done before" if before else ""),
+        "not_taken": left_out(start),
         "command": shlex.join(texts(start, "argv")),
         "host": text(start, "system", "host"),
     }
+
+
+def left_out(start: Record | None) -> str:
+    """Which files in the inputs the run left out; older logs do not tell."""
+    files, count = texts(start, "not_taken", "files"), whole(start, "not_taken", "count")
+    more = f" and {count - len(files)} more" if count is not None and count > len(files) else ""
+    return ", ".join(files) + more
 
 
 def distinct(log: ReadLog, name: str) -> list[str]:

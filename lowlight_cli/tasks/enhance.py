@@ -118,7 +118,7 @@ def plan_run(options: EnhanceOptions) -> Run:
     witness = open_witness(options)
     spec = check_options(options)
     empty: list[str] = []
-    jobs, maps = plan_files(options, spec, empty.append)
+    jobs, maps = plan_files(options, spec, witness, empty.append)
     planned = witness.plan(jobs)
     return Run(
         options,
@@ -131,13 +131,19 @@ def plan_run(options: EnhanceOptions) -> Run:
 
 
 def plan_files(
-    options: EnhanceOptions, spec: ModelSpec, empty: Callable[[str], None]
+    options: EnhanceOptions, spec: ModelSpec, witness: Unwitnessed, empty: Callable[[str], None]
 ) -> tuple[list[Job], map_files.Files]:
     """The jobs, and all their maps; `empty` is told of inputs that gave nothing."""
-    if options.maps is None:
-        return planning.plan(options.inputs, options.layout, empty), {}
-    everything = map_files.sources(options.inputs, options.layout, options.maps, empty)
-    return map_files.plan(everything, options.layout, options.maps, map_names(spec, runner_options(options)))
+    layout, folder = options.layout, options.maps
+    if folder is None:
+        return planning.plan(options.inputs, layout, empty, witness.beside), {}
+    names = map_names(spec, runner_options(options))
+
+    def beside(job: Job) -> list[Path]:
+        return [*witness.beside(job), *(file.target for _, _, file in map_files.files([job], layout, folder, names))]
+
+    everything = map_files.sources(options.inputs, layout, folder, empty, beside)
+    return map_files.plan(everything, layout, folder, names)
 
 
 def check_options(options: EnhanceOptions) -> ModelSpec:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +31,19 @@ Files = dict[Job, dict[str, Path]]
 """Paths of maps by job and name."""
 
 
-def sources(inputs: Sequence[str], layout: Layout, folder: Path, empty: Callable[[str], None] = nobody) -> list[Job]:
+def sources(
+    inputs: Sequence[str],
+    layout: Layout,
+    folder: Path,
+    empty: Callable[[str], None] = nobody,
+    beside: Callable[[Job], Iterable[Path]] = planning.nothing,
+) -> list[Job]:
     """All jobs of `jobs.plan`, of all parts and unlimited, without maps of an earlier run below an input folder."""
     if os.path.lexists(folder) and not folder.is_dir():
         raise OptionError(f"--save-maps {folder} is not a folder.", "Choose another one.")
     rule = "skip" if layout.existing == "skip" else "overwrite"
     free = dataclasses.replace(layout, existing=rule, shard=(1, 1), limit=None)
-    jobs, there = planning.plan(inputs, free, empty), folder.resolve()
+    jobs, there = planning.plan(inputs, free, empty, beside), folder.resolve()
     if any(inside(Path(name), there) for name in inputs):
         return jobs  # asked for by name
     if left := [job for job in jobs if not inside(job.source.parent, there)]:

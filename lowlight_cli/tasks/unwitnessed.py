@@ -40,6 +40,14 @@ class Unwitnessed:
         """The jobs; a witness counts what is there already as done only where its log says so."""
         return list(jobs)
 
+    def beside(self, job: Job) -> Sequence[Path]:  # noqa: ARG002
+        """What is written of a picture besides its target and its maps."""
+        return ()
+
+    def not_taken(self) -> Sequence[Path]:
+        """Files in the inputs that are left out, where a log is to tell of them."""
+        return ()
+
     def begin(self, enhancer: Enhancer, jobs: Sequence[Job] | None) -> None:
         """Work begins: on these jobs, or on those that come."""
 

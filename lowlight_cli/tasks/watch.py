@@ -29,7 +29,7 @@ from lowlight_cli.tasks.preset import preset
 from lowlight_cli.tasks.results import Result
 from lowlight_cli.tasks.unwitnessed import open_witness
 from lowlight_cli.tasks.watch_folders import Folders, Seen, stamp_of, undecodable, written_elsewhere
-from lowlight_cli.tasks.watch_memory import ELSEWHERE, Memory, file_for
+from lowlight_cli.tasks.watch_memory import ELSEWHERE, TAKEN_AWAY, Memory, file_for
 from lowlight_cli.tasks.watch_plan import Pending, Plan, in_order, refuse_around, root_names, with_age
 
 ROUND = 64
@@ -84,6 +84,8 @@ class Watch:
         self.looks, self.next_look, self.next_thorough, self.count = 0, 0.0, 0.0, 0
         self.gone: dict[str, str] = {}
         self.kinds, self.odd = set(), set()
+        self.unseen: tuple[str, ...] = ()
+        """See `Folders`: at the last thorough look."""
         self.looking = self.stopping = False
         self.late: list[Result] = []
         """Of files that were finished while an exception ended `results`."""
@@ -141,16 +143,17 @@ class Watch:
         thorough = now >= self.next_thorough
         found = self.scan(thorough=thorough)
         self.next_look = now + max(self.pace.poll, SHARE * (time.monotonic() - now))
+        whole = self.looks > 0 and not self.gone
         self.tell()
         if found is None:
             return
         self.looks += 1
         for seen in found:
-            self.note(seen, now)
+            self.note(seen, now, new=whole and not seen.relative.startswith(self.unseen))
         if thorough:
             self.next_thorough = now + THOROUGH
             self.forget(self.folders.present)
-            self.folders.present = set()
+            self.folders.present, self.unseen = set(), self.folders.unseen
 
     def scan(self, *, thorough: bool) -> list[Seen] | None:
         """What a look sees; None if the folders do not answer. While a look hangs, no other is made."""
@@ -194,9 +197,12 @@ class Watch:
             self.say(f"note: {path} is not a file, or a link to nothing; it is passed over as long as it is")
         self.kinds, self.odd = self.kinds | self.folders.kinds, self.odd | self.folders.odd
 
-    def note(self, seen: Seen, now: float) -> None:
-        """A file was seen that is not known, or may have changed."""
+    def note(self, seen: Seen, now: float, *, new: bool) -> None:
+        """A file was seen that is not known, or may have changed; `new`: the last look would have seen it."""
         known = self.memory.known.get(seen.relative)
+        if new and known is None and seen.relative not in self.pending and self.plan.comes_late(seen):
+            known = TAKEN_AWAY
+            self.memory.add(seen.relative, known)
         if known in (seen.stamp, ELSEWHERE):
             return
         if not planning.in_shard(Path(seen.relative), self.options.layout.shard):
@@ -206,11 +212,15 @@ class Watch:
         if pending is not None and pending.seen.stamp == seen.stamp:
             pending.look, pending.looks = self.looks, pending.looks + 1
             return
-        changed = known is not None and seen.relative not in self.memory.failed
-        changed |= pending is not None and pending.changed
+        done = known if pending is None and seen.relative not in self.memory.failed else None
+        done = pending.done if pending is not None else done
+        if done == seen.stamp:  # it is what it was again
+            self.memory.add(seen.relative, done)
+            self.pending.pop(seen.relative)
+            return
         # From now on quick looks see it, until it is done.
         self.memory.known.pop(seen.relative, None)
-        self.pending[seen.relative] = Pending(seen, now, now + self.pace.settle, self.looks, changed=changed)
+        self.pending[seen.relative] = Pending(seen, now, now + self.pace.settle, self.looks, done=done)
 
     def forget(self, present: set[str]) -> None:
         """Files that are gone cost no memory; those of folders that are gone come back."""
@@ -237,7 +247,7 @@ class Watch:
 
     def job(self, pending: Pending, now: float) -> Job | None:
         """What is to be done with a file; None: nothing yet."""
-        job = self.plan.job(Path(pending.seen.path), Path(pending.seen.relative), changed=pending.changed)
+        job = self.plan.job(Path(pending.seen.path), Path(pending.seen.relative), changed=pending.done is not None)
         if now - pending.since < self.pace.patience:
             if job.problem:
                 pending.due = pending.since + self.pace.patience

@@ -22,6 +22,8 @@ SPARE = 1000
 """Lines of no use that are left in the file."""
 ELSEWHERE = -1
 """The stamp of what another part of --shard does; it is not written."""
+TAKEN_AWAY = stamp(0, 0)
+"""The stamp of a file that was done and is there no more, where another one has its name."""
 
 
 def file_for(out: Path, watched: Any) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -42,8 +43,8 @@ class Pending:
     """Number of the last look that saw it."""
     looks: int = 1
     tries: int = 0
-    changed: bool = False
-    """Whether it was done, and is another one now."""
+    done: int | None = None
+    """Its stamp when it was done, if it was, and is another one now."""
 
 
 def in_order(files: Iterable[Pending]) -> list[Pending]:
@@ -115,6 +116,13 @@ class Plan:
         target = planning.target(Found(source, relative), self.options.layout)
         problem, remedy = self.obstacle(relative.as_posix(), target, changed=changed)
         return Job(source, target, relative, problem, skip=not problem and os.path.lexists(target), remedy=remedy)
+
+    def comes_late(self, seen: Seen) -> bool:
+        """Whether a file came, or was renamed, after the output that bears its name was made."""
+        target = planning.target(Found(Path(seen.path), Path(seen.relative)), self.options.layout)
+        with contextlib.suppress(OSError):
+            return os.stat(seen.path).st_ctime_ns > target.stat().st_mtime_ns  # noqa: PTH116
+        return False
 
     def forget(self, present: Iterable[str]) -> None:
         """Only these files are there."""

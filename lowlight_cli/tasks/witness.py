@@ -19,20 +19,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lowlight_cli import atomic, evidence, machine, manifest, picture, weights
+from lowlight_cli import atomic, evidence, machine, picture, weights
 from lowlight_cli import jobs as planning
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import LogError, OptionError, OutputExists, PictureError
 from lowlight_cli.evidence_chain import Record
+from lowlight_cli.inputs import not_taken
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
+from lowlight_cli.picture.extras import readable
 from lowlight_cli.tasks import records
+from lowlight_cli.tasks.earlier import Earlier
 from lowlight_cli.tasks.preset import EvidenceOptions, baseline
 from lowlight_cli.tasks.results import Item, as_lowlight_error, brief
 from lowlight_cli.tasks.unwitnessed import Unwitnessed
 
 if TYPE_CHECKING:
     from lowlight_cli.tasks.enhance import EnhanceOptions
+
+
+MOST_NAMED = 1000
+"""Of the files that a run leaves out."""
 
 
 class Witness(Unwitnessed):
@@ -44,8 +51,8 @@ class Witness(Unwitnessed):
         self.log = evidence.Log(self.asked.log)
         if not self.asked.log.parent.is_dir():
             raise OptionError(f"There is no folder {self.asked.log.parent} for the log.", "Make it first.")
-        self.done = {r["output"]["path"]: r for r in self.log.records() if r["kind"] == "picture" and finished(r)}
         self.settings = records.settings(options)
+        self.earlier = Earlier(self.log.records(), options, self.settings)
         self.refuse_strange_head()
         self.run, self.counts, self.planned = "", Counter(), None
         self.method: Record = {}
@@ -72,53 +79,43 @@ class Witness(Unwitnessed):
         """See `Unwitnessed`; targets of baselines follow the rules of targets."""
         self.refuse_writing_over(jobs)
         if self.asked.baseline:
-            beside = [Job(job.source, self.beside(job), job.relative, job.problem) for job in jobs]
+            beside = [Job(job.source, *self.beside(job), job.relative, job.problem) for job in jobs]
             planning.refuse_collisions([*jobs, *beside], "--baseline")
             planning.refuse_writing_over_inputs(beside)
             planning.mark_existing(beside, self.options.layout.existing)
         return [self.resume(job) if job.skip else job for job in jobs]
 
-    def beside(self, job: Job) -> Path:
+    def beside(self, job: Job) -> Sequence[Path]:
         """Where the baseline's result goes."""
-        return job.target.with_name(f"{job.target.stem}-{self.asked.baseline}{job.target.suffix}")
+        name = f"{job.target.stem}-{self.asked.baseline}{job.target.suffix}"
+        return [job.target.with_name(name)] if self.asked.baseline else []
 
     def resume(self, job: Job) -> Job:
         """A job whose target is there: done, if the log tells of these very files; else to be made and compared."""
-        record = self.done.get(records.absolute(job.target))
+        record = self.earlier.done.get(records.absolute(job.target))
         if record is None:
             return dataclasses.replace(job, skip=False)
-        problem = self.difference(job, record)
+        problem = self.earlier.difference(job, record)
         if not problem and all(Path(file["path"]).exists() for file in records.outputs(record)):
             return job
         return dataclasses.replace(job, skip=False, problem=problem, remedy="Keep all of it, and use another --out.")
 
-    def difference(self, job: Job, record: Record) -> str:
-        """In what the files and the wish differ from a record; empty: in nothing."""
-        number, asked = record["record"], {"model": self.options.model, "settings": self.settings}
-        if (backend := self.options.runner.backend) != "auto":
-            asked["backend"] = backend
-        if record["input"]["path"] != records.absolute(job.source):
-            return f"{job.target} was made from {record['input']['path']}, by record {number} of the log."
-        method = dict(record["method"])
-        method["settings"] = records.explicit(self.options.model, method["settings"])
-        if any(method[name] != value for name, value in asked.items()):
-            return f"{job.target} was made with another model or other settings, by record {number} of the log."
-        if self.settings["own_weights_sha256"] is None and other_weights(method):
-            return f"{job.target} was made with other weights of {method['model']}, by record {number} of the log."
-        for file in (record["input"], *records.outputs(record)):
-            if (path := Path(file["path"])).exists() and weights.sha256_of(path) != file["sha256"]:
-                return f"{path} was changed after record {number} of the log."
-        return ""
+    def not_taken(self) -> Sequence[Path]:
+        """See `Unwitnessed`."""
+        log, maps = self.asked.log, self.options.maps
+        aside = [log, evidence.head_path(log), *[maps] * (maps is not None)]
+        return not_taken(self.options.inputs, self.options.layout.out, readable(), aside)
 
     def begin(self, enhancer: Enhancer, jobs: Sequence[Job] | None) -> None:
         """See `Unwitnessed`."""
         self.run, self.method = uuid.uuid4().hex, records.method(enhancer, self.options, self.settings)
         if self.asked.baseline:
             self.other = baseline(self.asked.baseline, self.options.settings.depth)
-        counts = {"pictures": None, "already_done": 0}
+        counts = {"pictures": None, "already_done": 0, "not_taken": None}
         if jobs is not None:
-            skipped = sum(job.skip for job in jobs)
-            counts = {"pictures": len(jobs) - skipped, "already_done": skipped}
+            skipped, left = sum(job.skip for job in jobs), self.not_taken()
+            named = {"count": len(left), "files": [*map(records.absolute, left[:MOST_NAMED])]}
+            counts = {"pictures": len(jobs) - skipped, "already_done": skipped, "not_taken": named}
         self.planned = counts["pictures"]
         try:
             if self.asked.log.exists():
@@ -150,9 +147,10 @@ class Witness(Unwitnessed):
 
     def put(self, item: Item, data: bytes) -> None:
         """See `Unwitnessed`."""
+        refuse_loss(item.picture, item.job.target, self.options.settings.depth)
         item.facts["output"] = self.place(item, item.job.target, item.picture, data)
         if item.baseline is not None and self.other is not None:
-            spec, target = self.other.runner.spec, self.beside(item.job)
+            spec, (target,) = self.other.runner.spec, self.beside(item.job)
             encoded = picture.encode(item.baseline, picture.SUFFIXES[target.suffix.lower()])
             written = self.place(item, target, item.baseline, encoded)
             item.facts["baseline"] = {"model": spec.name, "params": dict(spec.params), **written}
@@ -260,10 +258,12 @@ class Witness(Unwitnessed):
             self.other.close()
 
 
-def other_weights(method: Record) -> bool:
-    """Whether a record's weights are not those that the model's row has now; a file that no row has is its own."""
-    row = {file.role: file.sha256 for file in manifest.find(method["model"]).files}
-    return any(row.get(file["role"], file["sha256"]) != file["sha256"] for file in method["weights"])
+def refuse_loss(made: Picture, target: Path, depth: picture.Depth) -> None:
+    """The error for a format that does not give back all samples."""
+    suffix = target.suffix.lower()
+    lost = [what for what in picture.losses(made, picture.SUFFIXES[suffix], depth) if what in ("alpha", "16 bit")]
+    if lost:
+        raise PictureError(f"{suffix} cannot hold: {', '.join(lost)}; with a log nothing is lost.", "Add --format png.")
 
 
 def read_back(target: Path, made: Picture) -> Record:
@@ -274,8 +274,3 @@ def read_back(target: Path, made: Picture) -> Record:
     if not np.array_equal(*(picture.samples(p, found.bits, alpha=alpha) for p in (found, made))):
         raise PictureError(f"{target} does not give back the pixels that were written.", "Check the disk.")
     return records.file_facts(target, data) | records.picture_facts(found)
-
-
-def finished(record: Record) -> bool:
-    """Whether a record tells of an output that is there for good."""
-    return not records.flaw(record) and record["status"] == "done" and record["output"] is not None
