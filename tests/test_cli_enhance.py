@@ -50,8 +50,10 @@ FIELDS = {
 @pytest.mark.usefixtures("fakes")
 def test_a_folder_of_pictures_becomes_bright(run: Run, photo: Photo) -> None:
     source = photo(Path("in/sub/Grüße 🌃.png"))
+    given = source.read_bytes(), source.stat().st_mtime_ns
     done = run("enhance", "in", "--out", "out")
     assert done.code == DONE
+    assert (source.read_bytes(), source.stat().st_mtime_ns) == given
     assert done.out == b""
     assert done.err.splitlines()[0] == "neid: fake on cpu, fp32, weights 000000000000, 1 picture"
     assert done.err.splitlines()[1].startswith("1 done in ")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from lowlight_cli import errors, manifest
 from lowlight_cli.cli import COMMANDS, group
 from lowlight_cli.training.settings import Settings
 
@@ -114,6 +117,63 @@ def test_the_readme_installs_with_the_constraints_and_names_every_command():
     assert all("-c constraints.txt" in line for line in installs)
     for name in COMMANDS:
         assert f"lowlight {name}" in readme, name
+
+
+def table(heading: str) -> list[list[str]]:
+    """Cells of the README's table whose first column is headed so."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith(f"| {heading} |"))
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[begin + 2 :])
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_models_of_the_readme_have_the_figures_of_the_manifest():
+    rows = manifest.models()
+    told = {name.strip("`"): cells for name, _, *cells in table("model")}
+    assert told.keys() - {"crm"} == {name for name, row in rows.items() if not row.classical}
+    for name, cells in told.items():
+        found = next(one for one in rows[name].figures if one["set"] == "LOL eval15")
+        count = f"{rows[name].parameters:,}" if rows[name].parameters else "-"
+        pairs = [(found[f"PSNR{at}"], found[f"SSIM{at}"].split()[0]) for at in ("", " at GT mean")]
+        assert cells == [count, *(f"{psnr} dB, {ssim}" for psnr, ssim in pairs)], name
+
+
+def test_the_readme_names_the_classical_methods_and_the_recipes():
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    (methods,) = re.findall(r"Thirteen classical methods \((.*?)\)", readme)
+    (recipes,) = re.findall(r"Five recipes from five papers: (.*?)\.", readme)
+    rows = manifest.models()
+    classical, trained = re.findall(r"`(.*?)`", methods), re.findall(r"`(.*?)`", recipes)
+    assert (len(classical), {*classical}) == (13, {name for name, row in rows.items() if row.classical})
+    archs = {row.arch for row in rows.values() if not row.classical}
+    assert (len(trained), {rows[name].arch for name in trained}) == (5, archs)
+
+
+def test_the_exit_codes_of_the_readme_are_those_of_the_program():
+    told = {int(code): meaning for row in table("code") for code, meaning in zip(row[::2], row[1::2], strict=True)}
+    assert {*told} == {
+        errors.DONE, errors.SOME_FAILED, errors.USAGE, errors.NO_INPUT, errors.NO_MODEL, errors.NO_DEVICE,
+        errors.ALL_FAILED, errors.INTERRUPTED,
+    }  # fmt: skip
+    assert told[errors.SOME_FAILED] == "some files failed"
+    assert told[errors.ALL_FAILED] == "all files failed"
+
+
+def test_every_command_that_is_shown_has_the_options_it_is_shown_with():
+    """In the README, on every page, and in the examples of the help texts, which are on one of them."""
+    seen = 0
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for words in re.findall(rf"lowlight(?:_cli)? ((?:{'|'.join(COMMANDS)})\b[^|&>#`\n]*)", text):
+            name, *rest = words.split()
+            command: click.Command = group.get_command(click.Context(group), name)
+            if isinstance(command, click.Group) and rest and rest[0] in command.commands:
+                command = command.commands[rest[0]]
+            known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+            asked = {word.partition("=")[0].rstrip(".,;:)") for word in rest if re.match("--?[a-z]", word)}
+            assert asked <= known, f"{page.name}: lowlight {words}"
+            seen += len(asked)
+    assert seen > 100
 
 
 @pytest.mark.usefixtures("fakes")

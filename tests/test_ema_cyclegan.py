@@ -1,4 +1,4 @@
-"""EMA-CycleGAN: what the paper's parts are made of, tiles, the graphs, and the cycle that trains it."""
+"""EMA-CycleGAN: what the paper's parts are made of, tiles, and the cycle that trains it."""
 
 from __future__ import annotations
 

@@ -261,15 +261,17 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     path = photo(tmp_path / "a.png", 40, 60)
     data = path.read_bytes()
     monkeypatch.setattr(picture_file, "CHUNK", 512)
-    once = iter([True])
+    once, alive = iter([True]), picture_file.Reader.alive
 
-    def meanwhile() -> None:
-        if next(once, False):
+    def meanwhile(reader: picture_file.Reader) -> None:
+        alive(reader)
+        if threading.current_thread() is reader and next(once, False):  # after the first chunk
             path.write_bytes({"grows": data + b"more", "shrinks": data[:700], "is rewritten": data}[change])
             os.utime(path, (1, 1))
 
+    monkeypatch.setattr(picture_file.Reader, "alive", meanwhile)
     with pytest.raises(PictureError, match="changed while it was read") as caught:
-        picture_file._whole(path, meanwhile)
+        picture.read(path)
     assert "--skip-existing" in caught.value.hint
     path.write_bytes(data)
     assert picture.read(path) == data
@@ -278,14 +280,14 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Makes a file one that never answers, and patience short; the end of the test lets those go that wait."""
-    stalled, ended, opened = set(), threading.Event(), picture_file._opened
+    stalled, ended, opened = set(), threading.Event(), os.open
 
-    def open_or_wait(path: Path) -> object:
+    def open_or_wait(path: object, *words: int, **options: int | None) -> int:
         if path in stalled:
             ended.wait()
-        return opened(path)
+        return opened(path, *words, **options)
 
-    monkeypatch.setattr(picture_file, "_opened", open_or_wait)
+    monkeypatch.setattr(os, "open", open_or_wait)
     for name in ("STALL", "HEADER"):
         monkeypatch.setattr(picture_file, name, 0.05)
     yield stalled.add
@@ -327,8 +329,11 @@ def test_a_thread_that_read_ends_with_the_one_it_read_for(photo: Photo, tmp_path
     readers: list[threading.Thread] = []
 
     def read() -> None:
+        before = {*threading.enumerate()}
         picture.read(path)
-        readers.append(picture_file._HERE.owned.reader)
+        readers.extend(
+            one for one in threading.enumerate() if isinstance(one, picture_file.Reader) and one not in before
+        )
 
     for _ in range(3):
         thread = threading.Thread(target=read)

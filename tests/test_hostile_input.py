@@ -526,12 +526,16 @@ def test_an_index_of_decoded_pictures_that_points_elsewhere_is_not_believed(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     entry = cache.Entry(title="t", label="l", place=[], facts=[])
-    (tmp_path / cache.PIXELS).write_bytes(bytes(12))
-    for extra, believed in (({"offsets": [0]}, True), ({"offsets": [0], **changes}, False)):
-        (tmp_path / cache.INDEX).write_text(json.dumps({**INDEX, "key": entry.key, **extra}))
-        assert (cache._opened(tmp_path, entry) is not None) == believed
-    (tmp_path / cache.INDEX).write_text(DEEPER)
-    assert cache._opened(tmp_path, entry) is None
+    folder = tmp_path / entry.name
+    folder.mkdir()
+    (folder / cache.PIXELS).write_bytes(bytes(12))
+    whole = {**INDEX, "key": entry.key, "offsets": [0]}
+    for index, believed in ((whole, True), ({**whole, **changes}, False), (None, False)):
+        (folder / cache.INDEX).write_text(json.dumps(index) if index else DEEPER)
+        told: list[str] = []
+        made = cache.Decoded("anew", np.zeros((2, 2, 3), np.uint8))
+        found = cache.obtain(tmp_path, entry, [0], lambda _, made=made: [made], told.append)
+        assert (found.names, told == []) == ((["a"], True) if believed else (["anew"], False))
 
 
 def test_a_record_of_synth_with_a_name_no_system_takes_is_left_out(tmp_path: Path) -> None:
@@ -548,7 +552,7 @@ def test_a_note_beside_exported_weights_that_nests_too_deep_is_not_believed(
     folder = weights.home() / "exported" / spec.file("torch").sha256
     folder.mkdir(parents=True)
     (folder / weights.SIDECAR).write_text(DEEPER)
-    assert weights._ready_export(spec, "onnx-x9") is None
+    assert weights.present(spec, "onnx-x9") is None
 
 
 @pytest.mark.usefixtures("in_time")

@@ -15,6 +15,7 @@ from picture_files import PHOTO, SRGB, exif, noise, pillow, png16, reopened
 from PIL import Image
 
 from lowlight_cli import picture
+from lowlight_cli.cli.enhance import command
 from lowlight_cli.errors import OptionError, PictureError
 
 LOSSLESS = ("png", "tiff", "bmp", "ppm")
@@ -41,6 +42,15 @@ def test_lossy_formats_stay_close(format: str, floor: float) -> None:
     error = np.mean((after.pixels.astype(float) - PHOTO) ** 2)
     assert 10 * np.log10(255**2 / error) > floor
     assert after.format == format
+
+
+@pytest.mark.parametrize(("format", "quality"), [("jpg", 95), ("webp", 95), ("avif", 90)])
+def test_without_a_quality_it_is_the_one_that_the_help_states(format: str, quality: int) -> None:
+    before = picture.from_array(PHOTO)
+    plain, same, less = (picture.encode(before, format, quality=q) for q in (None, quality, quality - 3))
+    assert plain == same != less
+    (option,) = (option for option in command.params if option.name == "quality")
+    assert option.help == "Of JPEG, WebP, AVIF.  [default: 95, 95, 90]"
 
 
 def test_webp_at_quality_100_is_lossless_with_alpha() -> None:

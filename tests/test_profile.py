@@ -149,7 +149,8 @@ def test_what_takes_most_of_the_main_thread_bounds_the_run(clock: Clock, stage: 
     watch = Stopwatch()
     clock.work(watch, stage, 27)
     with ThreadPoolExecutor(1) as pool:  # a sum over threads is no time of the run, however long
-        pool.submit(watch._add, "encode" if stage != "wait_encode" else "decode", 1000, 1).result()
+        pool.submit(clock.work, watch, "encode" if stage != "wait_encode" else "decode", 1000).result()
+    clock.now -= 1000
     profile = profiled(watch)
     assert (profile["bound"], profile["bound_share"]) == (bound, 0.9)
     assert lines(profile)[-1] == f"{BOUNDS[bound][1]}: 90 % of the wall time."

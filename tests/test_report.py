@@ -572,7 +572,9 @@ def test_markdown_tells_of_how_many_pictures_all_means_are_and_why():
     rows[:] = [dataclasses.replace(row, error="not whole") if row.picture == "3" else row for row in rows]
     names = [model["model"] for model in document["models"]]
     document["models"] = [entry(name, rows) for name in names]
-    assert all(row[1].endswith("(n = 2)") or row[1].endswith("(n = 2)**") for row in lines_of(markdown(document))[2:])
+    counted = [row[1] for row in lines_of(markdown(document))[2:]]
+    assert len(counted) == len(names)
+    assert all(text.endswith(("(n = 2)", "(n = 2)**")) for text in counted)
     told = [line for line in markdown(document).splitlines() if "failed" in line]
     assert told == [f"- {name} failed on 1 of 3 pictures (3): not whole" for name in names]
 

@@ -677,8 +677,8 @@ def test_a_wish_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     (tmp_path / "names").write_text("0\n1\n2\n")
     with pytest.raises(OptionError, match="All photos are held out"):
         opened(tmp_path, photos=folder, preset="paper", validation=tmp_path / "names")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(NoInput, match="no photos"):
-        (tmp_path / "empty").mkdir()
         opened(tmp_path, photos=tmp_path / "empty")
 
 
