@@ -192,7 +192,7 @@ def test_the_brightness_asked_for_is_reached_and_hue_kept():
 def test_without_exposure_tiles_are_exact_and_need_no_vectors():
     network = aux_retinex.build(exposure=False)
     assert aux_retinex.geometry(exposure=False) == {
-        "multiple": 1, "halo": 7, "tiling": "exact", "thumbnail": 0, "scales": [1], "exposure": False,
+        "multiple": 1, "halo": 7, "tiling": "exact", "thumbnail": 0, "scales": [1], "exposure": False, "smallest": 1,
     }  # fmt: skip
     low = dark(1)
     assert torch.equal(network.tile(low), network(low, low, torch.tensor([-1.0])))
@@ -204,7 +204,7 @@ def test_the_facts_of_the_row_follow_from_its_params_and_a_pixel_sees_the_whole_
     spec = manifest.find("aux-retinex")
     facts = aux_retinex.geometry(**spec.params)
     assert facts == {
-        "multiple": 1, "halo": 7, "tiling": "guided", "thumbnail": 112, "scales": [1], "exposure": True,
+        "multiple": 1, "halo": 7, "tiling": "guided", "thumbnail": 112, "scales": [1], "exposure": True, "smallest": 1,
     }  # fmt: skip
     network = aux_retinex.build(width=8, hidden=(8, 8))
     seen = 0

@@ -237,6 +237,7 @@ def test_the_default_network_sees_less_than_its_halo() -> None:
         "thumbnail": 0,
         "scales": [1],
         "exposure": False,
+        "smallest": 1,
     }
     network = averaging(widths=(1,) * 5, attention=(1,) * 6)
     assert 0.85 * 292 < reach(network, 672, (335, 335)) <= 292
