@@ -44,6 +44,11 @@ def some(names: Sequence[str], most: int = NAMED) -> str:
     return ", ".join(names[:most]) + more
 
 
+def reason_of(error: BaseException) -> str:
+    """What an exception says: of one of the system's its words alone, without number and path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 class LowlightError(Exception):
     """An error a user can act on: what happened with the value found, and a remedy."""
 

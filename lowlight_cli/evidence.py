@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lowlight_cli import atomic, locks
-from lowlight_cli.errors import FULL, LogError, OptionError
+from lowlight_cli.errors import FULL, LogError, OptionError, reason_of
 from lowlight_cli.evidence_chain import FIRST, SCHEMA, Line, Record, chain, read, sha256
 
 
@@ -139,7 +139,7 @@ class Log:
 def unwritten(path: Path, error: OSError) -> LogError:
     """The error for what the system refuses of a log, or its head."""
     remedy = "Free some space." if error.errno in FULL else "Check the path, permissions and the disk."
-    return LogError(f"{path} cannot be written: {error.strerror or error}.", remedy)
+    return LogError(f"{path} cannot be written: {reason_of(error)}.", remedy)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lowlight_cli.errors import NoInput, OptionError
+from lowlight_cli.errors import NoInput, OptionError, reason_of
 
 SCHEMA = 1
 FIRST = "0" * 64
@@ -65,7 +65,7 @@ def read(path: Path) -> Iterator[Line]:
     except FileNotFoundError as error:
         raise NoInput(f"There is no log {path}.", "Check the path.") from error
     except OSError as error:
-        raise OptionError(f"{path} cannot be read: {error.strerror or error}.", "Check the permissions.") from error
+        raise OptionError(f"{path} cannot be read: {reason_of(error)}.", "Check the permissions.") from error
 
 
 def chain(stream: BinaryIO, number: int = 0, digest: str = FIRST) -> Iterator[Line]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowlight_cli.errors import NoInput
+from lowlight_cli.errors import NoInput, reason_of
 from lowlight_cli.picture import SUFFIXES
 from lowlight_cli.picture.extras import BITMAP, HEIF, RAW
 
@@ -66,17 +66,17 @@ def given(name: str, out: Path, kinds: Collection[str], *, several: bool) -> Ite
     elif glob.has_magic(name):
         yield from matching(name, out, kinds)
     else:
-        raise NoInput(f"There is no file or folder {name}{reason(name)}.", "Check the name; quote patterns.")
+        raise NoInput(f"There is no file or folder {name}{why_unreached(name)}.", "Check the name; quote patterns.")
 
 
-def reason(name: str) -> str:
+def why_unreached(name: str) -> str:
     """Why a path cannot be reached, unless it just is not there."""
     try:
         os.lstat(name)
     except (FileNotFoundError, ValueError):
         return ""
     except OSError as error:
-        return f" that can be read: {error.strerror}"
+        return f" that can be read: {reason_of(error)}"
     return ""
 
 
@@ -91,7 +91,7 @@ def walk(folder: Path, prefix: Path, out: Path, kinds: Collection[str]) -> Itera
         yield Found(path, prefix / path.relative_to(folder))
     for error in unreadable:
         path = Path(error.filename)
-        yield Found(path, prefix / path.relative_to(folder), f"The folder cannot be read: {error.strerror}.")
+        yield Found(path, prefix / path.relative_to(folder), f"The folder cannot be read: {reason_of(error)}.")
 
 
 def tree(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from lowlight_cli import __version__, atomic, hub, manifest, regular
-from lowlight_cli.errors import ModelUnavailable
+from lowlight_cli.errors import ModelUnavailable, reason_of
 from lowlight_cli.manifest import ModelSpec, WeightFile
 from lowlight_cli.places import expanded
 
@@ -170,7 +170,7 @@ def _problem(path: Path, file: WeightFile) -> str:
         size = path.stat().st_size
         digest = sha256_of(path)
     except OSError as error:
-        return f"it cannot be read ({error.strerror or error})"
+        return f"it cannot be read ({reason_of(error)})"
     if file.bytes is None:
         wrong, wanted = not digest.startswith(file.sha256), f"a sha256 that begins with {file.sha256}"
     else:

@@ -160,7 +160,8 @@ def test_the_halo_by_formula_covers_what_a_tile_sees_and_little_more(widths):
 def test_the_facts_of_the_row_follow_from_its_params():
     spec = manifest.find("neid")
     assert neid.geometry(**spec.params) == {
-        "multiple": 16, "halo": 128, "tiling": "guided", "thumbnail": 112, "scales": [1, 2], "exposure": True, "smallest": 1,
+        "multiple": 16, "halo": 128, "tiling": "guided", "thumbnail": 112, "scales": [1, 2],
+        "exposure": True, "smallest": 1,
     }  # fmt: skip
     assert neid.geometry(widths=(8, 8), exposure=False)["multiple"] == 4
     assert not neid.geometry(exposure=False)["exposure"]

@@ -21,7 +21,7 @@ import click
 
 from lowlight_cli import __version__
 from lowlight_cli.cli import console
-from lowlight_cli.errors import INTERRUPTED, NO_DEVICE, SOME_FAILED, LowlightError
+from lowlight_cli.errors import INTERRUPTED, NO_DEVICE, SOME_FAILED, LowlightError, reason_of
 
 PATIENCE = 3.0
 """Seconds that the threads of an interrupted command have to end."""
@@ -114,7 +114,7 @@ def run() -> int | str | None:
         remedy = "Check the path, its permissions and the space on the disk."
         # Without a name it is stdout, or the folder that we were started in and that was removed.
         name = error.filename or ("the current folder" if error.errno == errno.ENOENT else "stdout")
-        tell(f"Error: {name}: {error.strerror or error}.", remedy)
+        tell(f"Error: {name}: {reason_of(error)}.", remedy)
         give_up_stdout()
         return SOME_FAILED
     except (KeyboardInterrupt, click.Abort):  # Abort is a RuntimeError

@@ -23,7 +23,7 @@ from lowlight_cli.cli.options import (
     shadows_option,
     talk_options,
 )
-from lowlight_cli.errors import OptionError, PictureError, exit_code
+from lowlight_cli.errors import OptionError, PictureError, exit_code, reason_of
 
 if TYPE_CHECKING:
     from lowlight_cli.tasks.benchmark import Benchmark, BenchmarkOptions
@@ -195,7 +195,7 @@ def write(run: Benchmark, document: dict[str, Any], flags: dict[str, Any], conso
         try:
             writer(folder / name)
         except OSError as error:
-            return f"{folder / name} cannot be written: {error.strerror or error}."
+            return f"{folder / name} cannot be written: {reason_of(error)}."
     console.say(f"{folder / PAGE}, {MARKDOWN}, {PER_IMAGE} and {SUMMARY} are written")
     return None
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowlight_cli import atomic
-from lowlight_cli.errors import FULL, NoInput, OutputExists
+from lowlight_cli.errors import FULL, NoInput, OutputExists, reason_of
 
 MAX_FILES = 20_000
 """Members of an archive, folders included. LSRW, the largest known set, has 11,300 pictures."""
@@ -144,6 +144,6 @@ def _failure(archive: Path, target: Path, error: OSError) -> NoInput | OutputExi
     if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
         return OutputExists(f"{target} has appeared meanwhile.", "Nothing was written to it.")
     full = error.errno in FULL
-    reason = "the disk is full" if full else error.strerror or str(error)
+    reason = "the disk is full" if full else reason_of(error)
     remedy = "Free some space, or choose another folder." if full else "Check the file, and the folder's permissions."
     return NoInput(f"{archive} cannot be unpacked to {target}: {reason}.", f"{remedy} Nothing was left behind.")

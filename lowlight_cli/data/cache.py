@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import ahead, atomic
-from lowlight_cli.errors import FULL, LowlightError, OptionError
+from lowlight_cli.errors import FULL, LowlightError, OptionError, reason_of
 from lowlight_cli.machine import cores
 from lowlight_cli.thumbnail import thumbnail
 
@@ -192,7 +192,7 @@ def writing(cache: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in FULL
-        reason = "the disk is full" if full else error.strerror or str(error)
+        reason = "the disk is full" if full else reason_of(error)
         remedy = f"{'Free some space, or choose' if full else 'Choose'} another folder with --cache."
         raise OptionError(f"The cache {cache} cannot be written: {reason}.", remedy) from error
 

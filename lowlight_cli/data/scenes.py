@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from lowlight_cli import regular
-from lowlight_cli.errors import OptionError
+from lowlight_cli.errors import OptionError, reason_of
 from lowlight_cli.plausible import clipped
 
 SCENES = "scenes.json"
@@ -44,7 +44,7 @@ def why(error: Exception) -> str:
     """What an error says; not the whole text that it is about."""
     if isinstance(error, UnicodeDecodeError):
         return f"it is not text ({error.reason})"
-    return (error.strerror if isinstance(error, OSError) else None) or clipped(error)
+    return reason_of(error) if isinstance(error, OSError) else clipped(error)
 
 
 def _listed(content: object) -> list[object]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lowlight_cli import picture, weights
 from lowlight_cli.data import pairs
 from lowlight_cli.data.catalog import SETS, DataSet, Layout, Split
-from lowlight_cli.errors import NoInput, OptionError
+from lowlight_cli.errors import NoInput, OptionError, reason_of
 from lowlight_cli.inputs import natural
 from lowlight_cli.places import expanded
 
@@ -100,7 +100,7 @@ def find(name: str, root: Path | None = None, split: str = "test") -> Found:
                 )
             alone.append(f" There is {low}, but no {high}.")
     except OSError as error:
-        raise NoInput(f"{error.filename} cannot be read: {error.strerror}.", "Check its permissions.") from error
+        raise NoInput(f"{error.filename} cannot be read: {reason_of(error)}.", "Check its permissions.") from error
     raise _not_found(data, split, root, "".join(alone[:1]))
 
 

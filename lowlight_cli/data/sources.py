@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, NoReturn
 from lowlight_cli import picture
 from lowlight_cli.data import pairs, sets
 from lowlight_cli.data.catalog import SETS
-from lowlight_cli.errors import NoInput, OptionError, PictureError
+from lowlight_cli.errors import NoInput, OptionError, PictureError, reason_of
 from lowlight_cli.inputs import gather, unique
 
 Kind = Literal["paired", "unpaired", "low"]
@@ -104,7 +104,7 @@ def _readable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise NoInput(f"{error.filename} cannot be read: {error.strerror}.", "Check its permissions.") from error
+        raise NoInput(f"{error.filename} cannot be read: {reason_of(error)}.", "Check its permissions.") from error
 
 
 def _known_set(folder: Path, kind: Kind, announce: Announce) -> Source | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lowlight_cli import atomic
 from lowlight_cli.choices import MAX_PIXELS
-from lowlight_cli.errors import FULL, OptionError, OutputExists, PictureError
+from lowlight_cli.errors import FULL, OptionError, OutputExists, PictureError, reason_of
 from lowlight_cli.picture import decoding, file
 from lowlight_cli.picture.encoding import encode
 from lowlight_cli.picture.model import SUFFIXES, Depth, Picture
@@ -44,7 +44,7 @@ def read(path: Path) -> bytes:
     try:
         return file.content(path)
     except (OSError, ValueError) as error:
-        raise PictureError(f"The file cannot be read: {_reason(error)}.", _remedy(error)) from error
+        raise PictureError(f"The file cannot be read: {reason_of(error)}.", _remedy(error)) from error
 
 
 def save(
@@ -73,7 +73,7 @@ def write(data: bytes, path: Path, *, overwrite: bool = True, check: Callable[[]
     except FileExistsError as error:
         raise OutputExists(f"{path} exists already.", "It was left alone; use --overwrite.") from error
     except (OSError, ValueError) as error:
-        raise PictureError(f"Cannot write {path}: {_reason(error)}.", _remedy(error)) from error
+        raise PictureError(f"Cannot write {path}: {reason_of(error)}.", _remedy(error)) from error
 
 
 def _format_of(path: Path) -> str:
@@ -84,10 +84,6 @@ def _format_of(path: Path) -> str:
             f"The suffix {path.suffix!r} of {path.name} names no format that is written.",
             f"There are {', '.join(SUFFIXES)}.",
         ) from None
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _remedy(error: OSError | ValueError) -> str:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lowlight_cli.errors import SOME_FAILED, LowlightError, OptionError
+from lowlight_cli.errors import SOME_FAILED, LowlightError, OptionError, reason_of
 
 VARIABLE = "LOWLIGHT_BROWSER"
 """Names the browser to use, as a path or as a name on PATH."""
@@ -111,7 +111,7 @@ def print_page(words: list[str], folder: Path, timeout: float) -> str:
                 start_new_session=sys.platform != "win32",
             )
         except OSError as error:
-            raise PrintFailed(f"{words[0]} cannot be run: {error.strerror or error}.", REMEDY) from error
+            raise PrintFailed(f"{words[0]} cannot be run: {reason_of(error)}.", REMEDY) from error
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:

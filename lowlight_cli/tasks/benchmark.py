@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from lowlight_cli import __version__, machine, packages, picture
 from lowlight_cli.ahead import ordered
 from lowlight_cli.data import sets
-from lowlight_cli.errors import LowlightError, OptionError, PictureError
+from lowlight_cli.errors import LowlightError, OptionError, PictureError, reason_of
 from lowlight_cli.report import Row
 from lowlight_cli.report.document import INPUT, TRUTH, conditions
 from lowlight_cli.runners import RunnerOptions
@@ -180,7 +180,7 @@ class Benchmark:
         except PictureError as error:
             self.unkept = str(error)
         except OSError as error:
-            self.unkept = f"Cannot write to {kept.folder}: {error.strerror or error}. Free some space on its disk."
+            self.unkept = f"Cannot write to {kept.folder}: {reason_of(error)}. Free some space on its disk."
 
     def key(self, contestant: Contestant, name: str, low: Pixels, high: Pixels | None) -> str:
         """What a row depends on: this version, the contestant, the pixels; the metrics are checked beside it."""

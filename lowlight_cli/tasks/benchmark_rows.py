@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli import jsonl, picture, weights
-from lowlight_cli.errors import OptionError, OutputExists
+from lowlight_cli.errors import OptionError, OutputExists, reason_of
 from lowlight_cli.report import Row
 from lowlight_cli.report.document import plain
 
@@ -38,7 +38,7 @@ class KeptRows:
             claim(folder, resume=resume)
             kept = jsonl.read((folder / ROWS).read_bytes())
         except OSError as error:
-            raise OptionError(f"{folder} cannot be used: {error.strerror}.", "Choose another --results.") from error
+            raise OptionError(f"{folder} cannot be used: {reason_of(error)}.", "Choose another --results.") from error
         self.entries = {entry["key"]: entry for entry in kept if isinstance(entry.get("key"), str)}
         """By what they depend on; of two with one key the later."""
 

@@ -24,7 +24,7 @@ from typing import Literal
 
 from lowlight_cli import __version__, hub, manifest, memory, weights
 from lowlight_cli.choices import MODEL
-from lowlight_cli.errors import LowlightError, ModelUnavailable
+from lowlight_cli.errors import LowlightError, ModelUnavailable, reason_of
 from lowlight_cli.machine import cores
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.packages import OWNERS, install, installed, reinstall, wanted
@@ -226,7 +226,7 @@ def folder(what: str, path: Path, variables: tuple[str, ...]) -> Finding:
     except OSError as error:
         level = "problem" if any(map(os.environ.get, variables)) else "note"
         remedy = f"Set {variables[0]} to a folder that can be written; until then nothing can be fetched or imported."
-        return Finding(level, f"{text}, cannot be written: {error.strerror or error}", remedy)
+        return Finding(level, f"{text}, cannot be written: {reason_of(error)}", remedy)
     remedy = "" if free > LITTLE_DISK else f"Free some space, or set {variables[0]} to a folder on another disk."
     return Finding("note" if remedy else "ok", f"{text}, writable, {free / 1e9:.1f} GB free", remedy)
 

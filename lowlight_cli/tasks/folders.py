@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lowlight_cli.errors import OptionError, PictureError
+from lowlight_cli.errors import OptionError, PictureError, reason_of
 from lowlight_cli.jobs import Job, identity
 
 
@@ -26,7 +26,7 @@ def make(folder: Path, option: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(f"{folder} cannot be made: {error.strerror}.", f"Choose another {option}.") from error
+        raise OptionError(f"{folder} cannot be made: {reason_of(error)}.", f"Choose another {option}.") from error
 
 
 @contextlib.contextmanager

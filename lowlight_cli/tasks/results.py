@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lowlight_cli import atomic, picture
-from lowlight_cli.errors import FULL, LowlightError, PictureError
+from lowlight_cli.errors import FULL, LowlightError, PictureError, reason_of
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
 
@@ -119,7 +119,7 @@ def as_lowlight_error(
         return PictureError("There is not enough memory.", memory)
     if isinstance(error, OSError):
         remedy = disk if error.errno in FULL else path
-        return PictureError(": ".join(str(part) for part in (error.strerror or error, error.filename) if part), remedy)
+        return PictureError(": ".join(str(part) for part in (reason_of(error), error.filename) if part), remedy)
     return PictureError(f"Unexpected {type(error).__name__}: {error}", "Please report this with `lowlight doctor`.")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lowlight_cli import atomic, jsonl, locks, weights
-from lowlight_cli.errors import NAMED, OptionError, OutputExists, some
+from lowlight_cli.errors import NAMED, OptionError, OutputExists, reason_of, some
 
 RECORDS, SETTINGS = "synth.jsonl", "synth.json"
 
@@ -40,7 +40,7 @@ def refuse_unreachable(out: Path) -> None:
 
 def unusable(out: Path, error: OSError) -> OptionError:
     """The error for a folder that the system will not give."""
-    return OptionError(f"{out} cannot be used: {error.strerror or error}.", "Choose another --out.")
+    return OptionError(f"{out} cannot be used: {reason_of(error)}.", "Choose another --out.")
 
 
 def prepare(out: Path, told: Mapping[str, Any], *, resume: bool) -> list[Record]:

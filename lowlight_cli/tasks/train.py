@@ -15,7 +15,7 @@ from lowlight_cli.data.crops import middles
 from lowlight_cli.data.parts import HeldOut
 from lowlight_cli.data.sources import Kind, Request
 from lowlight_cli.data.training_data import TrainingData, open_data
-from lowlight_cli.errors import DeviceUnavailable, NotWritten, OptionError
+from lowlight_cli.errors import DeviceUnavailable, NotWritten, OptionError, reason_of
 from lowlight_cli.tasks import train_folder, train_record
 from lowlight_cli.tasks.train_plan import Plan, TrainOptions, make_recipe, resolve
 from lowlight_cli.training.loop import LAST, Progress, Run, prepare, train
@@ -109,7 +109,7 @@ def recorded(options: TrainOptions, state: Run, data: Mapping[str, Any], before:
                 train_record.write(options.out, options.model, state.settings, data, state.accelerator)
             yield
     except OSError as error:
-        told = f"{error.filename or options.out} cannot be written: {error.strerror or error}."
+        told = f"{error.filename or options.out} cannot be written: {reason_of(error)}."
         goes_on = "go on with --resume" if (options.out / LAST).exists() else f"delete {options.out} and start anew"
         raise NotWritten(told, f"Free some space or mend the permissions, then {goes_on}.") from error
 

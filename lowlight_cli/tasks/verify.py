@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from lowlight_cli import evidence, weights
 from lowlight_cli.choices import TOLERANCE
-from lowlight_cli.errors import OptionError
+from lowlight_cli.errors import OptionError, reason_of
 from lowlight_cli.evidence_chain import Line, Record
 from lowlight_cli.tasks import records
 from lowlight_cli.tasks.rerun import Rerun
@@ -162,7 +162,7 @@ def difference(path: Path, file: Record) -> str:
             return "is not a regular file."
         size, digest = path.stat().st_size, weights.sha256_of(path)
     except OSError as error:
-        return f"cannot be read: {error.strerror or error}."
+        return f"cannot be read: {reason_of(error)}."
     except UnicodeEncodeError:
         return f"has a name that {sys.getfilesystemencoding()} cannot spell: check with the locale of the run (LC_ALL)."
     if digest == file["sha256"]:

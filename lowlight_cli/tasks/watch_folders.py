@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lowlight_cli import picture
-from lowlight_cli.errors import PictureError
+from lowlight_cli.errors import PictureError, reason_of
 from lowlight_cli.inputs import UNWRITTEN
 from lowlight_cli.jobs import identity
 from lowlight_cli.picture.extras import readable
@@ -91,7 +91,7 @@ class Folders:
                     with os.scandir(folder) as entries:
                         inner, seen = self.sort(entries, below, {} if thorough else known, alive)
                 except OSError as error:
-                    problems[folder] = error.strerror or str(error)
+                    problems[folder] = reason_of(error)
                     unseen.append(below)
                     continue
                 folders += inner

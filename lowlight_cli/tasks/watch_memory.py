@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lowlight_cli import atomic, jsonl, locks
-from lowlight_cli.errors import OptionError
+from lowlight_cli.errors import OptionError, reason_of
 from lowlight_cli.tasks.watch_folders import parts, stamp
 
 SPARE = 1000
@@ -56,7 +56,7 @@ class Memory:
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
-            raise OptionError(f"{self.path} cannot be written: {error.strerror}.", "Choose another --out.") from error
+            raise OptionError(f"{self.path} cannot be written: {reason_of(error)}.", "Choose another --out.") from error
         if not locks.claim(descriptor):
             os.close(descriptor)
             remedy = "Stop that one first, or choose another --out."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lowlight_cli import atomic, manifest
 from lowlight_cli import jobs as planning
 from lowlight_cli.enhancer import Enhancer
-from lowlight_cli.errors import LowlightError, OptionError, PictureError
+from lowlight_cli.errors import LowlightError, OptionError, PictureError, reason_of
 from lowlight_cli.inputs import Found, natural
 from lowlight_cli.jobs import Job
 from lowlight_cli.runners.options import map_names
@@ -141,7 +141,7 @@ class Plan:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            return f"{target.parent} cannot be made: {error.strerror}.", "Remove or rename what is in its place."
+            return f"{target.parent} cannot be made: {reason_of(error)}.", "Remove or rename what is in its place."
         return "", ""
 
     def claim(self, relative: str) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from lowlight_cli import atomic, evidence, machine, picture, weights
 from lowlight_cli import jobs as planning
 from lowlight_cli.enhancer import Enhancer
-from lowlight_cli.errors import LogError, OptionError, OutputExists, PictureError
+from lowlight_cli.errors import LogError, OptionError, OutputExists, PictureError, reason_of
 from lowlight_cli.evidence_chain import Record
 from lowlight_cli.inputs import not_taken
 from lowlight_cli.jobs import Job
@@ -216,7 +216,7 @@ class Witness(Unwitnessed):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                item.notices += (f"{path.name} could not be taken away again: {error.strerror or error}.",)
+                item.notices += (f"{path.name} could not be taken away again: {reason_of(error)}.",)
         item.made = item.written = ()
         item.facts.pop("output", None)
         item.facts.pop("baseline", None)
