@@ -50,7 +50,7 @@ def test_without_a_quality_it_is_the_one_that_the_help_states(format: str, quali
     plain, same, less = (picture.encode(before, format, quality=q) for q in (None, quality, quality - 3))
     assert plain == same != less
     (option,) = (option for option in command.params if option.name == "quality")
-    assert option.help == "Of JPEG, WebP, AVIF.  [default: 95, 95, 90]"
+    assert option.help == "Quality of JPEG, WebP and AVIF.  [default: 95, 95, 90]"
 
 
 def test_webp_at_quality_100_is_lossless_with_alpha() -> None:
