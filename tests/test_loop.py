@@ -22,8 +22,9 @@ from lowlight_cli.tasks.train_record import scores as told_scores
 from lowlight_cli.training import checkpoint, loop
 from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.journal import Journal, rows
-from lowlight_cli.training.loop import Limits, Run, prepare, train
+from lowlight_cli.training.loop import prepare, train
 from lowlight_cli.training.prefetch import ahead
+from lowlight_cli.training.run import Limits, Run
 from lowlight_cli.training.settings import Settings
 from lowlight_cli.training.validation import Judge
 

@@ -44,7 +44,8 @@ from lowlight_cli.tasks.export import ExportOptions
 from lowlight_cli.tasks.export import run as export
 from lowlight_cli.tasks.train import TrainOptions, run
 from lowlight_cli.training import loop
-from lowlight_cli.training.loop import LAST, Limits
+from lowlight_cli.training.loop import LAST
+from lowlight_cli.training.run import Limits
 
 TINY = {"params": {"widths": [16, 16]}, "crop": 64, "batch": 2, "ema": 0.9, "lr": 1e-3, "steps": 6}
 

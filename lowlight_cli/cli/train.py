@@ -64,7 +64,7 @@ def command(**flags: Any) -> None:
         --max-minutes 600
     """
     from lowlight_cli.tasks.train import TrainOptions, run
-    from lowlight_cli.training.loop import Limits
+    from lowlight_cli.training.run import Limits
 
     end_as_by_ctrl_c()
     asked = StopRequests()

@@ -18,8 +18,9 @@ from lowlight_cli.data.training_data import TrainingData, open_data
 from lowlight_cli.errors import DeviceUnavailable, NotWritten, OptionError
 from lowlight_cli.tasks import train_folder, train_record
 from lowlight_cli.tasks.train_plan import Plan, TrainOptions, make_recipe, resolve
-from lowlight_cli.training.loop import LAST, Progress, Run, prepare, train
+from lowlight_cli.training.loop import LAST, prepare, train
 from lowlight_cli.training.recipe import Batch, Recipe
+from lowlight_cli.training.run import Progress, Run
 from lowlight_cli.training.settings import Settings
 from lowlight_cli.training.validation import Judge
 from lowlight_cli.weights_metadata import Origin, texts

@@ -25,7 +25,7 @@ GROUPS = ("networks", "optimizers", "schedules")
 BROKEN = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.PickleError)
 """What torch and what it unpacks raise for files that are not checkpoints."""
 POSITION = ("step", "best", "seconds", "counted", "best_of", "sums")
-"""The fields of `loop.Run` that say how far a run is."""
+"""The fields of `run.Run` that say how far a run is."""
 
 
 def save(

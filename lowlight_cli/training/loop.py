@@ -6,100 +6,25 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lowlight_cli.errors import Diverged, ModelUnavailable, OptionError
+from lowlight_cli.errors import Diverged, ModelUnavailable
 from lowlight_cli.nn.state import load_weights, save_weights
 from lowlight_cli.training import checkpoint
 from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.journal import Journal
 from lowlight_cli.training.prefetch import ahead
-from lowlight_cli.training.recipe import Batch, Recipe
-from lowlight_cli.training.settings import Settings, basis, merit
-from lowlight_cli.training.validation import KEPT, Judge
+from lowlight_cli.training.run import Progress, Run
+from lowlight_cli.training.settings import basis, merit
+from lowlight_cli.training.validation import KEPT
 
 LAST, BEST, DEPLOYED = "last.pt", "best.safetensors", "last.safetensors"
 TIMES = ("data_seconds", "step_seconds")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the loop tells at a step: means since the last time, or scores of a validation."""
-
-    step: int
-    values: dict[str, float]
-    seconds: float
-    complete: bool = False
-    """Whether nothing is left of the recipe."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """When to stop before the recipe's last step, cleanly and with a checkpoint."""
-
-    steps: float = math.inf
-    minutes: float = math.inf
-    asked: Callable[[], bool] = lambda: False
-    """Whether somebody wants the run to stop."""
-
-    def __post_init__(self) -> None:
-        if math.isnan(self.minutes):
-            raise OptionError("--max-minutes nan is not a limit.", "Give a number of minutes, or leave it out.")
-
-
-@dataclass(kw_only=True)
-class Run:
-    """One run: what is trained, on what, where, and how far it is."""
-
-    recipe: Recipe
-    settings: Settings
-    draw: Callable[[int, Sequence[int]], dict[str, Tensor]]
-    """Gives samples of the batch of a step, by their numbers in it."""
-    judge: Judge
-    held_out: Sequence[Batch]
-    """Batches for the validation loss."""
-    folder: Path
-    metadata: Mapping[str, str]
-    """Goes into the files of weights."""
-    limits: Limits
-    accelerator: Accelerator
-    averaged: AveragedModel | None = None
-    step: int = 0
-    best: float = -math.inf
-    best_of: str | None = None
-    """What `best` is a score of; unequal ones do not compare."""
-    seconds: float = 0.0
-    """Spent on training so far, by all runs together."""
-    sums: dict[str, Tensor | float] = field(default_factory=dict)
-    counted: int = 0
-    """Steps that `sums` holds."""
-
-    @property
-    def last(self) -> int:
-        """The step to stop at."""
-        return int(min(self.settings.steps, self.limits.steps))
-
-    @property
-    def late(self) -> bool:
-        """Whether the minutes of the recipe are over."""
-        return 0 < 60 * self.settings.minutes <= self.seconds
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left of the recipe."""
-        return self.step >= self.settings.steps or self.late
-
-    @property
-    def deployed(self) -> nn.Module:
-        """The network that is validated and exported."""
-        return self.averaged.module if self.averaged is not None else self.recipe.networks[self.recipe.deploy]
 
 
 def train(run: Run) -> Iterator[Progress]:

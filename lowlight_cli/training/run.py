@@ -1,0 +1,90 @@
+"""One run of a training: what is trained, how far it is, when it stops, and what is told of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from lowlight_cli.errors import OptionError
+from lowlight_cli.training.recipe import Batch, Recipe
+from lowlight_cli.training.settings import Settings
+from lowlight_cli.training.validation import Judge
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the loop tells at a step: means since the last time, or scores of a validation."""
+
+    step: int
+    values: dict[str, float]
+    seconds: float
+    complete: bool = False
+    """Whether nothing is left of the recipe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When to stop before the recipe's last step, cleanly and with a checkpoint."""
+
+    steps: float = math.inf
+    minutes: float = math.inf
+    asked: Callable[[], bool] = lambda: False
+    """Whether somebody wants the run to stop."""
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.minutes):
+            raise OptionError("--max-minutes nan is not a limit.", "Give a number of minutes, or leave it out.")
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One run: what is trained, on what, where, and how far it is."""
+
+    recipe: Recipe
+    settings: Settings
+    draw: Callable[[int, Sequence[int]], dict[str, Tensor]]
+    """Gives samples of the batch of a step, by their numbers in it."""
+    judge: Judge
+    held_out: Sequence[Batch]
+    """Batches for the validation loss."""
+    folder: Path
+    metadata: Mapping[str, str]
+    """Goes into the files of weights."""
+    limits: Limits
+    accelerator: Accelerator
+    averaged: AveragedModel | None = None
+    step: int = 0
+    best: float = -math.inf
+    best_of: str | None = None
+    """What `best` is a score of; unequal ones do not compare."""
+    seconds: float = 0.0
+    """Spent on training so far, by all runs together."""
+    sums: dict[str, Tensor | float] = field(default_factory=dict)
+    counted: int = 0
+    """Steps that `sums` holds."""
+
+    @property
+    def last(self) -> int:
+        """The step to stop at."""
+        return int(min(self.settings.steps, self.limits.steps))
+
+    @property
+    def late(self) -> bool:
+        """Whether the minutes of the recipe are over."""
+        return 0 < 60 * self.settings.minutes <= self.seconds
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left of the recipe."""
+        return self.step >= self.settings.steps or self.late
+
+    @property
+    def deployed(self) -> nn.Module:
+        """The network that is validated and exported."""
+        return self.averaged.module if self.averaged is not None else self.recipe.networks[self.recipe.deploy]
