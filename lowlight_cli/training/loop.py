@@ -21,7 +21,7 @@ from lowlight_cli.training.journal import Journal
 from lowlight_cli.training.prefetch import ahead
 from lowlight_cli.training.run import Progress, Run
 from lowlight_cli.training.settings import basis, merit
-from lowlight_cli.training.validation import KEPT
+from lowlight_cli.training.validation import FLAT_KEPT, KEPT
 
 LAST, BEST, DEPLOYED = "last.pt", "best.safetensors", "last.safetensors"
 TIMES = ("data_seconds", "step_seconds")
@@ -49,8 +49,11 @@ def train(run: Run) -> Iterator[Progress]:
             if run.step % settings.validate_every == 0 or stop:
                 check(run)
                 told = [*tell(run, journal, lambda: validate(run, journal))]
-                save(run)
+                # Of a network that has collapsed, an earlier checkpoint is the better one to go on from.
+                if not (run.collapsed and (run.folder / LAST).exists()):
+                    save(run)
                 yield from told
+                refuse_collapsed(run)
             if stop:
                 break
 
@@ -148,6 +151,13 @@ def check(run: Run) -> None:
         raise Diverged(f"The training diverged before step {run.step}: {', '.join(bad)} is not finite.", KEPT)
 
 
+def refuse_collapsed(run: Run) -> None:
+    """The error for a network that gives one flat colour and did not before."""
+    if run.collapsed:
+        told = f"The network has collapsed: its output for {run.judge.flat} is one flat colour."
+        raise Diverged(told, FLAT_KEPT)
+
+
 def means(run: Run) -> dict[str, float]:
     """Means of the terms (of the first process' share) as `train_...` and of the times since the last call, and the
     learning rates."""
@@ -185,6 +195,9 @@ def validate(run: Run, journal: Journal) -> dict[str, float]:
     with judged(run):
         scores = run.judge.scores(run.deployed) | run.judge.losses(run.recipe, run.held_out)
         journal.pictures(run.step, run.judge.strips(run.deployed))
+    if run.collapsed:
+        return scores
+    run.lit = run.lit or run.judge.flat is None
     score, of = merit(scores, run.settings.best), basis(scores, run.settings)
     if score is None or score > run.best or of != (run.best_of or of):  # with nothing held out, the last are the best
         run.best_of = of

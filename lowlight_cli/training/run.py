@@ -16,6 +16,9 @@ from lowlight_cli.training.recipe import Batch, Recipe
 from lowlight_cli.training.settings import Settings
 from lowlight_cli.training.validation import Judge
 
+YOUNG = 500
+"""Steps for which a network may give one flat colour that has never given anything else."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -34,6 +37,8 @@ class Limits:
 
     steps: float = math.inf
     minutes: float = math.inf
+    listen: Callable[[], None] = lambda: None
+    """Called when the run begins: a stop that is asked for from then on comes after a step, with a checkpoint."""
     asked: Callable[[], bool] = lambda: False
     """Whether somebody wants the run to stop."""
 
@@ -68,6 +73,8 @@ class Run:
     sums: dict[str, Tensor | float] = field(default_factory=dict)
     counted: int = 0
     """Steps that `sums` holds."""
+    lit: bool = False
+    """Whether no output of a validation was one flat colour: what is flat later has collapsed."""
 
     @property
     def last(self) -> int:
@@ -83,6 +90,11 @@ class Run:
     def complete(self) -> bool:
         """Whether nothing is left of the recipe."""
         return self.step >= self.settings.steps or self.late
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether an output of the last validation is one flat colour, and not because the network is a fresh one."""
+        return self.judge.flat is not None and (self.lit or self.step >= YOUNG)
 
     @property
     def deployed(self) -> nn.Module:
