@@ -332,14 +332,48 @@ def test_another_optimizer_on_resume_is_refused(lol, tmp_path):
     assert "optimizer" in caught.value.hint
 
 
-def test_a_run_that_never_reached_a_checkpoint_says_how_to_start_anew(lol, tmp_path):
+def test_a_run_that_never_reached_a_checkpoint_starts_anew_without_resume(lol, tmp_path):
     stuck = tmp_path / "run"
     with pytest.raises(Diverged):
         [*run(options(lol, stuck, overrides={"lr": 1e30, "clip": 0.0, "log_every": 1}))]
+    with pytest.raises(OptionError, match="no checkpoint") as caught:
+        next(run(options(lol, stuck, resume=True)))
+    assert "Leave out --resume" in caught.value.hint
+    assert [*run(options(lol, stuck, overrides={"steps": 1}))][-1].step == 1
+    assert len(json.loads((stuck / "run.json").read_text())["starts"]) == 1
+    rows = [row[2] for row in csv.reader((stuck / "log.csv").read_text().splitlines()) if row[0] == "0"]
+    assert len(rows) == len({*rows})
+
+
+def test_weights_without_a_checkpoint_are_not_written_over(lol, tmp_path):
+    out = tmp_path / "run"
+    [*run(options(lol, out, overrides={"steps": 1}))]
+    (out / LAST).unlink()
     for resume in (False, True):
         with pytest.raises(OptionError) as caught:
-            next(run(options(lol, stuck, resume=resume)))
+            next(run(options(lol, out, resume=resume)))
         assert "delete" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_stop_before_the_first_step_comes_after_it_with_a_checkpoint(lol, tmp_path, monkeypatch, name):
+    whole, number = loop.untrained, getattr(signal, name)
+
+    def untrained(*words):
+        signal.raise_signal(number)
+        return whole(*words)
+
+    monkeypatch.setattr(loop, "untrained", untrained)
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        result = CliRunner().invoke(group, command(lol, tmp_path / "run"))
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert result.exit_code == 130, result.output
+    assert "stopped at step 1 of 6" in result.stderr
+    assert torch.load(tmp_path / "run" / LAST, weights_only=True)["position"]["step"] == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")

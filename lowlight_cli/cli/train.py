@@ -67,7 +67,7 @@ def command(**flags: Any) -> None:
     from lowlight_cli.training.run import Limits
 
     end_as_by_ctrl_c()
-    asked = StopRequests()
+    requests = StopRequests()
     told = {"seed": flags["seed"], "perceptual": flags["perceptual"]}
     options = TrainOptions(
         overrides={
@@ -75,7 +75,10 @@ def command(**flags: Any) -> None:
             **dict(setting(text) for text in flags["overrides"]),
         },
         limits=Limits(
-            steps=flags["max_steps"] or math.inf, minutes=flags["max_minutes"] or math.inf, asked=asked.pending
+            steps=flags["max_steps"] or math.inf,
+            minutes=flags["max_minutes"] or math.inf,
+            listen=requests.listen,
+            asked=lambda: requests.received,
         ),
         validation=validation(flags["validation"]),
         **{
@@ -90,7 +93,7 @@ def command(**flags: Any) -> None:
     for progress in run(options, announce=lambda text: click.echo(text, err=True)):
         show(progress)
         complete = progress.complete
-    if asked.received and not complete:
+    if requests.received and not complete:
         raise SystemExit(INTERRUPTED)
 
 
@@ -98,15 +101,11 @@ class StopRequests:
     """Ctrl-C, SIGTERM or SIGHUP ask once for a clean stop; the second time they interrupt at once."""
 
     def __init__(self) -> None:
-        self.received, self.listening = False, False
+        self.received = False
 
-    def pending(self) -> bool:
-        """Whether a stop was asked for. Listens from the first question on, which is the first step: before it there
-        is nothing to save, and an interrupt is one."""
-        if not self.listening:
-            self.listening = True
-            first_then_end(self.came)
-        return self.received
+    def listen(self) -> None:
+        """From now on. While data are read there is nothing to save, and an interrupt is one."""
+        first_then_end(self.came)
 
     def came(self, number: int) -> None:
         """A signal came."""

@@ -50,6 +50,7 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
     if state.complete or state.step >= state.last:
         say(f"nothing to do: {why_nothing(state)}")
         return
+    options.limits.listen()  # before anything is written: what is begun gets a checkpoint
     with recorded(options, state, data.fingerprint, before):
         yield from train(state)
     if text := cut_short(state):
@@ -107,7 +108,8 @@ def recorded(options: TrainOptions, state: Run, data: Mapping[str, Any], before:
     try:
         with train_folder.held(options.out, before) if first else contextlib.nullcontext():
             if first:
-                train_record.write(options.out, options.model, state.settings, data, state.accelerator)
+                starts = train_record.read_record(options.out) if options.resume else []
+                train_record.write(options.out, options.model, state.settings, data, starts, state.accelerator)
             yield
     except OSError as error:
         told = f"{error.filename or options.out} cannot be written: {error.strerror or error}."

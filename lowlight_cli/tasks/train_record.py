@@ -7,7 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,19 @@ SAME = ("kind", "sha256", "held_out", "held_out_bright", "held_out_photos", "pre
 PACKAGES = ("torch", "numpy", "accelerate", "safetensors", "pillow", "opencv-python-headless")
 
 
-def write(folder: Path, model: str, settings: Settings, data: Mapping[str, Any], accelerator: Accelerator) -> None:
-    """Keep the resolved settings, and add this start of the run to its record."""
+def write(
+    folder: Path,
+    model: str,
+    settings: Settings,
+    data: Mapping[str, Any],
+    starts: Sequence[Mapping[str, Any]],
+    accelerator: Accelerator,
+) -> None:
+    """Keep the resolved settings, and the starts of the run so far with this one."""
     values = {name: plain(value) for name, value in vars(settings).items()}
     text = yaml.safe_dump({"model": model, **values}, sort_keys=False, allow_unicode=True)
     atomic.write(folder / CONFIG, text.encode())
-    starts = read_record(folder)
-    starts.append(start(accelerator) | {"data": dict(data)})
+    starts = [*starts, start(accelerator) | {"data": dict(data)}]
     atomic.write(folder / RECORD, json.dumps({"model": model, "starts": starts}, indent=2).encode())
 
 
