@@ -172,6 +172,21 @@ def test_the_time_limit_ends_a_run_with_a_checkpoint(tmp_path):
     assert state(tmp_path)["position"]["step"] == 1
 
 
+def test_how_long_a_run_goes_on_is_told_by_whatever_ends_it_first(tmp_path):
+    run = new(tmp_path, steps=1000, limits=Limits(steps=500))
+    assert run.left == math.inf
+    run.began, run.step, run.seconds = (80, 10.0), 100, 20.0
+    assert (run.rate, run.left) == (2.0, 200.0)
+    run.limits = Limits(minutes=2)
+    assert run.left == 110.0  # of this start's two minutes
+    run.settings = Settings(steps=1000, minutes=1)
+    assert run.left == 40.0  # of all starts' one minute
+    told = finished(new(tmp_path / "run"))
+    assert told[0].rate == 0
+    assert all(one.rate > 0 for one in told[1:])
+    assert told[-1].left == 0 < told[1].left < math.inf
+
+
 def test_a_recipe_of_minutes_ends_with_them_and_its_rate_has_fallen_by_then(tmp_path):
     def recipe(settings):
         made = GainRecipe(settings)

@@ -128,8 +128,18 @@ def as_json(progress: Any) -> None:
 
 def as_text(progress: Any) -> None:
     """One line on stderr."""
-    text = "  ".join(f"{name} {value:.4g}" for name, value in progress.values.items())
-    click.echo(f"step {progress.step}  {progress.seconds:.0f} s  {text}", err=True)
+    told = [f"step {progress.step}", f"{progress.seconds:.0f} s"]
+    told += [f"{progress.rate:.3g} steps/s"] if progress.rate else []
+    told += [f"about {span(progress.left)} left"] if 0 < progress.left < math.inf else []
+    told += [f"{name} {value:.4g}" for name, value in progress.values.items()]
+    click.echo("  ".join(told), err=True)
+
+
+def span(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def setting(text: str) -> tuple[str, Any]:

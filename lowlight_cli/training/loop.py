@@ -34,6 +34,7 @@ def train(run: Run) -> Iterator[Progress]:
     descent = Descent(run.recipe, accelerator, clip=settings.clip, parts=settings.accumulate)
     last = run.last
     started, before = time.monotonic(), run.seconds
+    run.began = run.step, run.seconds
     with Journal(run.folder, step=run.step) if accelerator.is_main_process else contextlib.nullcontext() as journal:
         if run.step == 0:
             yield from tell(run, journal, lambda: untrained(run))
@@ -225,4 +226,4 @@ def tell(run: Run, journal: Journal, measure: Callable[[], dict[str, float]]) ->
     if run.accelerator.is_main_process:
         values = measure()
         journal.scalars(run.step, run.seconds, values)
-        yield Progress(run.step, values, run.seconds, run.complete)
+        yield Progress(run.step, values, run.seconds, run.complete, run.rate, run.left)

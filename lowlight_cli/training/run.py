@@ -29,6 +29,10 @@ class Progress:
     seconds: float
     complete: bool = False
     """Whether nothing is left of the recipe."""
+    rate: float = 0.0
+    """Steps a second since the start, validations among them; 0: there was none yet."""
+    left: float = math.inf
+    """About how many seconds it goes on; infinite: it cannot be told yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +77,8 @@ class Run:
     sums: dict[str, Tensor | float] = field(default_factory=dict)
     counted: int = 0
     """Steps that `sums` holds."""
+    began: tuple[int, float] = (0, 0.0)
+    """Step and seconds at this start."""
     lit: bool = False
     """Whether no output of a validation was one flat colour: what is flat later has collapsed."""
 
@@ -90,6 +96,20 @@ class Run:
     def complete(self) -> bool:
         """Whether nothing is left of the recipe."""
         return self.step >= self.settings.steps or self.late
+
+    @property
+    def rate(self) -> float:
+        """See `Progress`."""
+        steps, seconds = self.step - self.began[0], self.seconds - self.began[1]
+        return steps / seconds if seconds > 0 else 0.0
+
+    @property
+    def left(self) -> float:
+        """See `Progress`."""
+        steps = (self.last - self.step) / self.rate if self.rate else math.inf
+        minutes = 60 * self.settings.minutes - self.seconds if self.settings.minutes else math.inf
+        allowed = 60 * self.limits.minutes - (self.seconds - self.began[1])
+        return max(0.0, min(steps, minutes, allowed))
 
     @property
     def collapsed(self) -> bool:
