@@ -6,6 +6,7 @@ ends can be measured in turn, A B A B, without sharing a process or its threads.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import sys
@@ -121,8 +122,17 @@ def serve(worker: object) -> None:
         print(json.dumps(getattr(worker, method)(*arguments)), flush=True)
 
 
+def asked(description: str, kind: str) -> list[str]:
+    """The words of the command line: what to do, or a model, and what that takes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", help=kind)
+    parser.add_argument("words", nargs="*", help="what that takes")
+    args = parser.parse_args()
+    return [args.kind, *args.words]
+
+
 if __name__ == "__main__":
-    kind, *words = sys.argv[1:]
+    kind, *words = asked(__doc__, "`pictures` (FOLDER FILES huge|small), `product`, or a model (BACKEND)")
     if kind == "pictures":
         make_pictures(Path(words[0]), int(words[1]), words[2] == "huge")
     else:

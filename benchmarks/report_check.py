@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -18,11 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from selenium import webdriver
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.select import Select
+with contextlib.suppress(ModuleNotFoundError):  # --help is also for those who do not have it yet
+    from selenium import webdriver
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.select import Select
 
 CONTROLS = "model", "compare", "order", "best-first", "large"
 VIEWS = {"light": (1440, 900, "light"), "dark": (1440, 900, "dark"), "phone": (390, 844, "light")}
@@ -36,6 +39,8 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("--shots", type=Path, help="folder for screenshots and a PDF")
     args = parser.parse_args()
+    if importlib.util.find_spec("selenium") is None:
+        parser.error("selenium is missing: pip install selenium")
     browser = opened(args.page)
     try:
         sorts(browser)

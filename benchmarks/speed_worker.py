@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -151,7 +150,8 @@ def resident_bytes() -> int:
 
 
 if __name__ == "__main__":
-    kind, *words = sys.argv[1:]
+    pictures = "`mixed` (FOLDER FILES DATA), `small` (FOLDER FILES), `one` (FILE WIDTH HEIGHT)"
+    kind, *words = enhance_worker.asked(__doc__, f"{pictures}, `rates`, or a model (OPTIONS)")
     if kind == "mixed":
         speed_pictures.make_mixed(Path(words[0]), int(words[1]), words[2])
     elif kind == "small":

@@ -64,7 +64,9 @@ What `lowlight train` can be told besides its flags: see [training.md](training.
 `--set NAME=VALUE` (JSON; words need no quotes) or in a YAML file for `--config`; one entry of a mapping by
 `--set loss.ssim=0.01` or `--set 'params.widths=[16,32]'`. A run writes all of its settings to its `config.yaml`."""
 DEFAULTS_TEXT = """\
-The paper's; where it is silent, those of the work it builds on, or ours. Settings not listed are the same for all."""
+The paper's; where it is silent, those of the work it builds on, or ours. Settings not listed are the same for all. The
+arguments of the networks, below, are not all the paper's: training.md says what makes
+[its plain form](training.md#the-papers-plain-form)."""
 NETWORKS_TEXT = """\
 `params` are the arguments of a network, `discriminator` those of its discriminators, `loss` the weights of the terms
 that are summed. The log has each term without its weight: `train_NAME`, and `loss_NAME` on held-out crops. What is

@@ -55,7 +55,8 @@ class Enhancer:
     def __call__(self, source: Path | str | Image | NDArray[Any]) -> NDArray[Any]:
         """The enhanced picture of a path, a Pillow image or an array, as (H, W[, 2 to 4]) integers.
 
-        Arrays are (H, W) or (H, W, 1 to 4), RGB, alpha last, uint8, uint16 or float in [0, 1]; floats give 16 bits.
+        Arrays are (H, W) or (H, W, 1 to 4), RGB, alpha last, uint8, uint16 or float in [0, 1]; floats give 16 bits, and
+        what is a little outside, by resampling say, is clipped.
         """
         return as_array(self.enhance([as_picture(source)])[0])
 
@@ -198,16 +199,18 @@ def open_model(
     (0: the back end chooses), `offline` (download nothing), `progress` (of a download, on stderr), `maps` (`maps()`
     gives them) and `deterministic` (the same picture, the same bits); see `RunnerOptions`.
 
-    A value of another type may be a TypeError; all else is a LowlightError, of `lowlight_cli.errors`: OptionError (a
-    value that no model, or not this one, takes), ModelUnavailable (no such model, no weights), DeviceUnavailable. What
-    cannot be done with a picture is a PictureError or an OutOfMemory when the model is called.
+    A keyword that is not among these is a TypeError; all else is a LowlightError, of `lowlight_cli.errors`: OptionError
+    (a value, or one of a type, that no model or not this one takes), ModelUnavailable (no such model, no weights),
+    DeviceUnavailable. What cannot be done with a picture is a PictureError or an OutOfMemory when the model is called.
     """
+    if not isinstance(name, str):
+        raise OptionError(f"name {name!r} is no text.", f"Known models: {', '.join(manifest.models())}.")
     options = RunnerOptions(
         backend=backend,
         device=device,
         precision=precision,
         scale=scale,
-        weights=None if weights is None else Path(weights),
+        weights=path_of(weights),
         threads=threads,
         offline=offline,
         progress=progress,
@@ -215,9 +218,18 @@ def open_model(
         deterministic=deterministic,
     )
     given = {"exposure": exposure, "shadows": shadows, "tile": tile}
-    decided = {name: None if value == "auto" else value for name, value in given.items()}
+    decided = {name: None if isinstance(value, str) and value == "auto" else value for name, value in given.items()}
     settings = Settings(strength=strength, depth=depth, **decided)
     return Enhancer(open_runner(manifest.find(name), options), settings, scale)
+
+
+def path_of(weights: Path | str | None) -> Path | None:
+    """The file of a user's own weights; what is no path is an OptionError."""
+    if weights is None:
+        return None
+    if not isinstance(weights, Path | str) or weights == "":
+        raise OptionError(f"weights {weights!r} is no path.", "Give that of a .safetensors or .pt file, or None.")
+    return Path(weights)
 
 
 def stacked(pictures: Sequence[Picture]) -> NDArray:
@@ -227,7 +239,7 @@ def stacked(pictures: Sequence[Picture]) -> NDArray:
 
 def as_picture(source: Path | str | Image | NDArray[Any]) -> Picture:
     """Whatever a library user has, as a Picture."""
-    if isinstance(source, Path | str):
+    if isinstance(source, Path | str) and source != "":
         try:
             return picture.load(Path(source))
         except PictureError as error:
@@ -238,7 +250,8 @@ def as_picture(source: Path | str | Image | NDArray[Any]) -> Picture:
 
     if isinstance(source, PillowImage):
         return picture.from_pil(source)
-    raise PictureError(f"{type(source).__name__} is no picture.", "Give a path, a Pillow image or a NumPy array.")
+    what = "'', the empty path," if source == "" else type(source).__name__
+    raise PictureError(f"{what} is no picture.", "Give a path, a Pillow image or a NumPy array.")
 
 
 def as_array(result: Picture) -> NDArray[Any]:

@@ -23,6 +23,14 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
+@pytest.mark.parametrize("name", ["enhance_worker", "speed_worker", "report_check"])
+def test_a_script_that_others_start_answers_help_without_what_it_needs(name: str) -> None:
+    words = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage:" in done.stdout
+
+
 def event(name: str, kind: str, inputs: list[list[int]], output: list[int], ms: float = 1.0) -> dict[str, Any]:
     """What ONNX Runtime's profiler tells of one float32 node of one run; the first input is no parameter."""
     sizes = [4 * area(shape) for shape in inputs]

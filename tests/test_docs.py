@@ -40,6 +40,26 @@ def test_the_page_of_commands_is_what_help_says():
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generator().cli_page()
 
 
+def test_the_plain_forms_of_the_papers_can_be_trained():
+    from lowlight_cli import manifest
+    from lowlight_cli.cli.train import setting
+    from lowlight_cli.tasks.train_plan import TrainOptions, make_recipe, resolve
+
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    table = text.partition("### The paper's plain form\n")[2].partition("\n\n**")[0]
+    told = {}
+    for line in (line for line in table.splitlines() if line.startswith("| `")):
+        names, values, *_ = [re.findall(r"`([^`]+)`", cell) for cell in line.strip("|").split(" | ")] + [[]] * 2
+        told |= {name: dict(map(setting, values)) for name in names if name in manifest.models()}
+    assert {*told} == {"neid", "ba-gan", "ema-cyclegan", "drs-cyclegan", "aux-retinex"}
+    assert all(told[name] for name in told if name != "ba-gan")
+    for name, values in told.items():
+        options = TrainOptions(model=name, out=ROOT / "none", overrides={**values, "perceptual": "off"})
+        plan = resolve(options)
+        assert not plan.geometry["exposure"]
+        make_recipe(plan, options, print)
+
+
 def test_examples_fit_a_terminal_of_80_columns():
     pages = dict(generator().help_of(group, "lowlight"))
     assert "lowlight enhance" in pages["lowlight"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -326,6 +327,52 @@ def test_a_library_users_wrong_name_or_scale_is_an_error() -> None:
     ):
         with pytest.raises(OptionError, match=f"^{name} {value} is (none of auto, |not from 0 to)"):
             lowlight.open_model("neid", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("scale", True, "Give 1, or 2"),
+        ("scale", 2.0, "Give 1, or 2"),
+        ("threads", 1.5, "to 256"),
+        ("threads", True, "to 256"),
+        ("deterministic", "no", "True or False"),
+        ("offline", None, "True or False"),
+        ("device", 3, "cuda:N"),
+        ("precision", None, "int8"),
+        ("weights", "", "safetensors"),
+        ("weights", 3, "safetensors"),
+        ("exposure", np.zeros(2), "Give one"),
+    ],
+)
+def test_a_value_of_another_type_is_an_option_error_that_says_what_is_allowed(
+    name: str, value: Any, allowed: str
+) -> None:
+    with pytest.raises(OptionError, match=f"^{name} {re.escape(repr(value))} is no ") as caught:
+        lowlight.open_model("neid", **{name: value})
+    assert allowed in caught.value.hint
+
+
+@pytest.mark.parametrize("name", [None, 3, True])
+def test_what_is_no_name_of_a_model_is_an_option_error(name: Any) -> None:
+    with pytest.raises(OptionError, match=f"^name {name} is no text") as caught:
+        lowlight.open_model(name)
+    assert "neid" in caught.value.hint
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    with lowlight.open_model("gamma", scale=np.int64(1), threads=np.int32(1), maps=np.False_) as model:
+        assert model(dark(4, 4, 3)).shape == (4, 4, 3)
+
+
+def test_the_empty_path_and_masked_values_are_no_picture(spec: ModelSpec) -> None:
+    with pytest.raises(PictureError, match=r"^'', the empty path, is no picture"):
+        enhancer(spec)("")
+    masked = np.ma.masked_less(dark(4, 4, 3), 1000)
+    with pytest.raises(PictureError, match="48 masked values") as caught:
+        enhancer(spec)(masked)
+    assert ".filled()" in caught.value.hint
+    assert enhancer(spec)(np.ma.array(dark(4, 4, 3))).shape == (4, 4, 3)
 
 
 def test_all_settings_and_options_are_keywords_with_the_same_defaults_and_the_docstring_tells_of_each() -> None:

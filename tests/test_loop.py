@@ -20,10 +20,12 @@ from lowlight_cli.nn.schedule import schedules
 from lowlight_cli.nn.state import load_weights
 from lowlight_cli.tasks.train_record import scores as told_scores
 from lowlight_cli.training import checkpoint, loop
+from lowlight_cli.training import run as run_module
 from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.journal import Journal, rows
-from lowlight_cli.training.loop import Limits, Run, prepare, train
+from lowlight_cli.training.loop import prepare, train
 from lowlight_cli.training.prefetch import ahead
+from lowlight_cli.training.run import Limits, Run
 from lowlight_cli.training.settings import Settings
 from lowlight_cli.training.validation import Judge
 
@@ -170,6 +172,21 @@ def test_the_time_limit_ends_a_run_with_a_checkpoint(tmp_path):
     assert state(tmp_path)["position"]["step"] == 1
 
 
+def test_how_long_a_run_goes_on_is_told_by_whatever_ends_it_first(tmp_path):
+    run = new(tmp_path, steps=1000, limits=Limits(steps=500))
+    assert run.left == math.inf
+    run.began, run.step, run.seconds = (80, 10.0), 100, 20.0
+    assert (run.rate, run.left) == (2.0, 200.0)
+    run.limits = Limits(minutes=2)
+    assert run.left == 110.0  # of this start's two minutes
+    run.settings = Settings(steps=1000, minutes=1)
+    assert run.left == 40.0  # of all starts' one minute
+    told = finished(new(tmp_path / "run"))
+    assert told[0].rate == 0
+    assert all(one.rate > 0 for one in told[1:])
+    assert told[-1].left == 0 < told[1].left < math.inf
+
+
 def test_a_recipe_of_minutes_ends_with_them_and_its_rate_has_fallen_by_then(tmp_path):
     def recipe(settings):
         made = GainRecipe(settings)
@@ -226,20 +243,42 @@ def test_weights_that_are_not_finite_stop_a_run_whose_losses_are(tmp_path):
     assert not (tmp_path / loop.LAST).exists()
 
 
-def test_an_output_of_one_flat_colour_stops_the_run(tmp_path):
-    run = new(tmp_path, ema=0.0)
+def collapsing(run, since):
+    """The run, whose network gives one flat colour from a step on."""
     good = run.recipe.step
 
-    def collapsing(batch, descend):
+    def step(batch, descend):
         terms = good(batch, descend)
-        with torch.no_grad():
-            run.recipe.networks["network"].layer.weight.zero_()
+        if run.step + 1 >= since and torch.is_grad_enabled():
+            with torch.no_grad():
+                run.recipe.networks["network"].layer.weight.zero_()
         return terms
 
-    run.recipe.step = collapsing
+    run.recipe.step = step
+    return run
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_output_of_one_flat_colour_that_was_none_before_stops_the_run_at_its_last_good_checkpoint(tmp_path, resume):
+    if resume:
+        finished(new(tmp_path, ema=0.0, limits=Limits(steps=3)))
     with pytest.raises(Diverged, match="one flat colour"):
-        finished(run)
-    assert not (tmp_path / loop.LAST).exists()
+        finished(collapsing(new(tmp_path, ema=0.0), 4), resume=resume)
+    assert state(tmp_path)["position"]["step"] == 3
+    assert weights_metadata.step(tmp_path / "best.safetensors") == 3
+
+
+def test_a_fresh_network_whose_output_is_flat_has_not_collapsed(tmp_path):
+    assert finished(collapsing(new(tmp_path, ema=0.0), 1))[-1].step == 6
+    assert state(tmp_path)["position"]["step"] == 6
+
+
+def test_a_network_that_is_flat_after_many_steps_has_collapsed_and_has_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "YOUNG", 6)
+    with pytest.raises(Diverged, match="one flat colour") as caught:
+        finished(collapsing(new(tmp_path, ema=0.0, validate_every=6), 1))
+    assert "--resume" in caught.value.hint
+    assert state(tmp_path)["position"]["step"] == 6
 
 
 def test_a_killed_run_leaves_its_last_checkpoint_whole_and_drops_what_it_logged_after_it(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from lowlight_cli.errors import OptionError
 from lowlight_cli.nn.guide import Guide
 from lowlight_cli.tasks.train import run
 from lowlight_cli.tasks.train_plan import TrainOptions, resolve, smallest_crop
-from lowlight_cli.training.loop import Limits
+from lowlight_cli.training.run import Limits
 from lowlight_cli.training.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("seeded")

@@ -24,6 +24,16 @@ def test_an_unknown_term_of_the_loss_names_the_nearest_one():
             settings.override(values)
 
 
+def test_the_bare_word_off_which_yaml_reads_as_false_is_off_for_perceptual_alone():
+    assert Settings().override({"perceptual": False}).perceptual == "off"
+    for value in (True, 0, "of"):
+        with pytest.raises(OptionError, match="not valid for perceptual") as caught:
+            Settings().override({"perceptual": value})
+        assert caught.value.hint == "One of: required, auto, off."
+    with pytest.raises(OptionError, match=r"False is not valid for decay\. One of: cosine"):
+        Settings().override({"decay": False})
+
+
 def test_one_entry_of_a_mapping_is_set_and_the_others_stay():
     settings = Settings(loss={"huber": 1.0, "ssim": 0.0}, params={"widths": [1, 2]})
     assert settings.override({"loss.ssim": 0.5}).loss == {"huber": 1.0, "ssim": 0.5}

@@ -25,7 +25,9 @@ from click.testing import CliRunner
 
 from lowlight_cli import manifest, picture
 from lowlight_cli.cli import group
+from lowlight_cli.cli.train import span
 from lowlight_cli.errors import (
+    NO_INPUT,
     SOME_FAILED,
     USAGE,
     DeviceUnavailable,
@@ -43,8 +45,10 @@ from lowlight_cli.tasks import train as train_task
 from lowlight_cli.tasks.export import ExportOptions
 from lowlight_cli.tasks.export import run as export
 from lowlight_cli.tasks.train import TrainOptions, run
+from lowlight_cli.tasks.train_plan import resolve
 from lowlight_cli.training import loop
-from lowlight_cli.training.loop import LAST, Limits
+from lowlight_cli.training.loop import LAST
+from lowlight_cli.training.run import Limits
 
 TINY = {"params": {"widths": [16, 16]}, "crop": 64, "batch": 2, "ema": 0.9, "lr": 1e-3, "steps": 6}
 
@@ -124,6 +128,19 @@ def test_the_command_trains_logs_and_writes_weights_that_enhance_takes_at_once(l
         *("--weights", str(tmp_path / "run" / "best.safetensors")),
     )
     assert "4 done" in bright.stderr
+
+
+def test_a_line_of_text_tells_the_pace_and_the_time_left(lol, tmp_path):
+    arguments = [word for word in command(lol, tmp_path / "run", steps=4, log_every=1) if word != "--json"]
+    _, *lines = [line for line in invoke(*arguments).stderr.splitlines() if line.startswith("step ")]
+    assert all(re.match(r"step \d+  \d+ s  [\d.e+-]+ steps/s  ", line) for line in lines)
+    assert re.search(r"steps/s  about \d+ s left  ", lines[0])
+    assert "left" not in lines[-1]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(99, "99 s"), (100, "2 min"), (5999, "100 min"), (6000, "1.7 h")])
+def test_a_time_left_is_told_as_people_say_it(seconds, text):
+    assert span(seconds) == text
 
 
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(lol, tmp_path):
@@ -239,6 +256,20 @@ def test_a_configuration_file_is_checked_and_set_goes_over_it(lol, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+def test_a_configuration_file_that_is_not_there_is_told_with_a_near_name(lol, tmp_path):
+    (tmp_path / "small.yaml").write_text("perceptual: off\n")
+    with pytest.raises(NoInput) as caught:
+        next(run(options(lol, tmp_path / "a", config=tmp_path / "smal.yaml")))
+    assert caught.value.exit_code == NO_INPUT
+    assert caught.value.message == f"There is no file {tmp_path / 'smal.yaml'}."
+    assert caught.value.hint == f"Did you mean {tmp_path / 'small.yaml'}?"
+    for name in ("other.txt", "none/small.yaml"):
+        with pytest.raises(NoInput, match=r"There is no file .* Check the name\."):
+            next(run(options(lol, tmp_path / "a", config=tmp_path / name)))
+    assert resolve(options(lol, tmp_path / "a", config=tmp_path / "small.yaml")).settings.perceptual == "off"
+    assert not (tmp_path / "a").exists()
+
+
 def test_what_cannot_start_says_why_and_leaves_no_folder_behind(lol, tmp_path):
     for wrong, error, words in (
         ({"data": lol / "nope"}, NoInput, "no folder"),
@@ -331,14 +362,48 @@ def test_another_optimizer_on_resume_is_refused(lol, tmp_path):
     assert "optimizer" in caught.value.hint
 
 
-def test_a_run_that_never_reached_a_checkpoint_says_how_to_start_anew(lol, tmp_path):
+def test_a_run_that_never_reached_a_checkpoint_starts_anew_without_resume(lol, tmp_path):
     stuck = tmp_path / "run"
     with pytest.raises(Diverged):
         [*run(options(lol, stuck, overrides={"lr": 1e30, "clip": 0.0, "log_every": 1}))]
+    with pytest.raises(OptionError, match="no checkpoint") as caught:
+        next(run(options(lol, stuck, resume=True)))
+    assert "Leave out --resume" in caught.value.hint
+    assert [*run(options(lol, stuck, overrides={"steps": 1}))][-1].step == 1
+    assert len(json.loads((stuck / "run.json").read_text())["starts"]) == 1
+    rows = [row[2] for row in csv.reader((stuck / "log.csv").read_text().splitlines()) if row[0] == "0"]
+    assert len(rows) == len({*rows})
+
+
+def test_weights_without_a_checkpoint_are_not_written_over(lol, tmp_path):
+    out = tmp_path / "run"
+    [*run(options(lol, out, overrides={"steps": 1}))]
+    (out / LAST).unlink()
     for resume in (False, True):
         with pytest.raises(OptionError) as caught:
-            next(run(options(lol, stuck, resume=resume)))
+            next(run(options(lol, out, resume=resume)))
         assert "delete" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_stop_before_the_first_step_comes_after_it_with_a_checkpoint(lol, tmp_path, monkeypatch, name):
+    whole, number = loop.untrained, getattr(signal, name)
+
+    def untrained(*words):
+        signal.raise_signal(number)
+        return whole(*words)
+
+    monkeypatch.setattr(loop, "untrained", untrained)
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        result = CliRunner().invoke(group, command(lol, tmp_path / "run"))
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert result.exit_code == 130, result.output
+    assert "stopped at step 1 of 6" in result.stderr
+    assert torch.load(tmp_path / "run" / LAST, weights_only=True)["position"]["step"] == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")

@@ -15,7 +15,7 @@ from lowlight_cli.data.sources import Request
 from lowlight_cli.data.training_data import TrainingData, open_data
 from lowlight_cli.errors import LowlightError, OptionError
 from lowlight_cli.tasks.train import TrainOptions, held_out_batches, run
-from lowlight_cli.training.loop import Progress
+from lowlight_cli.training.run import Progress
 from lowlight_cli.training.settings import Settings
 
 TINY = {

@@ -64,10 +64,10 @@ def command(**flags: Any) -> None:
         --max-minutes 600
     """
     from lowlight_cli.tasks.train import TrainOptions, run
-    from lowlight_cli.training.loop import Limits
+    from lowlight_cli.training.run import Limits
 
     end_as_by_ctrl_c()
-    asked = StopRequests()
+    requests = StopRequests()
     told = {"seed": flags["seed"], "perceptual": flags["perceptual"]}
     options = TrainOptions(
         overrides={
@@ -75,7 +75,10 @@ def command(**flags: Any) -> None:
             **dict(setting(text) for text in flags["overrides"]),
         },
         limits=Limits(
-            steps=flags["max_steps"] or math.inf, minutes=flags["max_minutes"] or math.inf, asked=asked.pending
+            steps=flags["max_steps"] or math.inf,
+            minutes=flags["max_minutes"] or math.inf,
+            listen=requests.listen,
+            asked=lambda: requests.received,
         ),
         validation=validation(flags["validation"]),
         **{
@@ -90,7 +93,7 @@ def command(**flags: Any) -> None:
     for progress in run(options, announce=lambda text: click.echo(text, err=True)):
         show(progress)
         complete = progress.complete
-    if asked.received and not complete:
+    if requests.received and not complete:
         raise SystemExit(INTERRUPTED)
 
 
@@ -98,15 +101,11 @@ class StopRequests:
     """Ctrl-C, SIGTERM or SIGHUP ask once for a clean stop; the second time they interrupt at once."""
 
     def __init__(self) -> None:
-        self.received, self.listening = False, False
+        self.received = False
 
-    def pending(self) -> bool:
-        """Whether a stop was asked for. Listens from the first question on, which is the first step: before it there
-        is nothing to save, and an interrupt is one."""
-        if not self.listening:
-            self.listening = True
-            first_then_end(self.came)
-        return self.received
+    def listen(self) -> None:
+        """From now on. While data are read there is nothing to save, and an interrupt is one."""
+        first_then_end(self.came)
 
     def came(self, number: int) -> None:
         """A signal came."""
@@ -129,8 +128,18 @@ def as_json(progress: Any) -> None:
 
 def as_text(progress: Any) -> None:
     """One line on stderr."""
-    text = "  ".join(f"{name} {value:.4g}" for name, value in progress.values.items())
-    click.echo(f"step {progress.step}  {progress.seconds:.0f} s  {text}", err=True)
+    told = [f"step {progress.step}", f"{progress.seconds:.0f} s"]
+    told += [f"{progress.rate:.3g} steps/s"] if progress.rate else []
+    told += [f"about {span(progress.left)} left"] if 0 < progress.left < math.inf else []
+    told += [f"{name} {value:.4g}" for name, value in progress.values.items()]
+    click.echo("  ".join(told), err=True)
+
+
+def span(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def setting(text: str) -> tuple[str, Any]:

@@ -170,7 +170,10 @@ DEFAULTS = {
     "decay": "none",
     "loss": {**TERMS, "target": 0.45},
 }
-"""800 epochs of LOL-v2's 1589 pictures, and the weights of Eq. 4. `target` is the mean luma asked for by `exposure`."""
+"""800 epochs of LOL-v2's 1589 pictures, and the weights of Eq. 4. `target` is the mean luma asked for by `exposure`.
+
+The pictures are those of both parts, real and made, and `--data` takes one part at a time: for these epochs, put the
+dark pictures of both into one folder by hand."""
 
 STAGES = 3
 

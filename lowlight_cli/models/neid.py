@@ -6,20 +6,20 @@ and Details", 2021 (preprint). Parts: shared U-Net encoder, LE decoder (light en
 
 Where we differ from the paper, and why:
 
-* `context` / `tile`. The paper's channel attention averages over the picture it is given, so tiles would each
-  get their own brightness. Here the vectors that need the whole picture are computed once, from a thumbnail,
-  and every tile gets the same ones: a tiled picture equals a whole one.
-* `exposure=True` (the paper's plain input: False). The network sees the picture brought to a target brightness
-  by a curve that keeps hue and never clips, and the root of the picture, and adds to the former. Dark inputs
-  (mean 0.06) starve a network; this is worth five decibels. The target is the user's, or a small head's guess.
-* `init=None` (paper: 0.02). N(0, 0.02) shrinks a signal threefold in each layer; Kaiming's keeps it, and a training of
-  hours on two cores gets somewhere.
+* `context` / `tile`. The paper's channel attention averages over the picture it is given, so tiles would each get their
+  own brightness. Here FF's vectors always come from a thumbnail, once, and every tile gets the same ones: a tiled
+  picture equals a whole one. The paper's form, on the statistics of the crop itself, cannot be configured.
+* The expansive path has a 1x1 convolution before nearest upsampling (`nn.unet`), the paper's a 2x2 one after it. The
+  ablation's first row, a plain U-Net at full size, cannot be built.
+* `exposure=True` (the paper's plain input: False). The network sees the picture brought to a target brightness by a
+  curve that keeps hue and never clips, and the root of the picture, and adds to the former. Dark inputs (mean 0.06)
+  starve a network; this is worth five decibels. The target is the user's, or a small head's guess.
+* `init=None` (paper: 0.02). N(0, 0.02) shrinks a signal threefold in each layer; with Kaiming's, hours get somewhere.
 * `detail=True` (paper: False). At equal size the picture is halved for the network, and fine detail is lost.
   A mask that the network predicts lets the lost detail of the curve's output through where it is not noise.
 * What is white already stays (with `exposure`): LE adds less and less where the curve's output nears white, and a
   picture that is bright as a whole keeps its brightness unless the user asks for another.
-* The colour loss can be an angle of colours: the paper's, of hue planes, turns dark reds green (`nn.losses`).
-* A perceptual term, off unless it is given a weight.
+* Colours can be compared by angle: the paper's hue planes turn dark reds green (`nn.losses`). `perceptual` is ours.
 """
 
 from __future__ import annotations

@@ -33,8 +33,12 @@ def from_pil(image: Image.Image) -> Picture:
 def from_array(array: NDArray) -> Picture:
     """(H, W) or (H, W, 1 to 4) uint8, uint16 or float in [0, 1] as a Picture; RGB, alpha last.
 
-    Floats become 16 bits. One channel means grey, two grey with alpha.
+    Floats become 16 bits; what is a little outside, up to `BEYOND`, is clipped. One channel means grey, two grey with
+    alpha. A masked array must have no masked values.
     """
+    if np.ma.is_masked(array):
+        told = f"The array has {np.ma.count_masked(array):,} masked values."
+        raise PictureError(told, "Say what they are with `.filled()`.")
     values = np.asarray(array)
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[2] not in (1, 2, 3, 4) or 0 in values.shape:

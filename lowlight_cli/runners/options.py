@@ -8,16 +8,31 @@ error: never a silent CPU run.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from lowlight_cli import manifest, packages
-from lowlight_cli.choices import BACKENDS, DEVICES, MOST_THREADS, NUMBERED
+from lowlight_cli.choices import BACKENDS, DEVICES, MOST_THREADS, NUMBERED, PRECISIONS
 from lowlight_cli.errors import OptionError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners import driver
 from lowlight_cli.runners.own_weights import with_weights
+from lowlight_cli.settings import WHOLE
 
 KNOWN = {"backend": BACKENDS, "device": DEVICES}
+KINDS: Mapping[str, tuple[tuple[type, ...], str, str]] = {
+    "backend": ((str,), "text", f"One of {', '.join(BACKENDS)}."),
+    "device": ((str,), "text", f"One of {', '.join(DEVICES)}, or cuda:N."),
+    "precision": ((str,), "text", f"One of auto, {', '.join(PRECISIONS)}."),
+    "scale": (WHOLE, "whole number", "Give 1, or 2 where the model has it."),
+    "threads": (WHOLE, "whole number", f"Give one from 0, which leaves it to the back end, to {MOST_THREADS}."),
+    **dict.fromkeys(
+        ("offline", "progress", "maps", "deterministic"), ((bool, np.bool_), "truth value", "Give True or False.")
+    ),
+}
+"""What these options are: types, a word for them, and what is allowed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +53,12 @@ class RunnerOptions:
     """Whether a picture must get the same bits whatever the number of threads, what is enhanced beside it and however
     much memory is free: float32 unless another precision is asked for, no way of computing that is chosen by timing or
     that adds in no fixed order, one picture at a time, in tiles whose size depends on the picture alone."""
+
+    def __post_init__(self) -> None:
+        for name, (kinds, what, allowed) in KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise OptionError(f"{name} {value!r} is no {what}.", allowed)
 
 
 def settled(spec: ModelSpec, options: RunnerOptions) -> tuple[ModelSpec, RunnerOptions]:

@@ -18,8 +18,9 @@ from lowlight_cli.data.training_data import TrainingData, open_data
 from lowlight_cli.errors import DeviceUnavailable, NotWritten, OptionError, reason_of
 from lowlight_cli.tasks import train_folder, train_record
 from lowlight_cli.tasks.train_plan import Plan, TrainOptions, make_recipe, resolve
-from lowlight_cli.training.loop import LAST, Progress, Run, prepare, train
+from lowlight_cli.training.loop import LAST, prepare, train
 from lowlight_cli.training.recipe import Batch, Recipe
+from lowlight_cli.training.run import Progress, Run
 from lowlight_cli.training.settings import Settings
 from lowlight_cli.training.validation import Judge
 from lowlight_cli.weights_metadata import Origin, texts
@@ -49,6 +50,7 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
     if state.complete or state.step >= state.last:
         say(f"nothing to do: {why_nothing(state)}")
         return
+    options.limits.listen()  # before anything is written: what is begun gets a checkpoint
     with recorded(options, state, data.fingerprint, before):
         yield from train(state)
     if text := cut_short(state):
@@ -106,7 +108,8 @@ def recorded(options: TrainOptions, state: Run, data: Mapping[str, Any], before:
     try:
         with train_folder.held(options.out, before) if first else contextlib.nullcontext():
             if first:
-                train_record.write(options.out, options.model, state.settings, data, state.accelerator)
+                starts = train_record.read_record(options.out) if options.resume else []
+                train_record.write(options.out, options.model, state.settings, data, starts, state.accelerator)
             yield
     except OSError as error:
         told = f"{error.filename or options.out} cannot be written: {reason_of(error)}."

@@ -17,17 +17,19 @@ Stamps = tuple[tuple[int, int, int] | None, ...]
 
 
 def check(folder: Path, *, resume: bool) -> Stamps:
-    """A new run does not write over an old one, and a resumed one goes on with its own kind: an OptionError, else what
-    the folder holds now, for `held`."""
+    """A new run does not write over the checkpoint or the weights of an old one, and a resumed one goes on with its own
+    kind: an OptionError, else what the folder holds now, for `held`."""
     writable(folder)
     there, begun = (folder / CONFIG).exists(), (folder / LAST).exists()
-    anew = "It stopped before its first checkpoint: delete the folder, and start anew."
+    weights = any((folder / name).exists() for name in (BEST, DEPLOYED))
+    anew = "It has weights and no checkpoint: use another --out, or delete the folder and start anew."
     if not resume:
-        if any((folder / name).exists() for name in (CONFIG, LAST, BEST, DEPLOYED)):
-            goes_on = "Use --resume, or another --out." if there else "Use another --out."
-            raise OptionError(f"{folder} holds a run already.", goes_on if begun or not there else anew)
+        if begun or weights:
+            remedy = "Use --resume, or another --out." if there else "Use another --out."
+            raise OptionError(f"{folder} holds a run already.", remedy if begun or not there else anew)
     elif not begun:
-        raise OptionError(f"{folder} holds no checkpoint to resume from.", anew if there else "Leave out --resume.")
+        remedy = anew if weights else "Leave out --resume: the same command starts anew."
+        raise OptionError(f"{folder} holds no checkpoint to resume from.", remedy)
     elif not there:
         remedy = "Start anew from its weights with --init, in another --out."
         raise OptionError(f"{folder} lacks {CONFIG}.", remedy)

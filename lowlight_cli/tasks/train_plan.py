@@ -21,8 +21,8 @@ from lowlight_cli.nn.perceptual import open_perceptual
 from lowlight_cli.plausible import problem_of_geometry, problem_of_params
 from lowlight_cli.runners.own_weights import foreign
 from lowlight_cli.tasks import train_record
-from lowlight_cli.training.loop import Limits
 from lowlight_cli.training.recipe import Recipe
+from lowlight_cli.training.run import Limits
 from lowlight_cli.training.settings import SMALLEST_CROP, Settings, known
 
 UNSEEN = 8

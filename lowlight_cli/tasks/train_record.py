@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import os
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import yaml
 from accelerate import Accelerator
 
 from lowlight_cli import __version__, atomic, packages, regular, weights_metadata
-from lowlight_cli.errors import OptionError
+from lowlight_cli.errors import NoInput, OptionError
 from lowlight_cli.plausible import clipped
 from lowlight_cli.training.journal import LOG, rows
 from lowlight_cli.training.settings import Settings, merit
@@ -30,13 +32,19 @@ SAME = ("kind", "sha256", "held_out", "held_out_bright", "held_out_photos", "pre
 PACKAGES = ("torch", "numpy", "accelerate", "safetensors", "pillow", "opencv-python-headless")
 
 
-def write(folder: Path, model: str, settings: Settings, data: Mapping[str, Any], accelerator: Accelerator) -> None:
-    """Keep the resolved settings, and add this start of the run to its record."""
+def write(
+    folder: Path,
+    model: str,
+    settings: Settings,
+    data: Mapping[str, Any],
+    starts: Sequence[Mapping[str, Any]],
+    accelerator: Accelerator,
+) -> None:
+    """Keep the resolved settings, and the starts of the run so far with this one."""
     values = {name: plain(value) for name, value in vars(settings).items()}
     text = yaml.safe_dump({"model": model, **values}, sort_keys=False, allow_unicode=True)
     atomic.write(folder / CONFIG, text.encode())
-    starts = read_record(folder)
-    starts.append(start(accelerator) | {"data": dict(data)})
+    starts = [*starts, start(accelerator) | {"data": dict(data)}]
     atomic.write(folder / RECORD, json.dumps({"model": model, "starts": starts}, indent=2).encode())
 
 
@@ -114,7 +122,11 @@ def commit() -> str | None:
 
 
 def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
-    """(`model` if it names one, settings) of a YAML file."""
+    """(`model` if it names one, settings) of a YAML file; one that is not there is a NoInput."""
+    if not os.path.lexists(path):
+        near = difflib.get_close_matches(path.name, siblings(path), n=1)
+        remedy = f"Did you mean {path.with_name(near[0])}?" if near else "Check the name."
+        raise NoInput(f"There is no file {path}.", remedy)
     try:
         text = regular.read(path, LARGEST_CONFIG)
         if text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
@@ -128,6 +140,14 @@ def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
     if not isinstance(model := values.pop("model", None), str | None):
         raise OptionError(f"{path} names the model {clipped(model)}.", "It holds a line such as `model: neid`.")
     return model, values
+
+
+def siblings(path: Path) -> list[str]:
+    """Names beside a path; none where they cannot be read."""
+    try:
+        return sorted(beside.name for beside in path.parent.iterdir())
+    except OSError:
+        return []
 
 
 def kept(folder: Path) -> tuple[str | None, dict[str, Any]]:

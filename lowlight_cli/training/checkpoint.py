@@ -24,8 +24,8 @@ from lowlight_cli.training.recipe import Recipe
 GROUPS = ("networks", "optimizers", "schedules")
 BROKEN = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.PickleError)
 """What torch and what it unpacks raise for files that are not checkpoints."""
-POSITION = ("step", "best", "seconds", "counted", "best_of", "sums")
-"""The fields of `loop.Run` that say how far a run is."""
+POSITION = ("step", "best", "seconds", "counted", "best_of", "sums", "lit")
+"""The fields of `run.Run` that say how far a run is."""
 
 
 def save(
@@ -71,7 +71,7 @@ def restore(path: Path, recipe: Recipe, averaged: nn.Module | None, accelerator:
                 extra.load_state_dict(state["extras"][accelerator.process_index][name])
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
-        position = {"best_of": None, **state["position"]}  # older checkpoints do not say it
+        position = {"best_of": None, "lit": False, **state["position"]}  # older checkpoints do not say it
         return {name: position[name] for name in POSITION}
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise LowlightError(

@@ -23,15 +23,16 @@ LINE = re.compile(rf"[0-9]{{1,18}},{NUMBER},[^,]+,(nan|-?inf|-?{NUMBER}(e[-+]?[0
 
 
 class Journal:
-    """Writes to a run's folder. A resumed run drops what a killed one had logged after its last checkpoint."""
+    """Writes to a run's folder. What was logged after the step of the last checkpoint is dropped, and all where a run
+    begins (step 0): a killed one may have left it."""
 
     def __init__(self, folder: Path, *, step: int = 0) -> None:
         self.folder, self.log = folder, folder / LOG
         (folder / SAMPLES).mkdir(parents=True, exist_ok=True)
-        kept = [HEADER, *(row for row in rows(self.log) if int(row[0]) <= step)]
+        kept = [HEADER, *(row for row in rows(self.log) if step and int(row[0]) <= step)]
         atomic.write(self.log, "".join(f"{','.join(row)}\n" for row in kept).encode())
         threading.excepthook = but_writers
-        self.board = TensorBoardTracker(BOARD, folder, purge_step=step + 1)
+        self.board = TensorBoardTracker(BOARD, folder, purge_step=step + 1 if step else 0)
         self.board.start()
 
     def scalars(self, step: int, seconds: float, values: Mapping[str, float]) -> None:

@@ -6,100 +6,25 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lowlight_cli.errors import Diverged, ModelUnavailable, OptionError
+from lowlight_cli.errors import Diverged, ModelUnavailable
 from lowlight_cli.nn.state import load_weights, save_weights
 from lowlight_cli.training import checkpoint
 from lowlight_cli.training.descent import Descent
 from lowlight_cli.training.journal import Journal
 from lowlight_cli.training.prefetch import ahead
-from lowlight_cli.training.recipe import Batch, Recipe
-from lowlight_cli.training.settings import Settings, basis, merit
-from lowlight_cli.training.validation import KEPT, Judge
+from lowlight_cli.training.run import Progress, Run
+from lowlight_cli.training.settings import basis, merit
+from lowlight_cli.training.validation import FLAT_KEPT, KEPT
 
 LAST, BEST, DEPLOYED = "last.pt", "best.safetensors", "last.safetensors"
 TIMES = ("data_seconds", "step_seconds")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the loop tells at a step: means since the last time, or scores of a validation."""
-
-    step: int
-    values: dict[str, float]
-    seconds: float
-    complete: bool = False
-    """Whether nothing is left of the recipe."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """When to stop before the recipe's last step, cleanly and with a checkpoint."""
-
-    steps: float = math.inf
-    minutes: float = math.inf
-    asked: Callable[[], bool] = lambda: False
-    """Whether somebody wants the run to stop."""
-
-    def __post_init__(self) -> None:
-        if math.isnan(self.minutes):
-            raise OptionError("--max-minutes nan is not a limit.", "Give a number of minutes, or leave it out.")
-
-
-@dataclass(kw_only=True)
-class Run:
-    """One run: what is trained, on what, where, and how far it is."""
-
-    recipe: Recipe
-    settings: Settings
-    draw: Callable[[int, Sequence[int]], dict[str, Tensor]]
-    """Gives samples of the batch of a step, by their numbers in it."""
-    judge: Judge
-    held_out: Sequence[Batch]
-    """Batches for the validation loss."""
-    folder: Path
-    metadata: Mapping[str, str]
-    """Goes into the files of weights."""
-    limits: Limits
-    accelerator: Accelerator
-    averaged: AveragedModel | None = None
-    step: int = 0
-    best: float = -math.inf
-    best_of: str | None = None
-    """What `best` is a score of; unequal ones do not compare."""
-    seconds: float = 0.0
-    """Spent on training so far, by all runs together."""
-    sums: dict[str, Tensor | float] = field(default_factory=dict)
-    counted: int = 0
-    """Steps that `sums` holds."""
-
-    @property
-    def last(self) -> int:
-        """The step to stop at."""
-        return int(min(self.settings.steps, self.limits.steps))
-
-    @property
-    def late(self) -> bool:
-        """Whether the minutes of the recipe are over."""
-        return 0 < 60 * self.settings.minutes <= self.seconds
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left of the recipe."""
-        return self.step >= self.settings.steps or self.late
-
-    @property
-    def deployed(self) -> nn.Module:
-        """The network that is validated and exported."""
-        return self.averaged.module if self.averaged is not None else self.recipe.networks[self.recipe.deploy]
 
 
 def train(run: Run) -> Iterator[Progress]:
@@ -109,6 +34,7 @@ def train(run: Run) -> Iterator[Progress]:
     descent = Descent(run.recipe, accelerator, clip=settings.clip, parts=settings.accumulate)
     last = run.last
     started, before = time.monotonic(), run.seconds
+    run.began = run.step, run.seconds
     with Journal(run.folder, step=run.step) if accelerator.is_main_process else contextlib.nullcontext() as journal:
         if run.step == 0:
             yield from tell(run, journal, lambda: untrained(run))
@@ -124,8 +50,11 @@ def train(run: Run) -> Iterator[Progress]:
             if run.step % settings.validate_every == 0 or stop:
                 check(run)
                 told = [*tell(run, journal, lambda: validate(run, journal))]
-                save(run)
+                # Of a network that has collapsed, an earlier checkpoint is the better one to go on from.
+                if not (run.collapsed and (run.folder / LAST).exists()):
+                    save(run)
                 yield from told
+                refuse_collapsed(run)
             if stop:
                 break
 
@@ -223,6 +152,13 @@ def check(run: Run) -> None:
         raise Diverged(f"The training diverged before step {run.step}: {', '.join(bad)} is not finite.", KEPT)
 
 
+def refuse_collapsed(run: Run) -> None:
+    """The error for a network that gives one flat colour and did not before."""
+    if run.collapsed:
+        told = f"The network has collapsed: its output for {run.judge.flat} is one flat colour."
+        raise Diverged(told, FLAT_KEPT)
+
+
 def means(run: Run) -> dict[str, float]:
     """Means of the terms (of the first process' share) as `train_...` and of the times since the last call, and the
     learning rates."""
@@ -260,6 +196,9 @@ def validate(run: Run, journal: Journal) -> dict[str, float]:
     with judged(run):
         scores = run.judge.scores(run.deployed) | run.judge.losses(run.recipe, run.held_out)
         journal.pictures(run.step, run.judge.strips(run.deployed))
+    if run.collapsed:
+        return scores
+    run.lit = run.lit or run.judge.flat is None
     score, of = merit(scores, run.settings.best), basis(scores, run.settings)
     if score is None or score > run.best or of != (run.best_of or of):  # with nothing held out, the last are the best
         run.best_of = of
@@ -287,4 +226,4 @@ def tell(run: Run, journal: Journal, measure: Callable[[], dict[str, float]]) ->
     if run.accelerator.is_main_process:
         values = measure()
         journal.scalars(run.step, run.seconds, values)
-        yield Progress(run.step, values, run.seconds, run.complete)
+        yield Progress(run.step, values, run.seconds, run.complete, run.rate, run.left)

@@ -28,6 +28,15 @@ LIMITS: Sequence[tuple[Sequence[str], Callable[[Any], bool], str]] = (
 )
 """Names of settings, whether a value is valid, and what is."""
 
+WORDS: Mapping[str, Sequence[str]] = {
+    "optimizer": ("adam", "muon"),
+    "decay": ("cosine", "linear", "paper", "none"),
+    "preset": (*PRESETS, MIXED),
+    "perceptual": PERCEPTUAL,
+    "best": (*SCORES, *(f"made_{name}" for name in SCORES if name != "loss")),
+}
+"""What settings take that take one of some words."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -94,16 +103,9 @@ class Settings:
     """Of the weights at the start and of everything drawn; not of what is held out."""
 
     def __post_init__(self) -> None:
-        choices = {
-            "optimizer": ("adam", "muon"),
-            "decay": ("cosine", "linear", "paper", "none"),
-            "preset": (*PRESETS, MIXED),
-            "perceptual": PERCEPTUAL,
-            "best": (*SCORES, *(f"made_{name}" for name in SCORES if name != "loss")),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise unfit(name, getattr(self, name), f"One of: {', '.join(known)}.")
+        for name, allowed in WORDS.items():
+            if getattr(self, name) not in allowed:
+                raise unfit(name, getattr(self, name), one_of(allowed))
         for names, fits, wanted in LIMITS:
             for name in names:
                 if not fits(getattr(self, name)):
@@ -126,6 +128,8 @@ class Settings:
             field, dot, entry = name.partition(".")
             known(field, changed, "training setting")
             value = {entry: value} if dot else value
+            if field == "perceptual" and value is False:
+                value = "off"  # YAML reads the bare word as false
             checked(field, value, KINDS[field])
             if isinstance(value, Mapping):
                 if field == "loss":
@@ -139,6 +143,11 @@ class Settings:
 
 KINDS = dict(vars(Settings()))
 """A value of each setting, of the kind that it takes; what a run's file holds may be a whole number by chance."""
+
+
+def one_of(words: Sequence[str]) -> str:
+    """The remedy for a word that is none of these."""
+    return f"One of: {', '.join(words)}."
 
 
 def unfit(name: str, value: Any, hint: str) -> OptionError:
@@ -184,7 +193,7 @@ def checked(name: str, value: Any, default: Any) -> None:
         kinds = (list, tuple)
     if not isinstance(value, kinds) or isinstance(value, bool):
         wanted = "a whole number" if isinstance(default, int) else f"something like {json.dumps(default, default=dict)}"
-        raise unfit(name, value, f"It takes {wanted}.")
+        raise unfit(name, value, one_of(WORDS[name]) if name in WORDS else f"It takes {wanted}.")
 
 
 def merit(scores: Mapping[str, float], name: str) -> float | None:

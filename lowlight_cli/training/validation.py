@@ -29,6 +29,11 @@ KEPT = (
     "written yet, start anew."
 )
 """What to do where a training has diverged."""
+FLAT_KEPT = (
+    "Lower the learning rate (--set lr=...): with --resume it goes on from the last checkpoint. If the output stays "
+    "flat, start anew."
+)
+"""What to do where a network has collapsed."""
 
 
 class Shown(Protocol):
@@ -56,11 +61,14 @@ class Judge:
         self.real, self.made = real, made
         self.multiple, self.smallest, self.side = multiple, smallest, thumbnail_side
         self.device, self.autocast = device, autocast
+        self.flat: str | None = None
+        """A picture whose output was one flat colour when scores were last taken."""
 
     def scores(self, network: nn.Module) -> dict[str, float]:
         """Means over pictures: PSNR in dB after the output's mean luma is brought to the truth's, plain PSNR, SSIM and
         MAE; `made_...` on darkened photos. Empty without truths."""
         found: dict[str, list[float]] = {}
+        self.flat = None
         with torch.inference_mode(), self.autocast():
             for prefix, pictures in (("", self.real), ("made_", self.made)):
                 for shown in pictures:
@@ -89,7 +97,7 @@ class Judge:
         if not torch.isfinite(output).all():
             raise Diverged(f"The network's output for {shown.name} is not finite.", KEPT)
         if float(spread(output)) < FLAT < float(spread(pixels)):
-            raise Diverged(f"The network has collapsed: its output for {shown.name} is one flat colour.", KEPT)
+            self.flat = shown.name
         return output, self.cut(shown.high)[None].to(self.device) if shown.high is not None else None
 
     def given(self, shown: Shown) -> tuple[Tensor, Tensor, Tensor]:
