@@ -616,7 +616,7 @@ def test_a_file_that_tells_its_network_is_exported_without_its_name(tmp_path):
     assert located(ExportOptions(source=path, out=tmp_path), said.append) == (path, "aux-retinex")
     assert said == ["best.safetensors says that it is of aux-retinex"]
     path.write_bytes(content.replace(b'"aux_retinex"', b'"aux_retinew"'))
-    with pytest.raises(ModelUnavailable, match="for aux_retinew, a network that is not known here"):
+    with pytest.raises(ModelUnavailable, match="for 'aux_retinew', a network that is not known here"):
         located(ExportOptions(source=path, out=tmp_path), said.append)
 
 
