@@ -586,9 +586,9 @@ def test_export_never_writes_over_others_and_says_what_it_lacks(tmp_path):
         (
             lambda _, out: (out / "mine-x1.onnx").mkdir(parents=True),
             "e",
-            "exist already. Use another --name, or remove it",
+            "exists already. Use another --name, or remove it",
         ),
-        (lambda _, out: out.mkdir() or (out / "mine-x1.onnx").symlink_to("nowhere"), "e", "exist already"),
+        (lambda _, out: out.mkdir() or (out / "mine-x1.onnx").symlink_to("nowhere"), "e", "exists already"),
         (lambda _, out: out.write_text(""), "e", "is no folder"),
     ],
 )

@@ -141,7 +141,7 @@ def make(run: Synth, console: Console, as_json: bool) -> int:
     if failed and not interrupted and (short := run.short()):
         text = f"{text}; {short} are there"
     text = f"Interrupted: {text}; --resume goes on" if interrupted else text
-    console.say(text, error=interrupted or bool(failed))
+    console.say(text, error=interrupted)
     return code
 
 

@@ -92,7 +92,8 @@ def refuse_standing(targets: Iterable[Path], options: ExportOptions) -> None:
         raise OptionError(f"--out {options.out} is no folder.", "Name a folder.")
     if there := [path for path in targets if path.is_dir() or (os.path.lexists(path) and not options.overwrite)]:
         remedy = "Use another --name, or remove it." if there[0].is_dir() else "Use another --name, or --overwrite."
-        raise OutputExists(f"{', '.join(map(str, there))} exist already.", remedy)
+        verb = "exists" if len(there) == 1 else "exist"
+        raise OutputExists(f"{', '.join(map(str, there))} {verb} already.", remedy)
 
 
 @contextlib.contextmanager
