@@ -57,7 +57,9 @@ SETS_TEXT = """\
 `--root` (or `LOWLIGHT_DATA`) names the folder of one set, or one that holds several under their usual names. The
 layouts of the published archives and of the repositories most used with them are known. Low and normal pictures are
 paired by name, strictly; another number of pictures than was published is told. Only LOL can be fetched
-(`--download`): its archive stays in the Hub's cache."""
+(`--download`): its archive stays in the Hub's cache, and is unpacked into `lol_dataset/` below `--root` (without it,
+below `$LOWLIGHT_DATA`, else `data/lol_dataset/` in lowlight's own folder, which `lowlight doctor` names), whose
+`eval15/` is for tests and `our485/` for `lowlight train --data ROOT/lol_dataset`. All others must be brought."""
 
 SETTINGS_TEXT = """\
 What `lowlight train` can be told besides its flags: see [training.md](training.md). A setting is changed by

@@ -232,7 +232,9 @@ def _reason(error: BaseException) -> tuple[str, str]:
 
 
 def _first_line(error: BaseException) -> str:
-    """What an error says, without a stop, or else its class."""
+    """What an error says, without a stop, or else its class; of the system's errors not their numbers."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
     return next(iter(str(error).strip().splitlines()), "").rstrip(".") or type(error).__name__
 
 

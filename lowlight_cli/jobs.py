@@ -78,7 +78,8 @@ def plan(
         # What an earlier run has left beside its inputs is no input, unless somebody names it.
         made = {same_name(path) for job in jobs for path in (*[job.target] * bool(layout.suffix), *beside(job))}
         jobs = [job for job in jobs if same_name(job.source) not in made or str(job.source) in inputs]
-    refuse_collisions(jobs)
+    given = {"--flatten": layout.flatten, "--format": layout.format != "keep"}
+    refuse_collisions(jobs, " or ".join(option for option, there in given.items() if there))
     refuse_writing_over_inputs(jobs)
     refuse_leading_out(jobs, layout.out.parent if single else layout.out)
     jobs = [job for job in jobs if in_shard(job.relative, layout.shard)][: layout.limit]
@@ -156,17 +157,20 @@ def same_name(path: Path) -> str:
     return unicodedata.normalize("NFC", text).casefold() if sys.platform in ("darwin", "win32") else text
 
 
-def refuse_collisions(jobs: Sequence[Job], option: str = "--format") -> None:
-    """Two sources with one target are an error that names them; `option` may have brought it about."""
+def refuse_collisions(jobs: Sequence[Job], option: str) -> None:
+    """Two sources with one target are an error that names them; `option`, if any, may have brought it about."""
     seen: dict[str, Job] = {}
     for job in jobs:
         if job.problem:
             continue
         other = seen.setdefault(same_name(job.target), job)
         if other is not job:
+            remedy = f"Leave out {option}" if option else "Rename one of them"
+            if other.relative == job.relative:
+                remedy = "Name a folder that holds both, instead of what lies in it"
             raise OutputExists(
                 f"{other.source} and {job.source} would both be written to {job.target}.",
-                f"Leave out --flatten or {option}, or enhance them into different folders.",
+                f"{remedy}, or enhance them into different folders.",
             )
 
 
@@ -222,7 +226,8 @@ def mark_existing(jobs: Sequence[Job], rule: str) -> list[Job]:
     if rule in ("refuse", "never") and there:
         other = " or --overwrite" if rule == "refuse" else ""
         raise OutputExists(
-            f"{some([*map(str, there)])} exist already.", f"Nothing was done. Use --skip-existing{other}."
+            f"{some([*map(str, there)])} exist{'s' * (len(there) == 1)} already.",
+            f"Nothing was done. Use --skip-existing{other}.",
         )
     present = {*there} if rule == "skip" else ()
     return [replace(job, skip=not job.problem and job.target in present) for job in jobs]

@@ -172,6 +172,6 @@ def find(name: str) -> ModelSpec:
         return table[name]
     import difflib
 
-    near = difflib.get_close_matches(name, table, n=1)
+    near = difflib.get_close_matches(name.casefold(), table, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known models: {', '.join(table)}."
     raise ModelUnavailable(f"No model is called {name!r}.", hint)

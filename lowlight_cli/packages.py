@@ -8,9 +8,11 @@ from __future__ import annotations
 import platform
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 OWNERS = {
     "numpy": ("numpy",),
@@ -25,6 +27,22 @@ OWNERS = {
     "torch": ("torch",),
 }
 """The packages that may own an import name. Two at once overwrite each other's files."""
+
+EXTRAS: Mapping[str, tuple[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "train": (
+            "`lowlight train` and `lowlight export`",
+            {name: name for name in ("accelerate", "onnx", "onnxscript", "tensorboard")} | {"yaml": "pyyaml"},
+        ),
+        "benchmark": (
+            "the metric lpips, and niqe from its authors' files",
+            {name: name for name in ("scipy", "torchmetrics")},
+        ),
+        "raw": ("pictures in camera raw", {"rawpy": "rawpy"}),
+        "heif": ("pictures in HEIC", {"pillow_heif": "pillow-heif"}),
+    }
+)
+"""Optional part of lowlight -> what needs it, and the modules that it brings, with their packages."""
 
 
 def installed(name: str) -> dict[str, str]:
@@ -75,6 +93,27 @@ def torch_has_cuda() -> bool:
 def install(package: str) -> str:
     """The command that installs a package."""
     return f'python -m pip install "{requirement(package)}"'
+
+
+def install_extras(*extras: str) -> str:
+    """The command that installs optional parts of lowlight."""
+    return f'python -m pip install -e ".[{",".join(extras)}]" -c constraints.txt'
+
+
+def lacking(extra: str) -> list[str]:
+    """The packages of an optional part that are not installed."""
+    return [package for module, package in EXTRAS[extra][1].items() if not find_spec(module)]
+
+
+def lacking_extra(module: str) -> tuple[str, str] | None:
+    """(package, remedy) of a module that is not there as an optional part of lowlight is not; None for others."""
+    top = module.partition(".")[0]
+    for extra, (_, modules) in EXTRAS.items():
+        if top in modules and modules[top] in lacking(extra):
+            return modules[
+                top
+            ], f"It comes with the extra [{extra}], in your clone of lowlight: {install_extras(extra)}"
+    return None
 
 
 def reinstall(name: str) -> str:

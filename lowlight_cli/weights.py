@@ -193,8 +193,11 @@ def import_file(path: Path) -> tuple[ModelSpec, WeightFile, Path]:
         digest = sha256_of(path)
         match = next(((spec, file) for spec, file in rows if file.sha256 == digest), None)
         if match is None:
-            known = "\n".join(f"  {file.sha256}  {file.path}  ({spec.name}, {file.role})" for spec, file in rows)
-            raise ModelUnavailable(f"{path} has sha256 {digest}, which no model has.", f"Expected one of:\n{known}")
+            alike = next(((spec, file) for spec, file in rows if Path(file.path).name == path.name), None)
+            hint = "`lowlight models show NAME` shows those of a model; weights of your own go with --weights FILE."
+            if alike is not None:
+                hint = f"That of {alike[0].name} has sha256 {alike[1].sha256}: it is damaged, or of another version."
+            raise ModelUnavailable(f"{path} has sha256 {digest}, which no model has.", hint)
         target = store_path(match[1])
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic.replacing(target) as temporary:

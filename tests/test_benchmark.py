@@ -267,7 +267,7 @@ def test_the_document_says_what_was_run_and_on_what(lol):
     assert len(neid["weights_sha256"]) == 64
     assert (neid["backend"], neid["device"], neid["precision"]) == ("onnx", "cpu", "fp32")
     assert "share" in neid["overlap"] or "training" in neid["overlap"]
-    assert any("Only the first 2 of 3" in notice for notice in document["notices"])
+    assert any("Only the first 2 pictures of 3 were used" in notice for notice in document["notices"])
 
 
 def test_the_command_writes_all_results_and_says_it_in_json(lol, tmp_path):

@@ -121,6 +121,7 @@ def test_an_unknown_model_suggests_the_nearest_name(run: Run, photo: Photo) -> N
     done = run("enhance", photo(Path("a.png")), "--out", "out", "--model", "nied")
     assert done.code == NO_MODEL
     assert done.err == "Error: No model is called 'nied'.\n  Did you mean 'neid'?\n"
+    assert "Did you mean 'neid'?" in run("enhance", "a.png", "--out", "out", "--model", "NEID").err
 
 
 def test_an_unknown_models_error_comes_before_stdin_is_read(run: Run) -> None:
@@ -263,13 +264,30 @@ def test_json_in_click_runner_is_on_stdout_and_talk_on_stderr(photo: Photo) -> N
 
 
 @pytest.mark.usefixtures("fakes")
+def test_a_quality_that_nothing_is_written_with_is_refused_or_noted(run: Run, photo: Photo) -> None:
+    photo(Path("in/a.png"))
+    done = run("enhance", "in/a.png", "--out", "b.png", "--quality", "50")
+    assert (done.code, "png loses nothing, and --quality 50 is asked for" in done.err) == (USAGE, True)
+    assert "note: --quality is not used" in run("enhance", "in", "--out", "out", "--quality", "50").err
+    photo(Path("in/b.jpg"))
+    assert "--quality" not in run("enhance", "in", "--out", "out2", "--quality", "50").err
+
+
+@pytest.mark.usefixtures("fakes")
+def test_two_files_of_one_name_are_told_how_to_be_kept_apart(run: Run, photo: Photo) -> None:
+    photo(Path("a/x.png"))
+    photo(Path("b/x.png"))
+    assert "Name a folder that holds both" in run("enhance", "a/x.png", "b/x.png", "--out", "out").err
+    assert "Leave out --flatten, or" in run("enhance", ".", "--out", "out", "--flatten").err
+
+
+@pytest.mark.usefixtures("fakes")
 def test_quiet_says_nothing_but_errors(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"))
     assert run("enhance", "in", "--out", "out", "-q").err == ""
     Path("in/b.png").write_bytes(b"")
     done = run("enhance", "in", "--out", "out2", "-q")
-    assert [line.split(":")[0] for line in done.err.splitlines()] == ["FAILED in/b.png", done.err.splitlines()[1]]
-    assert done.err.splitlines()[1].startswith("1 done, 1 failed in ")
+    assert [line.split(":")[0] for line in done.err.splitlines()] == ["FAILED in/b.png"]
 
 
 @pytest.mark.usefixtures("fakes")
@@ -471,12 +489,45 @@ class TestPipe:
         assert done.code == USAGE
         assert not Path("b.gif").exists()
 
-    @pytest.mark.parametrize("words", [("-", "a.png", "--out", "b"), ("a.png", "--out", "-"), ("-", "-", "--out", "-")])
-    def test_it_takes_one_picture(self, run: Run, photo: Photo, words: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (("-", "a.png", "--out", "b"), "stdin gives one picture, and -, a.png are several."),
+            (("-", "-", "--out", "-"), "stdout takes one picture, and -, - are several."),
+            (("a.png", "a.png", "--out", "-"), "stdout takes one picture, and a.png, a.png are several."),
+            ((".", "--out", "-"), "stdout takes one picture, and . may be several."),
+            (("*.png", "--out", "-"), "stdout takes one picture, and *.png may be several."),
+            (("a.png", "--out", "-", "--save-maps", "m"), "--save-maps names maps after files"),
+            (("a.png", "--out", "-", "--evidence", "e.jsonl"), "--evidence tells of files"),
+            (("a.png", "--out", "-", "--json"), "stdout cannot hold both"),
+            (("a.png", "--out", "-", "--watch"), "--watch watches folders"),
+        ],
+    )
+    def test_it_takes_one_picture(self, run: Run, photo: Photo, words: tuple[str, ...], told: str) -> None:
         photo(Path("a.png"))
         done = run("enhance", *words)
         assert done.code == USAGE
-        assert "A pipe takes one picture" in done.err
+        assert told in done.err
+
+    def test_a_file_goes_to_stdout_in_its_own_format_and_nothing_else_does(self, run: Run, photo: Photo) -> None:
+        photo(Path("a.jpg"))
+        done = run("enhance", "a.jpg", "--out", "-")
+        assert (done.code, done.out[:2]) == (DONE, b"\xff\xd8")
+        assert done.out == run("enhance", "-", "--out", "-", stdin=Path("a.jpg").read_bytes()).out
+        assert run("enhance", "a.jpg", "--out", "-", "--format", "png").out.startswith(b"\x89PNG")
+        assert [path.name for path in Path().iterdir()] == ["a.jpg"]
+        assert run("enhance", "b.jpg", "--out", "-").code == NO_INPUT
+
+    def test_a_name_without_suffix_is_refused_with_one_that_could_be(self, run: Run, photo: Photo) -> None:
+        done = run("enhance", "-", "--out", "day2", stdin=photo(Path("a.png")).read_bytes())
+        assert "Give a file name such as out.png" in done.err
+
+    def test_nothing_on_stdin_is_told_as_that(self, run: Run) -> None:
+        assert "Nothing came on stdin." in run("enhance", "-", "--out", "b.png", stdin=b"").err
+
+    def test_a_quality_that_the_source_has_not_is_noted(self, run: Run, photo: Photo) -> None:
+        done = run("enhance", photo(Path("a.png")), "--out", "-", "--quality", "50")
+        assert "--quality is not used: png has none." in done.err
 
     def test_memory_that_runs_out_is_a_failed_picture(
         self, run: Run, photo: Photo, monkeypatch: pytest.MonkeyPatch

@@ -7,9 +7,11 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
+import tomllib
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,8 @@ from lowlight_cli import cli, hub, manifest, memory, packages, weights
 from lowlight_cli.errors import DONE, SOME_FAILED, DeviceUnavailable, ModelUnavailable
 from lowlight_cli.runners import driver
 from lowlight_cli.tasks import doctor
-from lowlight_cli.tasks.doctor import DoctorOptions, Finding
+from lowlight_cli.tasks.doctor import DoctorOptions
+from lowlight_cli.tasks.findings import Finding
 
 GOOD = b"good weights" * 300
 BUNDLED = row(weight_file("torch", GOOD, path="b.safetensors", bundled=True), name="bundled-one")
@@ -99,6 +102,25 @@ def test_this_installation_runs_both_back_ends_without_opening_a_socket(
     ran = [item["text"] for item in document["findings"] if item["area"] == "inference" and item["level"] == "ok"]
     assert any(" onnx on cpu" in text for text in ran)
     assert any(" torch on cpu" in text for text in ran)
+
+
+def test_extras_that_are_not_installed_are_notes_with_what_they_are_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name in ("accelerate", "rawpy") else object())
+    train, benchmark, raw, heif = look(doctor.check_extras)
+    assert [found.level for found in (train, benchmark, raw, heif)] == ["note", "ok", "note", "ok"]
+    assert "[train], for `lowlight train` and `lowlight export`, is not installed: accelerate" in train.text
+    assert train.remedy.endswith('pip install -e ".[train]" -c constraints.txt')
+    assert "[raw]" in raw.text
+
+
+def test_the_extras_are_those_of_the_project() -> None:
+    stated = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    wanted = {
+        extra: {re.match(r"[\w-]+", text)[0] for text in texts}
+        for extra, texts in stated["optional-dependencies"].items()
+        if extra != "dev"
+    }
+    assert wanted == {extra: {*modules.values()} for extra, (_, modules) in packages.EXTRAS.items()}
 
 
 def test_a_back_end_that_cannot_be_imported_is_a_problem_and_the_rest_is_still_checked(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowlight_cli import atomic, cli, picture
-from lowlight_cli.errors import NO_DEVICE, OutputExists, PictureError
+from lowlight_cli import atomic, cli, packages, picture
+from lowlight_cli.errors import NO_DEVICE, USAGE, OutputExists, PictureError
 from lowlight_cli.picture import file as picture_file
 from lowlight_cli.tasks import folders
 
@@ -419,3 +419,19 @@ def test_a_package_that_does_not_load_is_none_either(
     monkeypatch.setattr(cli, "group", fail)
     assert cli.run() == NO_DEVICE
     assert "x does not load: No module named 'x'." in capsys.readouterr().err
+
+
+def test_a_package_of_an_extra_that_is_not_there_is_told_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise ModuleNotFoundError("No module named 'yaml'", name="yaml")
+
+    monkeypatch.setattr(cli, "group", fail)
+    assert cli.run() == NO_DEVICE  # it is there, and still does not load
+    assert "doctor" in capsys.readouterr().err
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
+    assert cli.run() == USAGE
+    told = capsys.readouterr().err
+    assert "pyyaml is not installed." in told
+    assert 'pip install -e ".[train]" -c constraints.txt' in told

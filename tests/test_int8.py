@@ -139,7 +139,7 @@ def settings() -> Any:
     ("files", "error", "words"),
     [
         ({}, NoInput, "no pictures"),
-        ({"good.png": 40, "empty.png": None}, PictureError, "empty.png: "),
+        ({"good.png": 40, "empty.png": None, "void.png": None}, PictureError, "void.png: "),
     ],
 )
 def test_a_folder_that_gives_no_ranges_is_told(tmp_path: Path, files: dict, error: type, words: str) -> None:
@@ -162,6 +162,15 @@ def test_a_network_of_thin_layers_has_no_int8_form(tmp_path: Path) -> None:
     sample = {"pixels": np.random.default_rng(0).random((1, 3, 32, 32), np.float32), "vectors": np.ones((1, 1), "f4")}
     with pytest.raises(ModelUnavailable, match="nothing of it would be int8"):
         quantize(graph, tmp_path / "form.onnx", [sample])
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_told(tmp_path: Path, photo: Callable[..., Path]) -> None:
+    photo(tmp_path / "good.png", 20, 30)
+    (tmp_path / "empty.png").touch()
+    said: list[str] = []
+    assert len([*calibration.samples(tmp_path, 8, said.append)]) == 1
+    assert len(said) == 1
+    assert "empty.png is left out: " in said[0]
 
 
 def test_pictures_are_spread_over_the_folder_even_from_within_it(

@@ -399,7 +399,7 @@ def test_a_folder_that_cannot_be_read_is_not_done_because_a_picture_has_its_name
 
     monkeypatch.setattr(os, "scandir", closed)
     assert [(job.skip, bool(job.problem)) for job in plan("in", existing="skip")] == [(True, False), (False, True)]
-    with pytest.raises(OutputExists, match=r"^out/sub.png exist already"):
+    with pytest.raises(OutputExists, match=r"^out/sub.png exists already"):
         plan("in")
 
 

@@ -192,3 +192,8 @@ def test_at_its_end_the_command_leaves_the_collector_nothing_to_search() -> None
     done = subprocess.run([sys.executable, "-c", told + MAIN, "--help"], capture_output=True, text=True, check=True)
     frozen, left = map(int, done.stdout.split("\n")[-2].split())
     assert frozen > 1000 > left
+
+
+def test_an_export_of_a_file_of_weights_needs_nothing_that_only_trainings_do() -> None:
+    code = "import sys, lowlight_cli.tasks.export as e; sys.exit('accelerate' in sys.modules or 'yaml' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -352,7 +352,7 @@ def test_an_existing_map_stops_the_run_before_any_work(run: Run, photo: Photo) -
     photo(Path("maps/b-tint.png"))
     done = run("in")
     assert done.code == USAGE
-    assert "maps/b-tint.png exist already" in done.err
+    assert "maps/b-tint.png exists already" in done.err
     assert files("maps") == ["b-tint.png"]
     assert not Path("out").exists()
     assert run("in", "--overwrite").code == DONE

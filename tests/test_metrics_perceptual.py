@@ -103,7 +103,7 @@ def test_a_picture_too_small_for_lpips_is_an_error(lpips):
 
 def test_without_torchmetrics_lpips_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelUnavailable, match=r'pip install "lowlight\[benchmark\]"'):
+    with pytest.raises(ModelUnavailable, match=r'pip install -e "\.\[benchmark\]" -c constraints'):
         open_metric("lpips")
 
 

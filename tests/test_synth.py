@@ -51,6 +51,25 @@ def invoke(*words: object):
     return CliRunner().invoke(group, ["synth", *map(str, words)])
 
 
+def test_the_folder_of_the_photos_is_no_output(photos, tmp_path):
+    (tmp_path / "same").symlink_to(photos)
+    done = invoke(photos, "--out", tmp_path / "same")
+    assert done.exit_code != 0
+    with pytest.raises(OptionError, match="is the folder of the photos"):
+        make(photos, tmp_path / "same")
+
+
+def test_what_lacks_is_told_of_both_folders(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    (tmp_path / "photos" / "p0.png").write_bytes(b"broken")
+    done = invoke(tmp_path / "photos", "--out", tmp_path / "out", "--count", 6, "--test", 4, "--workers", 1)
+    run = json.loads((tmp_path / "out" / "synth.json").read_text())
+    assert run["count"] == 6
+    counts = {part: len([*(tmp_path / "out" / part / "low").iterdir()]) for part in ("train", "test")}
+    assert sum(counts.values()) < 10
+    assert f"; {counts['train']} of 6 pairs and {counts['test']} of 4 test pairs are there" in done.stderr
+
+
 def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(photos, tmp_path):
     for name, workers in (("one", 1), ("three", 3)):
         make(photos, tmp_path / name, preset="night", count=14, crop=32, seed=7, workers=workers)
@@ -126,6 +145,7 @@ def test_bad_photos_are_told_and_the_rest_is_made(photos, tmp_path):
     assert done.exit_code == 1
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines[-1]["summary"] | {"seconds": 0} == {"pairs": 2, "failed": 2, "seconds": 0, "exit_code": 1}
+    assert "; 2 of 4 pairs are there" in done.stderr
     assert "cut.png" in done.stderr
     assert "does not fit" in done.stderr
     assert sorted(p.name for p in (tmp_path / "out" / "low").iterdir()) == ["p0-0.png", "p1-0.png"]

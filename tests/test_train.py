@@ -633,10 +633,11 @@ def test_export_never_writes_over_others_and_says_what_it_lacks(tmp_path):
     source = weights.find(manifest.find("aux-retinex"), "torch")
     given = {"source": source, "out": tmp_path, "name": "mine"}
     export(ExportOptions(**given, model="aux-retinex"))
+    (nameless := tmp_path / "nameless.pt").touch()
     for options_, error, words in (
         (ExportOptions(**given, model="aux-retinex"), OutputExists, "mine"),
         (ExportOptions(**given, model="clahe"), OptionError, "classical"),
-        (ExportOptions(**given), OptionError, "whose"),
+        (ExportOptions(**given | {"source": nameless}), OptionError, "whose"),
         (ExportOptions(**given | {"source": tmp_path}), ModelUnavailable, "no folder of a run"),
     ):
         with pytest.raises(error, match=words):
@@ -650,9 +651,9 @@ def test_export_never_writes_over_others_and_says_what_it_lacks(tmp_path):
         (
             lambda _, out: (out / "mine-x1.onnx").mkdir(parents=True),
             "e",
-            "exist already. Use another --name, or remove it",
+            "exists already. Use another --name, or remove it",
         ),
-        (lambda _, out: out.mkdir() or (out / "mine-x1.onnx").symlink_to("nowhere"), "e", "exist already"),
+        (lambda _, out: out.mkdir() or (out / "mine-x1.onnx").symlink_to("nowhere"), "e", "exists already"),
         (lambda _, out: out.write_text(""), "e", "is no folder"),
     ],
 )
@@ -664,6 +665,24 @@ def test_what_stands_in_the_way_of_an_export_is_found_before_anything_is_made(lo
     with pytest.raises(LowlightError, match=re.escape(words)):
         export(ExportOptions(source=tmp_path / "run", out=tmp_path / out, name="mine", overwrite=overwrite))
     assert sorted(path.name for path in tmp_path.glob(f"{out}/*")) == before
+
+
+def test_a_file_that_tells_its_network_is_exported_without_its_name(tmp_path):
+    from safetensors.torch import save
+
+    from lowlight_cli import models
+    from lowlight_cli.tasks.export import located
+    from lowlight_cli.weights_metadata import Origin, texts, with_metadata
+
+    geometry = models.module("aux_retinex").geometry()
+    content = with_metadata(save({}), texts(Origin("aux_retinex", {}, geometry)))
+    (path := tmp_path / "best.safetensors").write_bytes(content)
+    said = []
+    assert located(ExportOptions(source=path, out=tmp_path), said.append) == (path, "aux-retinex")
+    assert said == ["best.safetensors says that it is of aux-retinex"]
+    path.write_bytes(content.replace(b'"aux_retinex"', b'"aux_retinew"'))
+    with pytest.raises(ModelUnavailable, match="for 'aux_retinew', a network that is not known here"):
+        located(ExportOptions(source=path, out=tmp_path), said.append)
 
 
 def test_a_full_disk_under_an_export_names_its_folder(tmp_path, monkeypatch):

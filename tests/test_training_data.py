@@ -427,6 +427,18 @@ def test_no_scene_is_on_both_sides_of_the_split(tmp_path: Path) -> None:
     assert f"Scenes from {tmp_path / 'scenes.json'}." in heard
 
 
+@pytest.mark.parametrize(("folder", "given"), [("", ""), ("train", ""), ("train", "train")])
+def test_pairs_that_lowlight_synth_made_of_one_photo_show_one_scene(tmp_path: Path, folder: str, given: str) -> None:
+    textured_pairs(tmp_path / "d" / folder)
+    records = [{"name": f"{number}.png", "photo_sha256": f"{number // 2}"} for number in range(4)]
+    lines = [*map(json.dumps, records), "torn {", json.dumps({"name": 3})]
+    (tmp_path / "d" / "synth.jsonl").write_text("\n".join(lines))
+    heard: list[str] = []
+    held = opened(tmp_path, heard, data=tmp_path / "d" / given).fingerprint["held_out"]
+    assert held in (["0", "1"], ["2", "3"])
+    assert heard[-1] == f"Scenes from {tmp_path / 'd' / 'synth.jsonl'}."
+
+
 def test_pictures_with_one_truth_show_one_scene(tmp_path: Path) -> None:
     root = flat_pairs(tmp_path / "d", 4)
     for number in (2, 3):

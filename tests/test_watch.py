@@ -779,6 +779,15 @@ def test_a_signal_ends_a_watch_in_order_while_its_model_is_opened(
 
 
 @pytest.mark.usefixtures("fakes")
+def test_a_watch_counts_the_files_of_kinds_that_are_not_read(run: Callable[..., SimpleNamespace], photo: Photo) -> None:
+    arrive(photo, "a.png")()
+    for name in ("a.gif", "b.GIF", "c.jp2"):
+        Path("in", name).touch()
+    done = run("in", "--out", "out", "--watch", "--json", script={10: send(signal.SIGTERM)})
+    assert done.lines[-1]["summary"]["passed_over"] == {".gif": 2, ".jp2": 1}
+
+
+@pytest.mark.usefixtures("fakes")
 def test_a_watch_that_is_stopped_names_what_still_waits(run: Callable[..., SimpleNamespace], photo: Photo) -> None:
     arrive(photo, "a.png")()
     late = arrive(photo, *(f"{number}.png" for number in range(11, 4, -1)))

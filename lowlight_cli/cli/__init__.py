@@ -21,7 +21,8 @@ import click
 
 from lowlight_cli import __version__
 from lowlight_cli.cli import console
-from lowlight_cli.errors import INTERRUPTED, NO_DEVICE, SOME_FAILED, LowlightError, reason_of
+from lowlight_cli.errors import INTERRUPTED, NO_DEVICE, SOME_FAILED, USAGE, LowlightError, reason_of
+from lowlight_cli.packages import lacking_extra
 
 PATIENCE = 3.0
 """Seconds that the threads of an interrupted command have to end."""
@@ -127,12 +128,15 @@ def run() -> int | str | None:
 
 def end_of(error: MemoryError | ImportError | RuntimeError) -> int:
     """The exit code for too little memory, which packages and threads tell in their own ways, and for a package that
-    does not load; what is neither is a fault of ours, and raised again."""
+    does not load or, of an optional part, is not there; what is neither is a fault of ours, and raised again."""
     if isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY):
         tell("Error: There is not enough memory.", "Free some, raise the limit of `ulimit -v`, or use another machine.")
         return SOME_FAILED
     if not isinstance(error, ImportError) or (error.name or "").startswith("lowlight_cli"):
         raise error
+    if lacks := lacking_extra(error.name or ""):
+        tell(f"Error: {lacks[0]} is not installed.", lacks[1])
+        return USAGE
     reason = (str(error) or "no reason is given").splitlines()[0].rstrip(".")
     what = f"{error.name or 'A package'} does not load: {reason}."
     tell(f"Error: {what}", "`lowlight doctor` says what is wrong, and how to mend it.")

@@ -148,6 +148,8 @@ def fetch(flags: dict[str, Any]) -> None:
 
 def go(run: Benchmark, console: Console) -> int:
     """Score everything; gives the number of failed rows. What fails is told at once."""
+    from lowlight_cli.report.document import INPUT
+
     data, started, pictures = run.found.data, time.monotonic(), counted(len(run.items), "picture")
     console.say(f"{data.name} {run.options.split}: {pictures}, {', '.join(run.metrics)}")
     for notice in run.notices:
@@ -162,7 +164,10 @@ def go(run: Benchmark, console: Console) -> int:
                 console.say(f"FAILED {shown(row.model)} {shown(row.picture)}: {row.error}", error=True)
     for name, reason in run.unmeasured.items():
         console.say(f"note: {name} could not be measured everywhere: {reason}")
-    console.say(f"{len(run.rows) - failures} scored, {failures} failed in {time.monotonic() - started:.0f} s")
+    inputs = sum(row.error is None for row in run.rows if row.model == INPUT)
+    outputs = len(run.rows) - failures - inputs
+    told = " and ".join(counted(n, noun) for n, noun in ((outputs, "output"), (inputs, "input")) if n) or "nothing"
+    console.say(f"{told} scored, {failures} failed in {time.monotonic() - started:.0f} s")
     return failures
 
 

@@ -15,7 +15,7 @@ from lowlight_cli.cli.options import json_option
 from lowlight_cli.errors import SOME_FAILED
 
 if TYPE_CHECKING:
-    from lowlight_cli.tasks.doctor import Finding
+    from lowlight_cli.tasks.findings import Finding
 
 WORDS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,13 @@ FORMATS = ["keep", "png", "jpg", "webp", "tiff", "avif"]
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=Given())
-@click.option("-o", "--out", required=True, type=PathOf(path_type=Path), help="Folder, file, or - for stdout.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=PathOf(path_type=Path),
+    help="Folder, file, or - for stdout; a name without the suffix of a picture is a folder.",
+)
 @model_option
 @runner_options
 @click.option("--scale", type=click.IntRange(1, 2), default=1, show_default=True, help="2: also double the size.")
@@ -123,23 +130,34 @@ def command(**flags: Any) -> None:
     6 all failed, 130 interrupted.
     """
     options = read_flags(flags)
-    piped = flags["inputs"] == ("-",)
-    if ("-" in flags["inputs"] and not piped) or (str(flags["out"]) == "-" and not piped):
-        raise OptionError(
-            "A pipe takes one picture: that of stdin, and stdout takes no other.",
-            "`lowlight enhance - --out FILE` or `lowlight enhance - --out - < FILE`.",
-        )
-    if piped and str(flags["out"]) == "-" and flags["as_json"]:
-        raise OptionError("stdout cannot hold both a picture and JSON.", "Leave out --json, or name a file with --out.")
-    if piped and (sys.stdin is None or (str(flags["out"]) == "-" and sys.stdout is None)):
-        raise OptionError("stdin or stdout is closed, and a picture must go through it.", "Do not close it.")
+    received, sent = "-" in flags["inputs"], str(flags["out"]) == "-"
+    piped = received or sent
+    if piped:
+        refuse_piped(flags, received=received, sent=sent)
     if str(flags["save_maps"]) == "-":
         raise OptionError("--save-maps takes no -: maps are several pictures.", "Name a folder.")
-    for flag, why in NAMELESS.items() if piped else ():
-        if flags[flag] not in (None, "", (1, 1)):
-            raise OptionError(f"--{flag.replace('_', '-')} {why}.", "Leave it out, or name a file as INPUT.")
     end_as_by_ctrl_c()
     sys.exit((watch if flags["watch"] else pipe if piped else files)(options, flags))
+
+
+def refuse_piped(flags: dict[str, Any], *, received: bool, sent: bool) -> None:
+    """Refuse what a picture from stdin, or one to stdout, cannot be asked for."""
+    name = Path(flags["inputs"][0])
+    several = len(flags["inputs"]) > 1 or name.is_dir() or (glob.has_magic(str(name)) and not name.exists())
+    if several and not flags["watch"]:  # which says itself what it takes
+        names, verb = some([*map(shown, flags["inputs"])]), "are" if len(flags["inputs"]) > 1 else "may be"
+        raise OptionError(
+            f"{'stdout takes' if sent else 'stdin gives'} one picture, and {names} {verb} several.",
+            "Name one file, or - alone, as INPUT." if sent else "Name - alone, or files and folders without it.",
+        )
+    if sent and flags["as_json"]:
+        raise OptionError("stdout cannot hold both a picture and JSON.", "Leave out --json, or name a file with --out.")
+    if (received and sys.stdin is None) or (sent and sys.stdout is None):
+        raise OptionError("stdin or stdout is closed, and a picture must go through it.", "Do not close it.")
+    for flag, why in NAMELESS.items():
+        if flags[flag] not in (None, "", (1, 1)):
+            way = "as INPUT" if received else "with --out"
+            raise OptionError(f"--{flag.replace('_', '-')} {why}.", f"Leave it out, or name a file {way}.")
 
 
 def read_flags(flags: dict[str, Any]) -> EnhanceOptions:
@@ -195,6 +213,8 @@ def files(options: EnhanceOptions, flags: dict[str, Any]) -> int:
         if left := run.witness.not_taken():
             files = some([*map(shown, left)])
             console.say(f"note: hidden files, and kinds that are not read, are left out; the log names them: {files}")
+        if run.quality_unused:
+            console.say("note: --quality is not used: nothing is written as JPEG, WebP or AVIF")
         idle = flags["dry_run"] or run.idle
         enhancer = None if idle else opened.enter_context(announce(run, console))
         tally = new_tally(run, console, (lambda r: as_json(r, enhancer, options)) if flags["as_json"] else None)
@@ -236,7 +256,7 @@ def announce(run: Run, console: Console) -> Enhancer:
 
 
 def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:
-    """One picture from stdin to stdout or to a file; gives the exit code."""
+    """One picture from stdin or a file to stdout or, from stdin, to a file; gives the exit code."""
     from lowlight_cli.tasks import pipe as task
     from lowlight_cli.tasks.results import as_json
 
@@ -247,7 +267,7 @@ def pipe(options: EnhanceOptions, flags: dict[str, Any]) -> int:
         options.stopwatch.start()
         if result.status == "planned" and not flags["dry_run"]:
             with options.stopwatch.stage("wait_pipe"):
-                data = sys.stdin.buffer.read()
+                data = task.read(result.source)
             data, result, enhancer = task.run(data, options)
             if data is not None:
                 with options.stopwatch.stage("wait_pipe"):

@@ -13,7 +13,7 @@ from lowlight_cli.cli.options import Given, PathOf, need_stdout
 
 @click.command()
 @click.argument("source", metavar="RUN", type=Given(path_type=Path))
-@click.option("-m", "--model", help="Manifest row of the network.  [default: the run's]")
+@click.option("-m", "--model", help="Manifest row of the network.  [default: what RUN tells]")
 @click.option("--out", required=True, type=PathOf(path_type=Path), help="Folder to write to.")
 @click.option("--name", help="Name for the files and the row.  [default: the model's]")
 @click.option("--last", is_flag=True, help="Take the last weights of the run instead of the best.")
@@ -27,8 +27,9 @@ from lowlight_cli.cli.options import Given, PathOf, need_stdout
 def command(**flags: Any) -> None:
     """Write the weights of a run as safetensors and ONNX.
 
-    RUN is the folder of a run, or a file of weights (which needs --model). The written files are run by both back ends
-    and their outputs compared. Prints the row for weights_manifest.json as JSON.
+    RUN is the folder of a run, or a file of weights (which needs --model where it does not tell its network). The
+    written files are run by both back ends and their outputs compared. Prints the row for weights_manifest.json as
+    JSON.
 
     \b
     Example:

@@ -170,7 +170,7 @@ def import_(file: Path, as_json: bool) -> None:
 def path(name: str, as_json: bool) -> None:
     """Print where the checked weights of a model are.
 
-    One line per file: role, tab, path. Exit code 4 if a file is not on this disk; nothing is fetched.
+    One line per file, if there are any: role, tab, path. Exit code 4 if one is not on this disk; nothing is fetched.
 
     \b
     Example:
@@ -178,7 +178,7 @@ def path(name: str, as_json: bool) -> None:
     """
     spec = manifest.find(name)
     if spec.classical:
-        raise ModelUnavailable(f"{name} has no weights: it is a classical method.", "It runs as it is.")
+        click.echo(f"{name} needs no weights: it is a classical method", err=True)
     paths = {file.role: weights.present(spec, file.role) for file in spec.files}
     here = {role: str(found) for role, found in paths.items() if found}
     if as_json:

@@ -70,7 +70,7 @@ class Tally:
             rest = {"seconds": round(seconds, 3), "exit_code": code} | ({"profile": profile} if profile else {})
             print_json({"summary": self.summary(left) | rest | self.evidence(unended)})
         text = self.in_words(left, seconds)
-        self.console.say(f"Interrupted: {text}" if interrupted else text, error=interrupted or bool(failed))
+        self.console.say(f"Interrupted: {text}" if interrupted else text, error=interrupted)
         for line in lines(profile) if profile else ():
             self.console.say(line)
         if self.log is not None and self.log.number:

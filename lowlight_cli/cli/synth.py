@@ -48,7 +48,7 @@ class Range(click.ParamType):
 @click.option(
     "--count",
     type=click.IntRange(1, MOST),
-    help="Number of pairs, besides those of --test.  [default: one of each photo]",
+    help="Number of pairs, besides those of --test; fewer where photos cannot be read.  [default: one of each photo]",
 )
 @click.option(
     "--test",
@@ -138,8 +138,10 @@ def make(run: Synth, console: Console, as_json: bool) -> int:
         click.echo(json.dumps({"summary": total}))
     there = f", {kept} {'was' if kept == 1 else 'were'} there" if kept else ""
     text = f"{counted(made, 'pair')} made{there}, {counted(failed, 'photo')} failed in {seconds:.1f} s"
+    if failed and not interrupted and (short := run.short()):
+        text = f"{text}; {short} are there"
     text = f"Interrupted: {text}; --resume goes on" if interrupted else text
-    console.say(text, error=interrupted or bool(failed))
+    console.say(text, error=interrupted)
     return code
 
 

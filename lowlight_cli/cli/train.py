@@ -19,7 +19,7 @@ FOLDER = PathOf(path_type=Path)
 
 
 @click.command()
-@click.option("-m", "--model", required=True, help="Network to train: a name from `lowlight models list`.")
+@click.option("-m", "--model", required=True, help="Network to train: a network of `lowlight models list`.")
 @click.option("--data", type=FOLDER, help="Folder of pictures: low/ and high/, a known set such as LOL, or dark ones.")
 @click.option("--synth", "--photos", "photos", type=FOLDER, help="Normal-light photos, darkened into pairs on the fly.")
 @click.option(

@@ -97,8 +97,10 @@ def _told(data: Contents, held: int, scenes_held: int, bright: int) -> str:
 
 def _groups(request: Request, data: Contents, announce: Announce) -> scenes.Groups:
     """The data by scene; equal files show one scene."""
-    path = request.scenes or _scenes_beside(data.source)
+    path = request.scenes or _beside(data.source, scenes.SCENES)
     listed = scenes.read_scenes(path) if path else []
+    if path is None and (path := _beside(data.source, scenes.RECORDS)):
+        listed = scenes.of_photos(path)
     hits = {name for scene in listed for name in scene} & {scenes.plain(name) for name in data.low.names}
     if request.scenes and not hits:
         raise OptionError(f"{path} names no picture of {data.source.folder}.", "Its names are those of files.")
@@ -116,11 +118,11 @@ def _drawn_by_number(request: Request, data: Contents) -> bool:
     return by_number and data.source.paired and len(data.low) > 1
 
 
-def _scenes_beside(source: Source) -> Path | None:
-    """The list of scenes in or beside a data folder."""
+def _beside(source: Source, name: str) -> Path | None:
+    """The file of that name in or beside a data folder."""
     inside = [folder for folder in source.low[0].path.parents if source.folder in folder.parents]
     folders = [source.folder, *inside, source.folder.absolute().parent]
-    return next((path for folder in folders if (path := folder / scenes.SCENES).is_file()), None)
+    return next((path for folder in folders if (path := folder / name).is_file()), None)
 
 
 def _chosen(

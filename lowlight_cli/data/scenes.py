@@ -8,7 +8,7 @@ import random
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from lowlight_cli import regular
+from lowlight_cli import jsonl, regular
 from lowlight_cli.errors import OptionError, reason_of
 from lowlight_cli.plausible import clipped
 
@@ -16,6 +16,8 @@ SCENES = "scenes.json"
 """The file in or beside a data folder that lists its scenes."""
 LARGEST = 10_000_000
 """Bytes of a file of scenes or names."""
+RECORDS = "synth.jsonl"
+"""The file in which `lowlight synth` keeps a line a pair."""
 SPLIT_SEED = 0
 """Of what is held out. It is not the seed of the training: runs with several seeds are to be compared."""
 MOST_SCENES, SHARE_OF_SCENES = 20, 0.2
@@ -38,6 +40,21 @@ def read_scenes(path: Path) -> list[list[str]]:
         raise OptionError(
             f"{path} cannot be read as scenes: {why(error)}.", 'It holds {"scenes": [[2], [5, 6]]}.'
         ) from error
+
+
+def of_photos(path: Path) -> list[list[str]]:
+    """Lists of names that show one scene, from the records of `lowlight synth`: pairs of one photo do."""
+    try:
+        regular.refuse_others(path)
+        records = [*jsonl.read(path.read_bytes())]
+    except OSError as error:
+        raise OptionError(f"{path} cannot be read: {why(error)}.", "Name another list with --scenes.") from error
+    found: dict[str, list[str]] = {}
+    for record in records:
+        name, photo = record.get("name"), record.get("photo_sha256")
+        if isinstance(name, str) and isinstance(photo, str):
+            found.setdefault(photo, []).append(plain(Path(name).stem))
+    return [*found.values()]
 
 
 def why(error: Exception) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn
 
 from lowlight_cli import picture
-from lowlight_cli.data import pairs, sets
+from lowlight_cli.data import pairs, scenes, sets
 from lowlight_cli.data.catalog import SETS
 from lowlight_cli.errors import NoInput, OptionError, PictureError, reason_of
 from lowlight_cli.inputs import gather, unique
@@ -152,7 +152,7 @@ def _plain(folder: Path, kind: Kind) -> Source | None:
     for names, dark, lit in _folders(folder, kind):
         title = f"{names[0]}/ and {names[1]}/"
         if names in PAIRED and (files := _matched(dark, lit, kind)):
-            title += ", made by lowlight synth" if (folder / "synth.jsonl").is_file() else ""
+            title += ", made by lowlight synth" if (folder / scenes.RECORDS).is_file() else ""
             low, high = (tuple(File(stem, one[side]) for stem, *one in files) for side in (0, 1))
             return Source(folder=folder, title=title, low=low, high=high, paired=True)
         low, high = _files(dark), _files(lit)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from lowlight_cli import assets, weights
 from lowlight_cli.color import grey
 from lowlight_cli.errors import ModelUnavailable, PictureError
+from lowlight_cli.packages import install_extras
 from lowlight_cli.places import expanded
 
 PATCH = 96
@@ -191,7 +192,8 @@ def _read_mat(path: Path) -> Mapping[str, NDArray]:
         from scipy.io import loadmat, matlab
     except ImportError as error:
         raise ModelUnavailable(
-            f"SciPy, which reads {path.name}, is not installed.", 'python -m pip install "lowlight[benchmark]"'
+            f"SciPy, which reads {path.name}, is not installed.",
+            f"In your clone of lowlight: {install_extras('benchmark')}",
         ) from error
     try:
         return loadmat(path)

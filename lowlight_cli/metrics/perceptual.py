@@ -20,6 +20,7 @@ from lowlight_cli import weights
 from lowlight_cli.errors import ModelUnavailable, PictureError
 from lowlight_cli.metrics.fidelity import check
 from lowlight_cli.nn.vgg import STAGES, VGG16, find_weights
+from lowlight_cli.packages import install_extras
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 """Each stage's end."""
@@ -81,7 +82,7 @@ def read_heads() -> dict[str, Tensor]:
     if spec is None or spec.origin is None:
         raise ModelUnavailable(
             "torchmetrics, which carries the heads of LPIPS, is not installed.",
-            'python -m pip install "lowlight[benchmark]"',
+            f"In your clone of lowlight: {install_extras('benchmark')}",
         )
     path = Path(spec.origin).parent / HEADS
     found = weights.sha256_of(path) if path.is_file() else "no such file"

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lowlight_cli.errors import PictureError
+from lowlight_cli.packages import install_extras
 from lowlight_cli.picture.model import SUFFIXES
 
 RAW = frozenset((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"))
@@ -45,5 +46,4 @@ def reader(extra: str, what: str) -> Any:
 
 
 def _install(extras: list[str]) -> str:
-    command = f'python -m pip install -e ".[{",".join(extras)}]" -c constraints.txt'
-    return f"Install what reads it, in your clone of lowlight: {command}" if extras else ""
+    return f"Install what reads it, in your clone of lowlight: {install_extras(*extras)}" if extras else ""

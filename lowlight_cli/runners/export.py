@@ -16,6 +16,7 @@ from lowlight_cli.brightness import AUTO
 from lowlight_cli.errors import ModelUnavailable, OptionError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.models import load
+from lowlight_cli.packages import install_extras
 from lowlight_cli.runners import graphs
 
 GRAPH_TOLERANCE = 1e-3
@@ -60,7 +61,7 @@ def export_onnx(
     except ImportError as error:
         raise OptionError(
             f"The ONNX form of {spec.name} must be exported first, which needs onnx and onnxscript.",
-            'pip install "lowlight[train]", or use backend torch.',
+            f"In your clone of lowlight: {install_extras('train')} (or use backend torch).",
         ) from error
     network = load(spec, weights).eval().requires_grad_(False)
     written = {}

@@ -260,4 +260,6 @@ def failed(model: str, name: str, error: Exception) -> Row:
 def limited(found: sets.Found, items: Sequence[sets.Item]) -> list[str]:
     """A notice where --limit left pictures out."""
     left = len(found.items) - len(items)
-    return [f"Only the first {len(items)} of {len(found.items)} pictures were used (--limit)."] if left else []
+    these = "first picture of" if len(items) == 1 else f"first {len(items)} pictures of"
+    verb = "was" if len(items) == 1 else "were"
+    return [f"Only the {these} {len(found.items)} {verb} used (--limit)."] if left else []

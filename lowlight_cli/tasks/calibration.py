@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lowlight_cli import picture, tiles
 from lowlight_cli.errors import LowlightError, NoInput, PictureError
-from lowlight_cli.inputs import gather
+from lowlight_cli.inputs import gather, nobody
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.thumbnail import thumbnail
@@ -33,27 +33,31 @@ class Sample(NamedTuple):
     """The thumbnail of all of it, (side, side, 3)."""
 
 
-def samples(folder: Path, side: int) -> list[Sample]:
+def samples(folder: Path, side: int, announce: Callable[[str], None] = nobody) -> list[Sample]:
     """Of the pictures of a folder, with thumbnails of that side."""
-    return [Sample(middle(pixels), thumbnail(pixels, side)) for pixels in pictures(folder)]
+    return [Sample(middle(pixels), thumbnail(pixels, side)) for pixels in pictures(folder, announce)]
 
 
-def pictures(folder: Path) -> Iterator[NDArray]:
-    """Pixels of pictures evenly spread over a folder; one that cannot be read is an error that names it."""
+def pictures(folder: Path, announce: Callable[[str], None] = nobody) -> Iterator[NDArray]:
+    """Pixels of pictures evenly spread over a folder. `announce` is told of one that cannot be read; if more cannot
+    than can, the last is an error."""
     # Nothing is written there: no folder is left aside as the output.
     sources = [found.source for found in gather([str(folder)], Path(os.devnull))]
     if not sources:
         raise NoInput(f"There are no pictures in {folder}.", "Name a folder of dark pictures with --int8.")
     chosen = [sources[i * len(sources) // PICTURES] for i in range(PICTURES)] if len(sources) > PICTURES else sources
-    yield from map(loaded, chosen)
-
-
-def loaded(path: Path) -> NDArray:
-    """Pixels of one picture."""
-    try:
-        return picture.load(path).pixels
-    except LowlightError as error:
-        raise PictureError(f"{path}: {error.message}", "Take it out of the folder of --int8.") from error
+    bad = 0
+    for path in chosen:
+        try:
+            pixels = picture.load(path).pixels
+        except LowlightError as error:
+            bad += 1
+            if 2 * bad > len(chosen):
+                told = f"{bad} of {len(chosen)} pictures cannot be read, the last of them {path}: {error.message}"
+                raise PictureError(told, "Take them out of the folder of --int8.") from error
+            announce(f"note: {path} is left out: {error.message}")
+        else:
+            yield pixels
 
 
 def middle(pixels: NDArray) -> NDArray:

@@ -17,18 +17,18 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
 
 from lowlight_cli import __version__, hub, manifest, memory, weights
 from lowlight_cli.choices import MODEL
 from lowlight_cli.errors import LowlightError, ModelUnavailable, reason_of
 from lowlight_cli.machine import cores
 from lowlight_cli.manifest import ModelSpec
-from lowlight_cli.packages import OWNERS, install, installed, reinstall, wanted
+from lowlight_cli.packages import EXTRAS, OWNERS, install, install_extras, installed, lacking, reinstall, wanted
 from lowlight_cli.runners import driver
+from lowlight_cli.tasks.findings import Finding, Findings
 
 REPORT = "This may be a fault of lowlight: report it with the output of `lowlight doctor --json`."
 LITTLE_MEMORY, LITTLE_DISK = 1 << 30, 1 << 30
@@ -45,23 +45,10 @@ SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
-    """What one check found. `remedy` says what to do about a problem, `area` what was looked at: `examine` adds it."""
-
-    area: str = dataclasses.field(default="", kw_only=True)
-    level: Literal["ok", "note", "problem"]
-    text: str
-    remedy: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
 class DoctorOptions:
     """`offline`: judge as for a machine without network, on which files yet to be fetched are a problem."""
 
     offline: bool = False
-
-
-Findings = Iterator[Finding]
 
 
 def examine(options: DoctorOptions) -> Findings:
@@ -82,6 +69,7 @@ def checks(options: DoctorOptions) -> dict[str, Callable[[], Findings]]:
     return {
         "versions": check_versions,
         "packages": check_packages,
+        "extras": check_extras,
         "back ends": check_backends,
         "devices": check_devices,
         "weights": functools.partial(check_weights, options.offline),
@@ -114,6 +102,16 @@ def check_packages() -> Findings:
         yield Finding("problem", text, reinstall(name))
     if not clashes:
         yield Finding("ok", "no two packages own the same import name")
+
+
+def check_extras() -> Findings:
+    """Optional parts, which nothing but what they are for needs."""
+    for extra, (purpose, _) in EXTRAS.items():
+        if lacks := lacking(extra):
+            text = f"the extra [{extra}], for {purpose}, is not installed: {', '.join(lacks)}"
+            yield Finding("note", text, f"In your clone of lowlight: {install_extras(extra)}")
+        else:
+            yield Finding("ok", f"the extra [{extra}], for {purpose}, is installed")
 
 
 def check_backends() -> Findings:

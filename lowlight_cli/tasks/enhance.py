@@ -18,6 +18,7 @@ from lowlight_cli.errors import OptionError
 from lowlight_cli.inputs import passed_over
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.picture.encoding import QUALITY
 from lowlight_cli.picture.extras import readable
 from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.runners.options import map_names, settled
@@ -73,6 +74,12 @@ class Run:
         """Inputs among others in which there is no picture."""
         self.late: list[Result] = []
         """Of files that were finished while a run was stopped; complete once the iterator is closed."""
+
+    @property
+    def quality_unused(self) -> bool:
+        """Whether a quality is asked for that nothing is written with."""
+        written = {picture.SUFFIXES[job.target.suffix.lower()] for job in self.jobs}
+        return self.options.quality is not None and bool(written) and written.isdisjoint(QUALITY)
 
     def open(self) -> Enhancer:
         """The open model."""
@@ -150,12 +157,12 @@ def check_options(options: EnhanceOptions) -> ModelSpec:
     """The row of the model as it will run. What it cannot be asked for is an OptionError."""
     spec, _ = settled(manifest.find(options.model), runner_options(options))
     check(spec, options.settings)
-    refuse_shallow(options)
+    refuse_unfit(options)
     return spec
 
 
-def refuse_shallow(options: EnhanceOptions) -> None:
-    """Refuse 16 bits in the one format that is to be written, if it cannot hold them."""
+def refuse_unfit(options: EnhanceOptions) -> None:
+    """Refuse 16 bits, or a quality, in the one format that is to be written, if it has none."""
     layout, formats = options.layout, picture.SUFFIXES
     suffix, asked, format = layout.out.suffix.lower(), f"--format {layout.format}", layout.format
     if suffix in formats and planning.one_file(options.inputs, layout.out):
@@ -165,6 +172,11 @@ def refuse_shallow(options: EnhanceOptions) -> None:
         raise OptionError(
             f"{asked}: {format} holds 8 bits per channel, and --depth 16 is asked for.",
             f"Leave out --depth, or write one of {able}.",
+        )
+    if options.quality is not None and format in {*formats.values()} - {*QUALITY}:
+        raise OptionError(
+            f"{asked}: {format} loses nothing, and --quality {options.quality} is asked for.",
+            f"Leave out --quality, or write one of {', '.join(QUALITY)}.",
         )
 
 

@@ -13,24 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from lowlight_cli import atomic, manifest, models, weights
+from lowlight_cli import atomic, manifest, models, weights, weights_metadata
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import ModelUnavailable, OptionError, OutputExists
 from lowlight_cli.manifest import ModelSpec, WeightFile
 from lowlight_cli.manifest_checks import PATH
 from lowlight_cli.nn.state import save_weights
 from lowlight_cli.picture import from_array
+from lowlight_cli.plausible import clipped
 from lowlight_cli.runners import RunnerOptions, open_runner
 from lowlight_cli.runners.export import export_onnx
 from lowlight_cli.runners.own_weights import with_weights
 from lowlight_cli.settings import Settings
-from lowlight_cli.tasks import calibration, selftest, train_record
-from lowlight_cli.training.loop import BEST, DEPLOYED
+from lowlight_cli.tasks import calibration, selftest
 from lowlight_cli.weights_metadata import Origin, texts
 
 PICTURE_TOLERANCE = 1e-3
 """Difference, of 1, that a pixel of the picture of one back end may have from that of the other."""
-"""Largest difference of the two back ends' outputs, of 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ class ExportOptions:
 def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Write `<name>.safetensors`, `<name>-<graph>.onnx` and, if asked for, `<name>-<graph>-int8.onnx`: each whole, and
     none before all are made and checked. Gives the manifest's row by its name."""
-    source, model = located(options)
+    source, model = located(options, announce)
     spec = manifest.find(model)
     if spec.classical:
         raise OptionError(f"{model} is a classical method: there is nothing to export.", "Name a network.")
@@ -64,8 +63,8 @@ def run(options: ExportOptions, announce: Callable[[str], None] = lambda _: None
     graphs = [*spec.graphs(), *(f"{tile}-int8" for tile in tiles(spec) if options.int8)]
     targets |= {f"onnx-{graph}": options.out / f"{name}-{graph}.onnx" for graph in graphs}
     refuse_standing(targets.values(), options)
-    told = train_record.training(options.source, source) if options.source.is_dir() else {}
-    dark = [] if options.int8 is None else calibration.samples(options.int8, spec.thumbnail)
+    told = training(options.source, source) if options.source.is_dir() else {}
+    dark = [] if options.int8 is None else calibration.samples(options.int8, spec.thumbnail, announce)
     with written_below(options.out) as temporary:
         made = {f"onnx-{graph}": path for graph, path in export_onnx(spec, source, Path(temporary), announce).items()}
         made["torch"] = Path(temporary) / "weights.safetensors"
@@ -93,7 +92,8 @@ def refuse_standing(targets: Iterable[Path], options: ExportOptions) -> None:
         raise OptionError(f"--out {options.out} is no folder.", "Name a folder.")
     if there := [path for path in targets if path.is_dir() or (os.path.lexists(path) and not options.overwrite)]:
         remedy = "Use another --name, or remove it." if there[0].is_dir() else "Use another --name, or --overwrite."
-        raise OutputExists(f"{', '.join(map(str, there))} exist already.", remedy)
+        verb = "exists" if len(there) == 1 else "exist"
+        raise OutputExists(f"{', '.join(map(str, there))} {verb} already.", remedy)
 
 
 @contextlib.contextmanager
@@ -125,14 +125,37 @@ def in_bytes(
     return found
 
 
-def located(options: ExportOptions) -> tuple[Path, str]:
-    """(file of weights, name of the model): a run knows its own."""
+def training(run: Path, source: Path) -> dict[str, Any]:
+    """What a run tells of the training of its weights."""
+    from lowlight_cli.tasks import train_record  # imports what only a training needs, as below
+
+    return train_record.training(run, source)
+
+
+def located(options: ExportOptions, announce: Callable[[str], None]) -> tuple[Path, str]:
+    """(file of weights, name of the model): a run knows its own, and so do files that a training has written."""
     if not options.source.exists():
         raise ModelUnavailable(f"There is no run and no file {options.source}.", "Name a run's --out.")
-    if not options.source.is_dir():
-        if options.model is None:
-            raise OptionError(f"{options.source} is a file of weights: whose?", "Name its network with --model.")
+    if options.source.is_dir():
+        return of_run(options)
+    if options.model is not None:
         return options.source, options.model
+    origin = weights_metadata.read(options.source)
+    if origin is None:
+        raise OptionError(f"{options.source} is a file of weights: whose?", "Name its network with --model.")
+    names = [name for name, row in manifest.models().items() if row.arch == origin.arch]
+    if not names:
+        told = f"{options.source} was trained for {clipped(origin.arch)}, a network that is not known here."
+        raise ModelUnavailable(told, "Update lowlight.")
+    announce(f"{options.source.name} says that it is of {names[0]}")
+    return options.source, names[0]
+
+
+def of_run(options: ExportOptions) -> tuple[Path, str]:
+    """As `located`, of the folder of a run."""
+    from lowlight_cli.tasks import train_record
+    from lowlight_cli.training.loop import BEST, DEPLOYED
+
     path, config = options.source / (DEPLOYED if options.last else BEST), options.source / train_record.CONFIG
     if not path.is_file() or not config.is_file():
         raise ModelUnavailable(f"{options.source} is no folder of a run with {path.name}.", "See `lowlight train`.")

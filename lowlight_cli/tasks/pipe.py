@@ -1,4 +1,4 @@
-"""Enhance one picture from memory: what `lowlight enhance -` does."""
+"""Enhance one picture from memory: what `lowlight enhance` does with - for stdin or stdout."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 from lowlight_cli import jobs as planning
 from lowlight_cli import picture
 from lowlight_cli.enhancer import Enhancer
-from lowlight_cli.errors import OptionError, OutputExists
+from lowlight_cli.errors import OptionError, OutputExists, PictureError
+from lowlight_cli.inputs import gather
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.picture import Picture
+from lowlight_cli.picture.encoding import QUALITY
 from lowlight_cli.tasks.enhance import EnhanceOptions, check_options, open_enhancer
 from lowlight_cli.tasks.folders import make_folder
 from lowlight_cli.tasks.results import Item, Result, as_lowlight_error
@@ -22,11 +24,18 @@ def plan(options: EnhanceOptions) -> Result:
     """What would be done: `planned` or `skipped`. A target or an option that cannot be is an error."""
     check_options(options)
     layout = options.layout
-    result = Result(source=Path("-"), target=layout.out, status="planned")
+    if options.inputs != ("-",):
+        _ = [*gather(options.inputs, layout.out)]  # says what is wrong with one that is not there
+    result = Result(source=Path(options.inputs[0]), target=layout.out, status="planned")
     if str(layout.out) == "-":
         return result
     if layout.out.is_dir():
         raise OptionError(f"{layout.out} is a folder; a pipe has no name.", "Name the file to write, or -.")
+    if layout.out.suffix.lower() not in picture.SUFFIXES:
+        told = f"--out {layout.out} has not the suffix of a picture, and a pipe has no name for one in a folder."
+        raise OptionError(
+            told, f"Give a file name such as out.png; known kinds: {', '.join(sorted(picture.SUFFIXES))}."
+        )
     planning.refuse_no_file(layout.out)
     planning.format_to_write(layout)
     if (there := planning.identity(layout.out)) and there == stdin_identity():
@@ -47,9 +56,20 @@ def stdin_identity() -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def read(source: Path) -> bytes:
+    """All of a file, or of stdin for -."""
+    if str(source) != "-":
+        return picture.read(source)
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise PictureError(f"stdin cannot be read: {error.strerror or error}.", "Give it a picture: < FILE.") from error
+
+
 def run(data: bytes, options: EnhanceOptions) -> tuple[bytes | None, Result, Enhancer]:
     """The picture for stdout (None where it went to a file, or failed), its result, and what made it."""
-    item = Item(Job(Path("-"), options.layout.out, Path("-")))
+    source = Path(options.inputs[0])
+    item = Item(Job(source, options.layout.out, source))
     encoded = None
     with open_enhancer(options) as enhancer:
         started = time.perf_counter()
@@ -64,6 +84,8 @@ def run(data: bytes, options: EnhanceOptions) -> tuple[bytes | None, Result, Enh
 def enhance(item: Item, data: bytes, enhancer: Enhancer, options: EnhanceOptions) -> bytes | None:
     """Decode, run, encode and, where a file is named, write. What is worth telling goes into `item`."""
     layout, stopwatch, depth = options.layout, options.stopwatch, options.settings.depth
+    if not data and str(item.job.source) == "-":
+        raise PictureError("Nothing came on stdin.", "Did the command before it fail?")
     with stopwatch.stage("decode"):
         source = picture.load(data, max_pixels=options.max_pixels)
     stopwatch.count("decode", source.height * source.width)
@@ -76,6 +98,8 @@ def enhance(item: Item, data: bytes, enhancer: Enhancer, options: EnhanceOptions
         encoded = picture.encode(result, format, quality=options.quality, depth=depth)
         lost = picture.losses(result, format, depth)
         item.notices = (*source.notices, *((f"{format} cannot hold: {', '.join(lost)}.",) if lost else ()))
+        if options.quality is not None and format not in QUALITY:
+            item.notices += (f"--quality is not used: {format} has none.",)
         if str(layout.out) != "-":
             make_folder(layout.out.parent, [item.job])
             picture.write(encoded, layout.out, overwrite=layout.existing == "overwrite")

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from lowlight_cli.choices import CAMERA
 from lowlight_cli.data.darken import PRESETS, Preset, Range, from_record
 from lowlight_cli.errors import NoInput, OptionError, OutputExists, PictureError
 from lowlight_cli.inputs import Found, gather, passed_over, unique
+from lowlight_cli.jobs import identity
 from lowlight_cli.tasks import synth_records, synth_workers
 from lowlight_cli.tasks.results import as_lowlight_error
 from lowlight_cli.tasks.synth_records import Record
@@ -82,6 +84,7 @@ class Synth:
         self.options = options
         self.preset = checked_preset(options)
         synth_records.refuse_unreachable(options.out)
+        refuse_photos_as_output(options)
         found = unique(gather(options.inputs, options.out))
         if not found:
             raise NoInput(f"There are no pictures in {', '.join(options.inputs)}.", "Name folders of normal photos.")
@@ -108,6 +111,15 @@ class Synth:
         """Pairs that are there now; those of a photo that was interrupted too."""
         return sum(self.agrees(record) for record in synth_records.load(self.options.out))
 
+    def short(self) -> str:
+        """How many of the pairs that were asked for are there, where some are not."""
+        asked = Counter(folder for folder, _ in self.plan)
+        there = Counter(record["folder"] for record in synth_records.load(self.options.out) if self.agrees(record))
+        if all(there[folder] >= count for folder, count in asked.items()):
+            return ""
+        kinds = {"test": "test pairs"}
+        return " and ".join(f"{there[key]} of {count} {kinds.get(key, 'pairs')}" for key, count in asked.items())
+
     def agrees(self, record: Record) -> bool:
         """Whether a record is what the plan says of its pair, if it says anything."""
         made = (record["photo"], record.get("copy"))
@@ -127,6 +139,13 @@ class Synth:
         place = {key: number for number, key in enumerate(self.plan)}
         self.records.sort(key=lambda record: place.get((record["folder"], record["name"]), len(place)))
         synth_records.rewrite(self.options.out, self.records)
+
+
+def refuse_photos_as_output(options: SynthOptions) -> None:
+    """An OptionError for an output that is the folder of the photos; among others it is left out as an input."""
+    out = identity(options.out)
+    if out is not None and [identity(Path(name)) for name in options.inputs] == [out]:
+        raise OptionError(f"--out {options.out} is the folder of the photos.", "Choose another --out.")
 
 
 def checked_preset(options: SynthOptions) -> Preset:

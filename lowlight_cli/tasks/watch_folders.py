@@ -68,6 +68,8 @@ class Folders:
         """How the relative paths begin of all that the last look may not have seen, though it be there."""
         self.kinds: set[str] = set()
         """Suffixes of pictures that lie there and are not read."""
+        self.unread: dict[str, str] = {}
+        """Those pictures, each with its suffix."""
         self.odd: set[str] = set()
         """Links to nothing, pipes and the like, named as pictures are."""
 
@@ -124,6 +126,7 @@ class Folders:
                         self.odd.add(entry.path)
                 elif suffix in UNWRITTEN:
                     self.kinds.add(suffix)
+                    self.unread[entry.path] = suffix
         return inner, found
 
 
