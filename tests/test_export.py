@@ -79,8 +79,8 @@ def test_a_graph_that_differs_from_pytorch_is_refused(
 
     def changed(model: onnx.ModelProto) -> onnx.ModelProto:
         model = finished(model)
-        kernel = next(item for item in model.graph.initializer if len(item.dims) == 4)
-        kernel.CopyFrom(onnx.numpy_helper.from_array(2 * onnx.numpy_helper.to_array(kernel), kernel.name))
+        for kernel in (item for item in model.graph.initializer if len(item.dims) == 4):
+            kernel.CopyFrom(onnx.numpy_helper.from_array(1.5 * onnx.numpy_helper.to_array(kernel), kernel.name))
         return model
 
     monkeypatch.setattr(graphs, "finished", changed)
