@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
-
-import numpy as np
 
 from lowlight_cli import manifest, packages
 from lowlight_cli.choices import BACKENDS, DEVICES, MOST_THREADS, NUMBERED, PRECISIONS
@@ -19,18 +18,15 @@ from lowlight_cli.errors import OptionError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners import driver
 from lowlight_cli.runners.own_weights import with_weights
-from lowlight_cli.settings import WHOLE
 
 KNOWN = {"backend": BACKENDS, "device": DEVICES}
 KINDS: Mapping[str, tuple[tuple[type, ...], str, str]] = {
     "backend": ((str,), "text", f"One of {', '.join(BACKENDS)}."),
     "device": ((str,), "text", f"One of {', '.join(DEVICES)}, or cuda:N."),
     "precision": ((str,), "text", f"One of auto, {', '.join(PRECISIONS)}."),
-    "scale": (WHOLE, "whole number", "Give 1, or 2 where the model has it."),
-    "threads": (WHOLE, "whole number", f"Give one from 0, which leaves it to the back end, to {MOST_THREADS}."),
-    **dict.fromkeys(
-        ("offline", "progress", "maps", "deterministic"), ((bool, np.bool_), "truth value", "Give True or False.")
-    ),
+    "scale": ((Integral,), "whole number", "Give 1, or 2 where the model has it."),
+    "threads": ((Integral,), "whole number", f"Give one from 0, which leaves it to the back end, to {MOST_THREADS}."),
+    **dict.fromkeys(("offline", "progress", "maps", "deterministic"), ((bool,), "truth value", "Give True or False.")),
 }
 """What these options are: types, a word for them, and what is allowed."""
 
