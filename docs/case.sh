@@ -30,13 +30,14 @@ mkdir -p "$case"
 if [ ! -e "$case/originals.sha256" ]; then
     [ ! -e "$case/originals" ] ||
         { echo "$case/originals is of no intake of this script: choose another folder for the case." >&2; exit 2; }
+    [ ! -e "$case/originals.copying" ] || chmod -R u+w "$case/originals.copying"
     rm -rf "$case/originals.copying" # of an intake that was stopped
     cp -RpL "$source" "$case/originals.copying" # what links lead to is copied, too: the case has all of it
     (cd "$case/originals.copying" && find . -type f -exec sha256sum {} + | LC_ALL=C sort -k 2) > "$case/originals.part"
     mv "$case/originals.part" "$case/originals.sha256"
 fi
 [ -e "$case/originals" ] || mv "$case/originals.copying" "$case/originals"
-chmod -R a-w "$case/originals"
+chmod -R a-w "$case/originals" 2> /dev/null || : # somebody else may own it, and has done so
 (cd "$source" && sha256sum --quiet --strict --check) < "$case/originals.sha256"
 [ "$(find -L "$source" -type f | wc -l)" -eq "$(find "$case/originals" -type f | wc -l)" ] ||
     { echo "$source has other files than at intake: begin a new case for them." >&2; exit 1; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,3 +139,9 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def put_aside(path: Path) -> None:
+    """Give a file the first free name of its kind: `log.csv` becomes `log-1.csv`."""
+    names = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(1))
+    path.rename(next(name for name in names if not os.path.lexists(name)))

@@ -48,7 +48,7 @@ class Settings:
             raise OptionError(f"exposure {self.exposure} is not between 0 and 1.", "Try 0.4, or auto.")
         if self.shadows is not None and not 0 <= self.shadows <= 1:
             raise OptionError(f"shadows {self.shadows} is not between 0 and 1.", "Try 0.4, or auto.")
-        if self.depth not in DEPTHS:
+        if not isinstance(self.depth, str | int) or self.depth not in DEPTHS:
             raise OptionError(f"depth {self.depth!r} is none of {DEPTHS}.", "Try 16, or 'keep'.")
         if self.tile is not None and self.tile < 0:
             raise OptionError(f"tile {self.tile} is negative.", "Use auto, 0 (never) or a size in pixels.")

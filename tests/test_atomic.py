@@ -67,3 +67,10 @@ def test_what_is_synced_may_be_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", sync)
     atomic.write(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_a_file_that_is_put_aside_gets_the_first_free_name(tmp_path: Path) -> None:
+    (tmp_path / "log-1.csv").write_text("old")
+    (tmp_path / "log.csv").write_text("new")
+    atomic.put_aside(tmp_path / "log.csv")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"log-1.csv": "old", "log-2.csv": "new"}

@@ -361,7 +361,7 @@ def test_what_is_no_name_of_a_model_is_an_option_error(name: Any) -> None:
 
 
 def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
-    with lowlight.open_model("gamma", scale=np.int64(1), threads=np.int32(1), maps=np.False_) as model:
+    with lowlight.open_model("gamma", scale=np.int64(1), threads=np.int32(1)) as model:
         assert model(dark(4, 4, 3)).shape == (4, 4, 3)
 
 

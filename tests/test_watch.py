@@ -247,6 +247,27 @@ def test_another_file_under_the_name_of_one_that_was_taken_away_fails_once(
     assert watched(until=200).done == ["a.png"]
 
 
+def test_a_file_that_is_taken_away_and_put_back_is_done(watched: Callable[..., Seen], photo: Photo) -> None:
+    def back() -> None:
+        os.utime("kept.png", (1e9, 1e9))
+        Path("kept.png").rename("in/a.png")
+
+    arrive(photo, "a.png", "stays.png")()
+    os.utime("in/a.png", (1e9, 1e9))
+    seen = watched({30: lambda: Path("in/a.png").rename("kept.png"), 200: back}, 400)
+    assert [result.status for _, result in seen.results] == ["done", "done"]
+
+
+def test_what_was_taken_away_is_forgotten_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_memory, "MOST_GONE", 2)
+    memory = watch_memory.Memory(tmp_path / "memory", {})
+    for name in "abc":
+        memory.add(name, watch_folders.stamp(1, 1))
+        memory.forget(())
+    assert [memory.recall(name, watch_folders.stamp(2, 2)) for name in "abc"] == [None, *[watch_memory.TAKEN_AWAY] * 2]
+    memory.close()
+
+
 def test_a_file_that_another_process_enhanced_meanwhile_is_done(watched: Callable[..., Seen], photo: Photo) -> None:
     def come_with_its_output() -> None:
         arrive(photo, "b.png")()

@@ -130,6 +130,7 @@ def test_a_map_that_was_changed_is_found_also_where_it_was_made_later_than_the_o
     assert done.code == SOME_FAILED
     [error] = [line["error"] for line in done.lines[:-1] if line["status"] == "failed"]
     assert re.search(r"b-illumination.png was changed after record [67] of the log", error)
+    assert run(*words, "--save-maps", "others").code == DONE
 
 
 @pytest.mark.parametrize("beside", [("--baseline", "clahe"), ("--save-maps", "in")])
@@ -165,20 +166,21 @@ def test_a_format_that_would_lose_samples_is_refused(run: Run, suffix: str, lost
 
 def test_files_that_are_not_taken_are_told_and_logged(run: Run, photo: Photo) -> None:
     photo(Path("in/a.png"), 20, 30)
+    Path("in/loop.txt").symlink_to("loop.txt")
     for name in ("b.mp4", "noext", ".hidden/c.png", "sub/d.txt"):
         photo(Path("in/a.png")).parent.joinpath(name).parent.mkdir(exist_ok=True)
         Path("in", name).write_bytes(b"x")
     words = ("enhance", "in", "--out", "in/out", "--model", "gamma", "--evidence", "in/log.jsonl")
     done = run(*words)
     assert done.code == DONE
-    assert "the log names them: in/.hidden/c.png, in/b.mp4, in/noext, in/sub/d.txt" in done.err
+    assert "the log names them: in/.hidden/c.png, in/b.mp4, in/loop.txt, in/noext, in/sub/d.txt" in done.err
     start = json.loads(Path("in/log.jsonl").read_bytes().splitlines()[0])
-    names = [".hidden/c.png", "b.mp4", "noext", "sub/d.txt"]
-    assert start["not_taken"] == {"count": 4, "files": [str(Path("in", name).absolute()) for name in names]}
+    names = [".hidden/c.png", "b.mp4", "loop.txt", "noext", "sub/d.txt"]
+    assert start["not_taken"] == {"count": 5, "files": [str(Path("in", name).absolute()) for name in names]}
     assert run(*words, "--skip-existing").code == DONE
     assert run("report", "in/log.jsonl", "--out", "page.html").code == DONE
     page = Path("page.html").read_text(encoding="utf-8")
-    assert "4 other files not taken: see the runs" in page
+    assert "5 other files not taken: see the runs" in page
     assert str(Path("in/sub/d.txt").absolute()) in page
 
 

@@ -22,7 +22,6 @@ import click
 from lowlight_cli import __version__
 from lowlight_cli.cli import console
 from lowlight_cli.errors import INTERRUPTED, NO_DEVICE, SOME_FAILED, USAGE, LowlightError, reason_of
-from lowlight_cli.packages import lacking_extra
 
 PATIENCE = 3.0
 """Seconds that the threads of an interrupted command have to end."""
@@ -134,6 +133,8 @@ def end_of(error: MemoryError | ImportError | RuntimeError) -> int:
         return SOME_FAILED
     if not isinstance(error, ImportError) or (error.name or "").startswith("lowlight_cli"):
         raise error
+    from lowlight_cli.packages import lacking_extra
+
     if lacks := lacking_extra(error.name or ""):
         tell(f"Error: {lacks[0]} is not installed.", lacks[1])
         return USAGE

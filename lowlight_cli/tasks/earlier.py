@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,10 @@ class Earlier:
         if self.settings["own_weights_sha256"] is None and other_weights(method):
             return f"{job.target} was made with other weights of {method['model']}, by record {number} of the log."
         files = {file["path"]: (record, file) for file in (record["input"], *records.outputs(record))}
-        files |= self.maps.get(record["input"]["path"], {})
+        if self.options.maps is not None:
+            folder = records.absolute(self.options.maps) + os.sep
+            maps = self.maps.get(record["input"]["path"], {})
+            files |= {path: found for path, found in maps.items() if path.startswith(folder)}
         for one, file in files.values():
             if (path := Path(file["path"])).exists() and weights.sha256_of(path) != file["sha256"]:
                 return f"{path} was changed after record {one['record']} of the log."

@@ -10,7 +10,7 @@ from pathlib import Path
 from lowlight_cli import jobs as planning
 from lowlight_cli import picture
 from lowlight_cli.enhancer import Enhancer
-from lowlight_cli.errors import OptionError, OutputExists, PictureError
+from lowlight_cli.errors import OptionError, OutputExists, PictureError, reason_of
 from lowlight_cli.inputs import gather
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.picture import Picture
@@ -26,7 +26,10 @@ def plan(options: EnhanceOptions) -> Result:
     layout = options.layout
     if options.inputs != ("-",):
         _ = [*gather(options.inputs, layout.out)]  # says what is wrong with one that is not there
-    result = Result(source=Path(options.inputs[0]), target=layout.out, status="planned")
+    source = Path(options.inputs[0])
+    if str(source) == "-" != options.inputs[0]:  # ./- is a file
+        source = source.absolute()
+    result = Result(source=source, target=layout.out, status="planned")
     if str(layout.out) == "-":
         return result
     if layout.out.is_dir():
@@ -63,7 +66,7 @@ def read(source: Path) -> bytes:
     try:
         return sys.stdin.buffer.read()
     except OSError as error:
-        raise PictureError(f"stdin cannot be read: {error.strerror or error}.", "Give it a picture: < FILE.") from error
+        raise PictureError(f"stdin cannot be read: {reason_of(error)}.", "Give it a picture: < FILE.") from error
 
 
 def run(data: bytes, options: EnhanceOptions) -> tuple[bytes | None, Result, Enhancer]:

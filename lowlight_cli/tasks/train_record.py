@@ -44,6 +44,8 @@ def write(
     values = {name: plain(value) for name, value in vars(settings).items()}
     text = yaml.safe_dump({"model": model, **values}, sort_keys=False, allow_unicode=True)
     atomic.write(folder / CONFIG, text.encode())
+    if not starts and (folder / RECORD).exists():
+        atomic.put_aside(folder / RECORD)
     starts = [*starts, start(accelerator) | {"data": dict(data)}]
     atomic.write(folder / RECORD, json.dumps({"model": model, "starts": starts}, indent=2).encode())
 

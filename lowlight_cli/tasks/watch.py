@@ -20,6 +20,7 @@ from lowlight_cli import jobs as planning
 from lowlight_cli.choices import PATIENCE, POLL, SETTLE
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import PictureError
+from lowlight_cli.inputs import Found
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture.extras import readable, to_install
 from lowlight_cli.picture.file import STALL, patiently
@@ -29,7 +30,7 @@ from lowlight_cli.tasks.preset import preset
 from lowlight_cli.tasks.results import Result
 from lowlight_cli.tasks.unwitnessed import open_witness
 from lowlight_cli.tasks.watch_folders import Folders, Seen, stamp_of, undecodable, written_elsewhere
-from lowlight_cli.tasks.watch_memory import ELSEWHERE, TAKEN_AWAY, Memory, file_for
+from lowlight_cli.tasks.watch_memory import ELSEWHERE, Memory, file_for
 from lowlight_cli.tasks.watch_plan import Pending, Plan, in_order, refuse_around, root_names, with_age
 
 ROUND = 64
@@ -77,20 +78,22 @@ class Watch:
         log = None if self.options.evidence is None else os.path.abspath(self.options.evidence.log)  # noqa: PTH100
         watched = [[os.path.abspath(root) for root in roots], layout.shard, log]  # noqa: PTH100
         settings = {"version": __version__, "max_pixels": options.max_pixels, "kinds": sorted(readable())}
-        self.memory = Memory(file_for(layout.out, watched), settings)
+        self.memory = Memory(file_for(layout.out, watched), settings, self.output_of)
         self.pending: dict[str, Pending] = {}
         self.working: dict[Path, Pending] = {}
         self.plan = Plan(self.options, self.witness)
         self.looks, self.next_look, self.next_thorough, self.count = 0, 0.0, 0.0, 0
         self.gone: dict[str, str] = {}
         self.kinds, self.odd = set(), set()
-        self.unseen: tuple[str, ...] = ()
-        """See `Folders`: at the last thorough look."""
         self.looking = self.stopping = False
         self.late: list[Result] = []
         """Of files that were finished while an exception ended `results`."""
         for relative in self.memory.known:
             self.plan.claim(relative)
+
+    def output_of(self, relative: str) -> str:
+        """What makes the outputs of two inputs one file."""
+        return planning.same_name(planning.target(Found(Path(relative), Path(relative)), self.options.layout))
 
     def open(self) -> Enhancer:
         """The open model."""
@@ -143,17 +146,16 @@ class Watch:
         thorough = now >= self.next_thorough
         found = self.scan(thorough=thorough)
         self.next_look = now + max(self.pace.poll, SHARE * (time.monotonic() - now))
-        whole = self.looks > 0 and not self.gone
         self.tell()
         if found is None:
             return
         self.looks += 1
         for seen in found:
-            self.note(seen, now, new=whole and not seen.relative.startswith(self.unseen))
+            self.note(seen, now)
         if thorough:
             self.next_thorough = now + THOROUGH
             self.forget(self.folders.present)
-            self.folders.present, self.unseen = set(), self.folders.unseen
+            self.folders.present = set()
 
     def scan(self, *, thorough: bool) -> list[Seen] | None:
         """What a look sees; None if the folders do not answer. While a look hangs, no other is made."""
@@ -197,12 +199,11 @@ class Watch:
             self.say(f"note: {path} is not a file, or a link to nothing; it is passed over as long as it is")
         self.kinds, self.odd = self.kinds | self.folders.kinds, self.odd | self.folders.odd
 
-    def note(self, seen: Seen, now: float, *, new: bool) -> None:
-        """A file was seen that is not known, or may have changed; `new`: the last look would have seen it."""
+    def note(self, seen: Seen, now: float) -> None:
+        """A file was seen that is not known, or may have changed."""
         known = self.memory.known.get(seen.relative)
-        if new and known is None and seen.relative not in self.pending and self.plan.comes_late(seen):
-            known = TAKEN_AWAY
-            self.memory.add(seen.relative, known)
+        if known is None and seen.relative not in self.pending:
+            known = self.memory.recall(seen.relative, seen.stamp)
         if known in (seen.stamp, ELSEWHERE):
             return
         if not planning.in_shard(Path(seen.relative), self.options.layout.shard):

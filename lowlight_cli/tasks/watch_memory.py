@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ SPARE = 1000
 """Lines of no use that are left in the file."""
 ELSEWHERE = -1
 """The stamp of what another part of --shard does; it is not written."""
+MOST_GONE = 20_000
+"""Inputs that were taken away and are still remembered; a day has 17,280 times five seconds."""
 TAKEN_AWAY = stamp(0, 0)
 """The stamp of a file that was done and is there no more, where another one has its name."""
 
@@ -34,8 +36,14 @@ def file_for(out: Path, watched: Any) -> Path:
 class Memory:
     """Stamps of inputs by their relative path. One process at a time holds the file."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """`settings` are those on which it depends what can be read: with others, failures are tried again."""
+    def __init__(
+        self, path: Path, settings: Mapping[str, Any], output_of: Callable[[str], str] = lambda relative: relative
+    ) -> None:
+        """`settings` are those on which it depends what can be read: with others, failures are tried again.
+        `output_of`: what makes the outputs of two inputs one file."""
+        self.output_of = output_of
+        self.gone: dict[int, int] = {}
+        """Hashes of outputs whose inputs were done and taken away, and of these with their stamps."""
         self.path, self.settings = path, {"lowlight_watch": 1, **settings}
         self.known: dict[str, int] = {}
         """Inputs of which nothing is left to do, unless they change."""
@@ -100,6 +108,16 @@ class Memory:
         if error is not None:
             self.failed[relative] = error
 
+    def recall(self, relative: str, number: int) -> int | None:
+        """The stamp of an input that was done and taken away: that of the file which is there now, if it is the same
+        one, else `TAKEN_AWAY`; None: none was. From now on it is known again."""
+        was = self.gone.get(hash(self.output_of(relative)))
+        if was is None:
+            return None
+        known = number if was == hash((relative, number)) else TAKEN_AWAY
+        self.add(relative, known)
+        return known
+
     def add(self, relative: str, number: int, error: str | None = None, *, final: bool = True) -> None:
         """A picture is done, or cannot be read (`final`), or has failed for now."""
         entry = written(relative, number, error, final=final)
@@ -114,6 +132,11 @@ class Memory:
 
     def forget(self, present: Collection[str]) -> None:
         """Keep only what is said of `present` inputs."""
+        for relative, number in self.known.items():
+            if relative not in present and relative not in self.failed and number != ELSEWHERE:
+                self.gone[hash(self.output_of(relative))] = hash((relative, number))
+        while len(self.gone) > MOST_GONE:
+            del self.gone[next(iter(self.gone))]
         for table in (self.known, self.failed, self.told):
             for relative in [relative for relative in table if relative not in present]:
                 del table[relative]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import glob
 import os
@@ -116,13 +115,6 @@ class Plan:
         target = planning.target(Found(source, relative), self.options.layout)
         problem, remedy = self.obstacle(relative.as_posix(), target, changed=changed)
         return Job(source, target, relative, problem, skip=not problem and os.path.lexists(target), remedy=remedy)
-
-    def comes_late(self, seen: Seen) -> bool:
-        """Whether a file came, or was renamed, after the output that bears its name was made."""
-        target = planning.target(Found(Path(seen.path), Path(seen.relative)), self.options.layout)
-        with contextlib.suppress(OSError):
-            return os.stat(seen.path).st_ctime_ns > target.stat().st_mtime_ns  # noqa: PTH116
-        return False
 
     def forget(self, present: Iterable[str]) -> None:
         """Only these files are there."""

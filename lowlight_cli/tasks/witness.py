@@ -55,6 +55,7 @@ class Witness(Unwitnessed):
         self.earlier = Earlier(self.log.records(), options, self.settings)
         self.refuse_strange_head()
         self.run, self.counts, self.planned = "", Counter(), None
+        self.left: Sequence[Path] | None = None
         self.method: Record = {}
         self.other: Enhancer | None = None
         self.lock = threading.Lock()
@@ -102,9 +103,11 @@ class Witness(Unwitnessed):
 
     def not_taken(self) -> Sequence[Path]:
         """See `Unwitnessed`."""
-        log, maps = self.asked.log, self.options.maps
-        aside = [log, evidence.head_path(log), *[maps] * (maps is not None)]
-        return not_taken(self.options.inputs, self.options.layout.out, readable(), aside)
+        if self.left is None:
+            log, maps = self.asked.log, self.options.maps
+            aside = [log, evidence.head_path(log), *[maps] * (maps is not None)]
+            self.left = not_taken(self.options.inputs, self.options.layout.out, readable(), aside)
+        return self.left
 
     def begin(self, enhancer: Enhancer, jobs: Sequence[Job] | None) -> None:
         """See `Unwitnessed`."""

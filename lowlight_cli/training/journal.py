@@ -23,13 +23,15 @@ LINE = re.compile(rf"[0-9]{{1,18}},{NUMBER},[^,]+,(nan|-?inf|-?{NUMBER}(e[-+]?[0
 
 
 class Journal:
-    """Writes to a run's folder. What was logged after the step of the last checkpoint is dropped, and all where a run
-    begins (step 0): a killed one may have left it."""
+    """Writes to a run's folder. What was logged after the step of the last checkpoint is dropped. Where a run begins
+    (step 0), the log that another has left there is put aside."""
 
     def __init__(self, folder: Path, *, step: int = 0) -> None:
         self.folder, self.log = folder, folder / LOG
         (folder / SAMPLES).mkdir(parents=True, exist_ok=True)
-        kept = [HEADER, *(row for row in rows(self.log) if step and int(row[0]) <= step)]
+        if not step and [*rows(self.log)]:
+            atomic.put_aside(self.log)
+        kept = [HEADER, *(row for row in rows(self.log) if int(row[0]) <= step)]
         atomic.write(self.log, "".join(f"{','.join(row)}\n" for row in kept).encode())
         threading.excepthook = but_writers
         self.board = TensorBoardTracker(BOARD, folder, purge_step=step + 1 if step else 0)
