@@ -17,26 +17,26 @@ HEIF = frozenset((".heic", ".heif", ".hif"))
 BITMAP = ".pbm"
 """What is black and white is read by all, too, and not written."""
 
-EXTRAS: Mapping[str, tuple[str, frozenset[str]]] = MappingProxyType(
+READERS: Mapping[str, tuple[str, frozenset[str]]] = MappingProxyType(
     {"raw": ("rawpy", RAW), "heif": ("pillow_heif", HEIF)}
 )
-"""Optional part of lowlight -> the module that reads its files, and their lower-case suffixes."""
+"""Extra (see `packages.EXTRAS`) -> the module that reads its files, and their lower-case suffixes."""
 
 
 def readable() -> frozenset[str]:
     """Suffixes of all pictures that can be read with what is installed."""
-    return frozenset((*SUFFIXES, BITMAP)).union(*(kinds for module, kinds in EXTRAS.values() if find_spec(module)))
+    return frozenset((*SUFFIXES, BITMAP)).union(*(kinds for module, kinds in READERS.values() if find_spec(module)))
 
 
 def to_install(suffixes: Iterable[str]) -> str:
     """What to install so that files with these suffixes are read; empty where nothing helps, or is needed."""
     lacking = {*suffixes} - readable()
-    return _install([extra for extra, (_, kinds) in EXTRAS.items() if lacking & kinds])
+    return _install([extra for extra, (_, kinds) in READERS.items() if lacking & kinds])
 
 
 def reader(extra: str, what: str) -> Any:
     """The module of an optional part; where it is not installed, the error for `what` it would read."""
-    module = EXTRAS[extra][0]
+    module = READERS[extra][0]
     try:
         return import_module(module)
     except ImportError as error:

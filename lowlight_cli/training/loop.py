@@ -51,10 +51,13 @@ def train(run: Run) -> Iterator[Progress]:
                 check(run)
                 told = [*tell(run, journal, lambda: validate(run, journal))]
                 # Of a network that has collapsed, an earlier checkpoint is the better one to go on from.
-                if not (run.collapsed and (run.folder / LAST).exists()):
+                collapsed = anywhere(run, run.collapsed)
+                if not (collapsed and (run.folder / LAST).exists()):
                     save(run)
                 yield from told
-                refuse_collapsed(run)
+                if collapsed:
+                    what = f"its output for {run.judge.flat or 'a picture'} is one flat colour"
+                    raise Diverged(f"The network has collapsed: {what}.", FLAT_KEPT)
             if stop:
                 break
 
@@ -132,11 +135,15 @@ def agreed(run: Run, seconds: float) -> float:
 
 def wants_to_stop(run: Run, seconds: float) -> bool:
     """Whether a limit is reached or somebody asks; all processes agree."""
-    stop = seconds > 60 * run.limits.minutes or run.limits.asked()
+    return anywhere(run, seconds > 60 * run.limits.minutes or run.limits.asked())
+
+
+def anywhere(run: Run, flag: bool) -> bool:
+    """Whether a flag is set in any of the processes; all ask together."""
     if run.accelerator.num_processes > 1:
-        flag = torch.tensor([float(stop)], device=run.accelerator.device)
-        stop = bool(run.accelerator.reduce(flag, reduction="sum") > 0)
-    return stop
+        number = torch.tensor([float(flag)], device=run.accelerator.device)
+        flag = bool(run.accelerator.reduce(number, reduction="sum") > 0)
+    return flag
 
 
 def check(run: Run) -> None:
@@ -150,13 +157,6 @@ def check(run: Run) -> None:
         bad = ["a weight"]
     if bad:
         raise Diverged(f"The training diverged before step {run.step}: {', '.join(bad)} is not finite.", KEPT)
-
-
-def refuse_collapsed(run: Run) -> None:
-    """The error for a network that gives one flat colour and did not before."""
-    if run.collapsed:
-        told = f"The network has collapsed: its output for {run.judge.flat} is one flat colour."
-        raise Diverged(told, FLAT_KEPT)
 
 
 def means(run: Run) -> dict[str, float]:
