@@ -9,7 +9,6 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -57,6 +56,8 @@ def present(names: Iterable[str]) -> dict[str, str]:
 
 def version(package: str) -> str | None:
     """Of a package; None where it is not installed."""
+    from importlib import metadata  # 10 ms, and a run that goes well asks for no version
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -65,6 +66,8 @@ def version(package: str) -> str | None:
 
 def requirement(package: str) -> str:
     """A package with the versions that lowlight wants of it, as pip takes it; the bare name where none are stated."""
+    from importlib import metadata
+
     try:
         stated = metadata.requires("lowlight") or []
     except metadata.PackageNotFoundError:
@@ -81,6 +84,8 @@ def wanted(name: str) -> str:
 
 def torch_has_cuda() -> bool:
     """Whether the installed torch was built for CUDA, found without importing it; True where its files do not tell."""
+    from importlib import metadata
+
     try:
         text = Path(metadata.distribution("torch").locate_file("torch/version.py")).read_text(encoding="utf-8")
     except metadata.PackageNotFoundError:
@@ -110,9 +115,8 @@ def lacking_extra(module: str) -> tuple[str, str] | None:
     top = module.partition(".")[0]
     for extra, (_, modules) in EXTRAS.items():
         if top in modules and modules[top] in lacking(extra):
-            return modules[
-                top
-            ], f"It comes with the extra [{extra}], in your clone of lowlight: {install_extras(extra)}"
+            told = f"It comes with the extra [{extra}], in your clone of lowlight: {install_extras(extra)}"
+            return modules[top], told
     return None
 
 

@@ -81,10 +81,8 @@ def plant(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
 
     stated = ["opencv-python-headless<6,>=4.12", "onnxruntime>=1.21; sys_platform == 'x'", "torch>=9; extra == 'dev'"]
     stated += ["onnxruntime-gpu>=1.21; sys_platform == 'y'"]
-    fake = types.SimpleNamespace(
-        version=version, requires=lambda _: stated, PackageNotFoundError=importlib.metadata.PackageNotFoundError
-    )
-    monkeypatch.setattr(packages, "metadata", fake)
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: stated)
 
 
 def test_this_installation_runs_both_back_ends_without_opening_a_socket(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import io
 import json
 import sys
@@ -314,7 +315,7 @@ def test_what_torch_was_built_for_is_read_from_its_files(
     if line:
         (tmp_path / "version.py").write_text(f"__version__ = '2.13.0'\ndebug = False\n{line}\nhip = '6.4'\n")
     distribution = SimpleNamespace(locate_file=lambda _: tmp_path / "version.py")
-    monkeypatch.setattr(packages.metadata, "distribution", lambda _: distribution)
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda _: distribution)
     assert packages.torch_has_cuda() == built
 
 
