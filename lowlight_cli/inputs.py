@@ -130,19 +130,19 @@ def passed_over(inputs: Sequence[str], taken: Collection[str] = ()) -> Counter[s
 def not_taken(inputs: Sequence[str], out: Path, kinds: Collection[str], aside: Collection[Path]) -> list[Path]:
     """Files below the folders among the inputs that no run takes: hidden ones, and those of no kind in `kinds`; without
     `out` and `aside`."""
-    left = [os.path.realpath(path) for path in aside]
     files = (
         Path(base, name)
         for folder in filter(os.path.isdir, inputs)
         for base, name in tree(Path(folder), out, nobody, hidden=True)
         if Path(name).suffix.lower() not in kinds or is_hidden(Path(base, name).relative_to(folder))
     )
-    return sorted({path for path in files if not lies_in(os.path.realpath(path), left)}, key=natural)
+    return sorted({path for path in files if not any(inside(path, place) for place in aside)}, key=natural)
 
 
-def lies_in(path: str, places: Iterable[str]) -> bool:
-    """Whether a path without links is one of those places, or lies in one."""
-    return any(path == place or path.startswith(place + os.sep) for place in places)
+def inside(path: Path, place: Path) -> bool:
+    """Whether a path is that place or lies in it, links followed; one that leads to itself is taken as it is."""
+    path, place = (Path(os.path.realpath(each)) for each in (path, place))
+    return place in (path, *path.parents)
 
 
 def is_hidden(path: Path) -> bool:

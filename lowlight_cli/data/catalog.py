@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from lowlight_cli.data.scenes import RECORDS
 from lowlight_cli.manifest import WeightFile
 
 
@@ -206,7 +207,7 @@ _TABLE = (
         name="synth",
         title="Pairs made by `lowlight synth`",
         paper="",
-        marker="synth.jsonl",
+        marker=RECORDS,
         splits={
             "test": Split((Layout("test/low", "test/high", bare=True), Layout("low", "high", bare=True))),
             "train": Split((Layout("train/low", "train/high", bare=True),)),

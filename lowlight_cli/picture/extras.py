@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
 from lowlight_cli.errors import PictureError
-from lowlight_cli.packages import install_extras
+from lowlight_cli.packages import EXTRAS, install_extras, lacking
 from lowlight_cli.picture.model import SUFFIXES
 
 RAW = frozenset((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"))
@@ -17,30 +16,27 @@ HEIF = frozenset((".heic", ".heif", ".hif"))
 BITMAP = ".pbm"
 """What is black and white is read by all, too, and not written."""
 
-READERS: Mapping[str, tuple[str, frozenset[str]]] = MappingProxyType(
-    {"raw": ("rawpy", RAW), "heif": ("pillow_heif", HEIF)}
-)
-"""Extra (see `packages.EXTRAS`) -> the module that reads its files, and their lower-case suffixes."""
+KINDS: Mapping[str, frozenset[str]] = MappingProxyType({"raw": RAW, "heif": HEIF})
+"""Extra, whose one module reads them (see `packages.EXTRAS`) -> lower-case suffixes of files."""
 
 
 def readable() -> frozenset[str]:
     """Suffixes of all pictures that can be read with what is installed."""
-    return frozenset((*SUFFIXES, BITMAP)).union(*(kinds for module, kinds in READERS.values() if find_spec(module)))
+    return frozenset((*SUFFIXES, BITMAP)).union(*(kinds for extra, kinds in KINDS.items() if not lacking(extra)))
 
 
 def to_install(suffixes: Iterable[str]) -> str:
     """What to install so that files with these suffixes are read; empty where nothing helps, or is needed."""
-    lacking = {*suffixes} - readable()
-    return _install([extra for extra, (_, kinds) in READERS.items() if lacking & kinds])
+    unread = {*suffixes} - readable()
+    return _install([extra for extra, kinds in KINDS.items() if unread & kinds])
 
 
 def reader(extra: str, what: str) -> Any:
     """The module of an optional part; where it is not installed, the error for `what` it would read."""
-    module = READERS[extra][0]
+    [(module, package)] = EXTRAS[extra][1].items()
     try:
         return import_module(module)
     except ImportError as error:
-        package = module.replace("_", "-")
         told = f"This is {what}. The package {package}, which reads it, is not installed."
         raise PictureError(told, _install([extra])) from error
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lowlight_cli import jobs as planning
 from lowlight_cli.errors import NoInput, OptionError
-from lowlight_cli.inputs import nobody
+from lowlight_cli.inputs import inside, nobody
 from lowlight_cli.jobs import Job, Layout
 from lowlight_cli.picture import Picture
 from lowlight_cli.tasks.results import Item
@@ -43,18 +43,12 @@ def sources(
         raise OptionError(f"--save-maps {folder} is not a folder.", "Choose another one.")
     rule = "skip" if layout.existing == "skip" else "overwrite"
     free = dataclasses.replace(layout, existing=rule, shard=(1, 1), limit=None)
-    jobs, there = planning.plan(inputs, free, empty, beside), folder.resolve()
-    if any(inside(Path(name), there) for name in inputs):
+    jobs = planning.plan(inputs, free, empty, beside)
+    if any(inside(Path(name), folder) for name in inputs):
         return jobs  # asked for by name
-    if left := [job for job in jobs if not inside(job.source.parent, there)]:
+    if left := [job for job in jobs if not inside(job.source.parent, folder)]:
         return left
     raise NoInput(f"There are no pictures in {', '.join(inputs)} but maps.", "Check the name.")
-
-
-def inside(path: Path, folder: Path) -> bool:
-    """Whether a path is that folder or lies in it."""
-    path = path.resolve()
-    return folder in (path, *path.parents)
 
 
 def plan(everything: Sequence[Job], layout: Layout, folder: Path, names: Sequence[str]) -> tuple[list[Job], Files]:

@@ -26,10 +26,7 @@ def plan(options: EnhanceOptions) -> Result:
     layout = options.layout
     if options.inputs != ("-",):
         _ = [*gather(options.inputs, layout.out)]  # says what is wrong with one that is not there
-    source = Path(options.inputs[0])
-    if str(source) == "-" != options.inputs[0]:  # ./- is a file
-        source = source.absolute()
-    result = Result(source=source, target=layout.out, status="planned")
+    result = Result(source=source_of(options), target=layout.out, status="planned")
     if str(layout.out) == "-":
         return result
     if layout.out.is_dir():
@@ -48,6 +45,12 @@ def plan(options: EnhanceOptions) -> Result:
     if layout.existing == "skip":
         return Result(source=Path("-"), target=layout.out, status="skipped")
     raise OutputExists(f"{layout.out} exists already.", "Nothing was done. Use --skip-existing or --overwrite.")
+
+
+def source_of(options: EnhanceOptions) -> Path:
+    """The one input; - is stdin, and ./- a file."""
+    source = Path(options.inputs[0])
+    return source.absolute() if str(source) == "-" != options.inputs[0] else source
 
 
 def stdin_identity() -> tuple[int, int] | None:
@@ -71,7 +74,7 @@ def read(source: Path) -> bytes:
 
 def run(data: bytes, options: EnhanceOptions) -> tuple[bytes | None, Result, Enhancer]:
     """The picture for stdout (None where it went to a file, or failed), its result, and what made it."""
-    source = Path(options.inputs[0])
+    source = source_of(options)
     item = Item(Job(source, options.layout.out, source))
     encoded = None
     with open_enhancer(options) as enhancer:

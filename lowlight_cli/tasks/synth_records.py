@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from lowlight_cli import atomic, jsonl, locks, weights
+from lowlight_cli.data.scenes import RECORDS
 from lowlight_cli.errors import NAMED, OptionError, OutputExists, reason_of, some
 
-RECORDS, SETTINGS = "synth.jsonl", "synth.json"
+SETTINGS = "synth.json"
 
 Record = dict[str, Any]
 TEXTS = ("folder", "name", "photo", "photo_sha256")

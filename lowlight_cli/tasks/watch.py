@@ -20,7 +20,6 @@ from lowlight_cli import jobs as planning
 from lowlight_cli.choices import PATIENCE, POLL, SETTLE
 from lowlight_cli.enhancer import Enhancer
 from lowlight_cli.errors import PictureError
-from lowlight_cli.inputs import Found
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture.extras import readable, to_install
 from lowlight_cli.picture.file import STALL, patiently
@@ -78,10 +77,10 @@ class Watch:
         log = None if self.options.evidence is None else os.path.abspath(self.options.evidence.log)  # noqa: PTH100
         watched = [[os.path.abspath(root) for root in roots], layout.shard, log]  # noqa: PTH100
         settings = {"version": __version__, "max_pixels": options.max_pixels, "kinds": sorted(readable())}
-        self.memory = Memory(file_for(layout.out, watched), settings, self.output_of)
+        self.plan = Plan(self.options, self.witness)
+        self.memory = Memory(file_for(layout.out, watched), settings, self.plan.output_of)
         self.pending: dict[str, Pending] = {}
         self.working: dict[Path, Pending] = {}
-        self.plan = Plan(self.options, self.witness)
         self.looks, self.next_look, self.next_thorough, self.count = 0, 0.0, 0.0, 0
         self.gone: dict[str, str] = {}
         self.kinds, self.odd = set(), set()
@@ -90,10 +89,6 @@ class Watch:
         """Of files that were finished while an exception ended `results`."""
         for relative in self.memory.known:
             self.plan.claim(relative)
-
-    def output_of(self, relative: str) -> str:
-        """What makes the outputs of two inputs one file."""
-        return planning.same_name(planning.target(Found(Path(relative), Path(relative)), self.options.layout))
 
     def open(self) -> Enhancer:
         """The open model."""

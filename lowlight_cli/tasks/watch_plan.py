@@ -141,8 +141,11 @@ class Plan:
         layout = self.options.layout
         if layout.format == "keep" and not layout.flatten and sys.platform not in ("darwin", "win32"):
             return relative
-        name = planning.same_name(planning.target(Found(Path(relative), Path(relative)), layout))
-        return self.claims.setdefault(hash(name), relative)
+        return self.claims.setdefault(hash(self.output_of(relative)), relative)
+
+    def output_of(self, relative: str) -> str:
+        """What makes the outputs of two inputs one file."""
+        return planning.same_name(planning.target(Found(Path(relative), Path(relative)), self.options.layout))
 
     def maps(self, jobs: Sequence[Job]) -> map_files.Files:
         """All maps, by job."""
