@@ -23,6 +23,9 @@ Where the paper is silent or we differ, and why:
 * E^0, which Eq. 5 needs for the first stage, is K of R^0 = S / L^0 = 1: one colour for the whole picture. So the first
   stage learns a share of what a pixel lacks to white that is the same everywhere, and S / L is a curve that keeps
   contrast; smoothness (Eq. 6) makes it a little steeper.
+* `reduction=1` (the paper). With 4 the share is made from means of 4x4 pixels and enlarged between them; the largest
+  channel, u and the division stay at full size, so that no detail is lost. The share is smooth anyway, and the thin
+  convolutions are nearly all of the time: a seventh of it is left.
 * L is one plane: fidelity and the perceptual term compare it with the largest channel of V.
 * Eq. 6 has the root of a product that may be negative; we take its absolute value, plus a small constant. All sums over
   pixels are means.
@@ -39,6 +42,7 @@ from torch import Tensor, nn
 
 from lowlight_cli.brightness import ENOUGH
 from lowlight_cli.nn.brightness import luma_mean
+from lowlight_cli.nn.cells import whole_cells
 from lowlight_cli.nn.losses import check_weights, weighted
 from lowlight_cli.nn.optimizer import optimizer
 from lowlight_cli.nn.schedule import schedules
@@ -92,17 +96,36 @@ class AuxRetinex(nn.Module):
     `context` sees a thumbnail of the whole picture, `tile` any part of it. Vectors are (N, 1): a factor on u.
     """
 
-    def __init__(self, width: int = 3, hidden: tuple[int, int] = (6, 3), *, exposure: bool = True) -> None:
+    def __init__(
+        self, width: int = 3, hidden: tuple[int, int] = (6, 3), *, exposure: bool = True, reduction: int = 1
+    ) -> None:
         super().__init__()
-        self.exposure = exposure
+        self.exposure, self.reduction = exposure, reduction
         self.features = ShallowFeatures(width)
         self.theta = three_convs(4 * width + 3, tuple(hidden), 1)
 
-    def missing(self, pixels: Tensor, shallow: list[Tensor]) -> Tensor:
-        """Eq. 2: u (N, 1, H, W), what the largest channel of a stage's input lacks as illumination."""
-        value = pixels.amax(dim=1, keepdim=True)
-        share = torch.sigmoid(self.theta(torch.cat([pixels, *shallow], dim=1)))
-        return (1 - value) * (LEAST + (1 - LEAST) * share)
+    def shallow(self, pixels: Tensor) -> list[Tensor]:
+        """Shallow features of (N, 3, H, W), whose sides are multiples of `reduction`: (N, width, h, w) each."""
+        return self.features(self.reduced(pixels))
+
+    def reduced(self, pixels: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, h, w): means of squares of `reduction` pixels a side."""
+        return pixels if self.reduction == 1 else F.avg_pool2d(pixels, self.reduction)
+
+    def enlarged(self, plane: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, H, W), bilinear."""
+        if self.reduction == 1:
+            return plane
+        return F.interpolate(plane, scale_factor=float(self.reduction), mode="bilinear", align_corners=False)
+
+    def missing(self, pixels: Tensor, shallow: list[Tensor], factor: Tensor | None = None) -> Tensor:
+        """Eq. 2: u (N, 1, H, W), what the largest channel of a stage's input lacks as illumination; `factor` (N, 1)
+        times as much."""
+        share = torch.sigmoid(self.theta(torch.cat([self.reduced(pixels), *shallow], dim=1)))
+        share = LEAST + (1 - LEAST) * share
+        if factor is not None:
+            share = share * factor[:, :, None, None]
+        return (1 - pixels.amax(dim=1, keepdim=True)) * self.enlarged(share)
 
     def illumination(self, pixels: Tensor, shallow: list[Tensor]) -> Tensor:
         """Eq. 2: L (N, 1, H, W) in [max channel, 1] of a stage's input (N, 3, H, W)."""
@@ -116,7 +139,7 @@ class AuxRetinex(nn.Module):
         if not self.exposure:
             return torch.ones_like(exposure)[:, None]
         wanted = torch.where(exposure < 0, luma_mean(thumbnail).clamp(min=ENOUGH), exposure)
-        missing = self.missing(thumbnail, self.features(thumbnail))
+        missing = self.missing(thumbnail, self.shallow(thumbnail))
         low, high = torch.full_like(wanted, LOG_FACTOR[0]), torch.full_like(wanted, LOG_FACTOR[1])
         for _ in range(STEPS):
             middle = (low + high) / 2
@@ -127,8 +150,7 @@ class AuxRetinex(nn.Module):
 
     def divisor(self, pixels: Tensor, vectors: Tensor | None) -> Tensor:
         """L (N, 1, H, W) that a picture is divided by."""
-        missing = self.missing(pixels, self.features(pixels))
-        return add(pixels, missing if vectors is None else missing * vectors[:, :, None, None])
+        return add(pixels, self.missing(pixels, self.shallow(pixels), vectors))
 
     def tile(self, pixels: Tensor, vectors: Tensor | None = None, scale: int = 1) -> Tensor:  # noqa: ARG002
         """S / L (N, 3, H, W) in [0, 1]; without vectors the factor on u is 1."""
@@ -153,10 +175,10 @@ def build(**params: object) -> AuxRetinex:
     return AuxRetinex(**params)
 
 
-def geometry(*, exposure: bool = True, **_: object) -> dict[str, object]:
+def geometry(*, exposure: bool = True, reduction: int = 1, **_: object) -> dict[str, object]:
     """The facts of a manifest row that follow from `params`."""
-    halo = max(RATES) + 3  # the shallow features, then three 3x3
-    facts = {"multiple": 1, "halo": halo, "scales": [1], "exposure": exposure, "smallest": 1}
+    halo = reduction * (max(RATES) + 3 + (reduction > 1))  # the shallow features, three 3x3, and a neighbour to enlarge
+    facts = {"multiple": reduction, "halo": halo, "scales": [1], "exposure": exposure, "smallest": 1}
     return facts | ({"tiling": "guided", "thumbnail": THUMBNAIL} if exposure else {"tiling": "exact", "thumbnail": 0})
 
 
@@ -175,6 +197,7 @@ DEFAULTS = {
 The pictures are those of both parts, real and made, and `--data` takes one part at a time: for these epochs, put the
 dark pictures of both into one folder by hand."""
 
+CROPS_ARE_CUT = True  # to multiples of `reduction`: a crop must hold one
 STAGES = 3
 
 
@@ -210,7 +233,8 @@ class AuxRetinexRecipe:
 
     def step(self, batch: Batch, descend: Descend) -> dict[str, Tensor]:
         """All stages forward, and one descent of the sum of the terms that have a weight."""
-        terms = {name: term for name, term in self.terms(batch["low"]).items() if self.weights.get(name)}
+        low = whole_cells(batch["low"], self.networks["network"].reduction)
+        terms = {name: term for name, term in self.terms(low).items() if self.weights.get(name)}
         total = weighted(terms, self.weights)
         descend(total, "all")
         return {"total": total.detach()} | {name: term.detach() for name, term in terms.items()}
@@ -221,7 +245,7 @@ class AuxRetinexRecipe:
         The first stage sees S itself, as it does when it is deployed; V^0 = S + E^0 is only its target.
         """
         network = self.networks["network"]
-        shallow, stage_input = network.features(low), low
+        shallow, stage_input = network.shallow(low), low
         lights, corrected = [], [self.corrected(low, torch.ones_like(low))]
         for _ in range(STAGES):
             lights.append(network.illumination(stage_input, shallow).float())

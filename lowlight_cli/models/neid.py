@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lowlight_cli.nn.brightness import ExposureHead, headroom, lift, solve_gain
+from lowlight_cli.nn.cells import whole_cells
 from lowlight_cli.nn.losses import angle_loss, check_weights, color_loss, ssim_loss, weighted
 from lowlight_cli.nn.optimizer import optimizer
 from lowlight_cli.nn.resample import double, halve, quarters
@@ -287,12 +288,6 @@ class NEIDRecipe:
         yield from ((name, loss(light, high)) for name, loss in named.items() if name in asked)
         if self.perceptual is not None and "perceptual" in asked:
             yield "perceptual", self.perceptual(light.clamp(0.0, 1.0), high)
-
-
-def whole_cells(pixels: Tensor, multiple: int) -> Tensor:
-    """(N, 3, H, W) without what exceeds multiples of the network's coarsest cell."""
-    height, width = (side // multiple * multiple for side in pixels.shape[2:])
-    return pixels[:, :, :height, :width]
 
 
 def recipe(settings: Settings, perceptual: Perceptual | None = None) -> NEIDRecipe:
