@@ -67,24 +67,26 @@ STEPS = 14
 class ShallowFeatures(nn.Module):
     """InceptionV2 without its pooling branch: four dilated 3x3 convolutions side by side."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, border: str = "zeros") -> None:
         super().__init__()
-        self.branches = nn.ModuleList(nn.Conv2d(3, width, 3, padding=rate, dilation=rate) for rate in RATES)
+        self.branches = nn.ModuleList(
+            nn.Conv2d(3, width, 3, padding=rate, dilation=rate, padding_mode=border) for rate in RATES
+        )
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """(N, 3, H, W) -> (N, width, H, W) of each; whoever takes them concatenates them with more, once."""
         return [torch.relu(branch(pixels)) for branch in self.branches]
 
 
-def three_convs(channels: int, widths: tuple[int, int], out: int) -> nn.Sequential:
+def three_convs(channels: int, widths: tuple[int, int], out: int, border: str = "zeros") -> nn.Sequential:
     """Three 3x3 convolutions with ReLU between them, whose sigmoid is small at first."""
     first, second = widths
     layers = nn.Sequential(
-        nn.Conv2d(channels, first, 3, padding=1),
+        nn.Conv2d(channels, first, 3, padding=1, padding_mode=border),
         nn.ReLU(inplace=True),
-        nn.Conv2d(first, second, 3, padding=1),
+        nn.Conv2d(first, second, 3, padding=1, padding_mode=border),
         nn.ReLU(inplace=True),
-        nn.Conv2d(second, out, 3, padding=1),
+        nn.Conv2d(second, out, 3, padding=1, padding_mode=border),
     )
     nn.init.constant_(layers[-1].bias, START)
     return layers
@@ -101,8 +103,9 @@ class AuxRetinex(nn.Module):
     ) -> None:
         super().__init__()
         self.exposure, self.reduction = exposure, reduction
-        self.features = ShallowFeatures(width)
-        self.theta = three_convs(4 * width + 3, tuple(hidden), 1)
+        border = "zeros" if reduction == 1 else "replicate"  # a dark seam of 7 means is seen, one of 7 pixels is not
+        self.features = ShallowFeatures(width, border)
+        self.theta = three_convs(4 * width + 3, tuple(hidden), 1, border)
 
     def shallow(self, pixels: Tensor) -> list[Tensor]:
         """Shallow features of (N, 3, H, W), whose sides are multiples of `reduction`: (N, width, h, w) each."""
@@ -125,7 +128,7 @@ class AuxRetinex(nn.Module):
         share = LEAST + (1 - LEAST) * share
         if factor is not None:
             share = share * factor[:, :, None, None]
-        return (1 - pixels.amax(dim=1, keepdim=True)) * self.enlarged(share)
+        return (1 - value(pixels)) * self.enlarged(share)
 
     def illumination(self, pixels: Tensor, shallow: list[Tensor]) -> Tensor:
         """Eq. 2: L (N, 1, H, W) in [max channel, 1] of a stage's input (N, 3, H, W)."""
@@ -154,7 +157,7 @@ class AuxRetinex(nn.Module):
 
     def tile(self, pixels: Tensor, vectors: Tensor | None = None, scale: int = 1) -> Tensor:  # noqa: ARG002
         """S / L (N, 3, H, W) in [0, 1]; without vectors the factor on u is 1."""
-        return (pixels / self.divisor(pixels, vectors)).clamp(0.0, 1.0)
+        return pixels / self.divisor(pixels, vectors)
 
     def maps(self, pixels: Tensor, vectors: Tensor | None = None) -> dict[str, Tensor]:
         """`illumination` (N, 1, H, W): the L that divides."""
@@ -165,9 +168,15 @@ class AuxRetinex(nn.Module):
         return self.tile(pixels, self.context(thumbnail, exposure))
 
 
+def value(pixels: Tensor) -> Tensor:
+    """The largest channel, (N, 1, H, W) of (N, 3, H, W)."""
+    red, green, blue = pixels.split(1, dim=1)  # ONNX Runtime takes thrice the time for a maximum along an axis
+    return torch.maximum(torch.maximum(red, green), blue)
+
+
 def add(pixels: Tensor, missing: Tensor) -> Tensor:
     """Illumination from what is there and what is missing, at most 1."""
-    return (pixels.amax(dim=1, keepdim=True) + missing).clamp(DARKEST, 1.0)
+    return (value(pixels) + missing).clamp(DARKEST, 1.0)
 
 
 def build(**params: object) -> AuxRetinex:
