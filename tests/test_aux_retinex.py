@@ -50,8 +50,9 @@ def test_one_stage_is_deployed_and_no_auxiliary_block():
     assert [part.kernel_size for part in convolutions] == [(3, 3)] * 3
 
 
-def test_the_deployed_network_gives_the_first_stage_of_the_cascade():
-    recipe, _ = trained(3)
+@pytest.mark.parametrize("reduction", [1, 4])
+def test_the_deployed_network_gives_the_first_stage_of_the_cascade(reduction):
+    recipe, _ = trained(3, params={"reduction": reduction})
     network, low = recipe.networks["network"], dark()
     with torch.no_grad():
         lights, _ = recipe.stages(low)
@@ -200,19 +201,62 @@ def test_without_exposure_tiles_are_exact_and_need_no_vectors():
     assert torch.allclose(inner, network.tile(low)[:, :, 10:30, 10:30], atol=1e-6)
 
 
-def test_the_facts_of_the_row_follow_from_its_params_and_a_pixel_sees_the_whole_halo():
+@pytest.mark.parametrize("reduction", [1, 4])
+def test_the_facts_of_the_row_follow_from_its_params_and_a_pixel_sees_the_whole_halo(reduction):
     spec = manifest.find("aux-retinex")
-    facts = aux_retinex.geometry(**spec.params)
+    halo = {1: 7, 4: 32}[reduction]
+    facts = aux_retinex.geometry(reduction=reduction)
     assert facts == {
-        "multiple": 1, "halo": 7, "tiling": "guided", "thumbnail": 112, "scales": [1], "exposure": True, "smallest": 1,
+        "multiple": reduction, "halo": halo, "tiling": "guided", "thumbnail": 112, "scales": [1], "exposure": True,
+        "smallest": 1,
     }  # fmt: skip
-    network = aux_retinex.build(width=8, hidden=(8, 8))
-    seen = 0
+    row = aux_retinex.geometry(**spec.params)
+    assert (spec.multiple, spec.halo) == (row["multiple"], row["halo"])
+    network = aux_retinex.build(width=8, hidden=(8, 8), reduction=reduction)
+    seen, cell = 0, slice(44, 44 + reduction)  # tiles begin and end with one
     for _ in range(3):
-        pixels = (torch.rand(1, 3, 31, 31) * 0.2).requires_grad_()
-        network.tile(pixels)[0, :, 15, 15].sum().backward()
-        seen = max(seen, int((pixels.grad[0].abs().sum(0).nonzero() - 15).abs().max()))
-    assert seen == facts["halo"]
+        pixels = (torch.rand(1, 3, 92, 92) * 0.2).requires_grad_()
+        network.tile(pixels)[0, :, cell, cell].sum().backward()
+        touched = pixels.grad[0].abs().sum(0).nonzero()
+        seen = max(seen, cell.start - int(touched.min()), int(touched.max()) - cell.stop + 1)
+    assert seen == halo
+
+
+def test_tiles_give_what_the_whole_picture_gives():
+    network = aux_retinex.build(reduction=4)
+    torch.nn.init.normal_(network.theta[-1].weight)
+    low = dark(1, 120)
+    whole = network.tile(low)
+    assert torch.allclose(network.tile(low[:, :, 8:80, 8:80])[:, :, 32:40, 32:40], whole[:, :, 40:48, 40:48], atol=1e-6)
+    # Nearer to the border a part looks different: the network does see that far.
+    assert not torch.allclose(network.tile(low[:, :, 8:80, 8:80])[:, :, :8], whole[:, :, 8:16, 8:80], atol=1e-6)
+
+
+def test_an_even_picture_stays_even_up_to_its_borders():
+    network = aux_retinex.build(reduction=4)
+    torch.nn.init.normal_(network.theta[-1].weight)
+    output = network.tile(torch.full((1, 3, 48, 48), 0.1))
+    assert torch.allclose(output, output[:, :, 24:25, 24:25].expand_as(output), atol=1e-6)
+
+
+def test_detail_is_kept_where_the_share_is_made_from_means():
+    """Lines one pixel wide are as far from each other as in the full-size form, give or take the enlarged share."""
+    low = torch.full((1, 3, 32, 32), 0.05)
+    low[..., ::2] = 0.1
+    contrast = []
+    for reduction in (1, 4):
+        output = aux_retinex.build(reduction=reduction).tile(low).detach()
+        contrast.append(float((output[..., 8:24:2] - output[..., 9:24:2]).mean()))
+    assert contrast[1] == pytest.approx(contrast[0], rel=0.25)
+    assert contrast[1] > 0.05
+
+
+def test_crops_are_cut_to_whole_means():
+    recipe = aux_retinex.recipe(settings(params={"reduction": 4}))
+    seen = []
+    recipe.networks["auxiliary"].register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-2:]))
+    recipe.step({"low": dark(side=42)}, lambda *_: None)
+    assert {*seen} == {(40, 40)}
 
 
 def test_the_illumination_of_the_bundled_weights_divides_the_picture():

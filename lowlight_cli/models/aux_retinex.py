@@ -186,7 +186,8 @@ def build(**params: object) -> AuxRetinex:
 
 def geometry(*, exposure: bool = True, reduction: int = 1, **_: object) -> dict[str, object]:
     """The facts of a manifest row that follow from `params`."""
-    halo = reduction * (max(RATES) + 3 + (reduction > 1))  # the shallow features, three 3x3, and a neighbour to enlarge
+    # The shallow features, three 3x3, and a neighbour to enlarge; tiles begin and end with a mean.
+    halo = reduction * (max(RATES) + 3 + (reduction > 1))
     facts = {"multiple": reduction, "halo": halo, "scales": [1], "exposure": exposure, "smallest": 1}
     return facts | ({"tiling": "guided", "thumbnail": THUMBNAIL} if exposure else {"tiling": "exact", "thumbnail": 0})
 
