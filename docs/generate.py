@@ -142,6 +142,8 @@ SENTENCES: dict[str, dict[str, str]] = {
         "params.width": "Channels of each of the four shallow convolutions.",
         "params.hidden": "Channels between the three convolutions that estimate the illumination.",
         "params.exposure": EXPOSURE,
+        "params.reduction": "Side in pixels of the squares whose means the illumination's share is made from; the "
+        "bundled weights: 4.",
         "loss.fidelity": "Squared difference of each stage's illumination and its input's largest channel, summed.",
         "loss.smoothness": "How uneven the illumination is, summed over the stages.",
         "loss.perceptual": f"{PERCEPTUAL} Of the last illumination and what a next stage would see.",
