@@ -269,7 +269,7 @@ def test_the_cost_of_every_kind_of_tiling_is_counted(monkeypatch: pytest.MonkeyP
     code = SimpleNamespace(build=Plain)
     monkeypatch.setitem(sys.modules, "lowlight_cli.models.plain", code)
     for tiling in ("exact", "guided", "whole"):
-        spec = dataclasses.replace(manifest.find("aux-retinex"), arch="plain", multiple=4, tiling=tiling)
+        spec = dataclasses.replace(manifest.find("aux-retinex"), arch="plain", params={}, multiple=4, tiling=tiling)
         code.geometry = lambda spec=spec: vars(spec)
         assert models.gflop_per_megapixel(spec) == 0.02  # 2 * 3 * 3 operations a pixel
     assert seen == [None, (1, 1), (1, 0)]
