@@ -612,7 +612,7 @@ def test_weights_of_ones_own_are_for_one_model_and_claim_no_training_data(lol):
 
 
 def test_what_the_table_tells_of_a_network_is_that_of_the_weights_that_ran(lol, tmp_path):
-    params = {"width": 1, "hidden": [2, 2]}
+    params = {"width": 1, "hidden": [2, 2], "reduction": 4}
     network, path = aux_retinex.build(**params), tmp_path / "thin.safetensors"
     save_weights(path, network, texts(Origin("aux_retinex", params, aux_retinex.geometry(**params))))
     benchmark = run(lol, models=("aux-retinex",), runner=RunnerOptions(weights=path))
