@@ -251,6 +251,12 @@ def test_detail_is_kept_where_the_share_is_made_from_means():
     assert contrast[1] > 0.05
 
 
+@pytest.mark.parametrize("reduction", [0, -4, 3, 224])
+def test_means_must_fill_the_thumbnail(reduction):
+    with pytest.raises(ValueError, match="divides 112"):
+        aux_retinex.build(reduction=reduction)
+
+
 def test_crops_are_cut_to_whole_means():
     recipe = aux_retinex.recipe(settings(params={"reduction": 4}))
     seen = []

@@ -102,6 +102,8 @@ class AuxRetinex(nn.Module):
         self, width: int = 3, hidden: tuple[int, int] = (6, 3), *, exposure: bool = True, reduction: int = 1
     ) -> None:
         super().__init__()
+        if reduction < 1 or THUMBNAIL % reduction:
+            raise ValueError(f"reduction is {reduction}; it can be what divides {THUMBNAIL}: 1, 2, 4 and so on.")
         self.exposure, self.reduction = exposure, reduction
         border = "zeros" if reduction == 1 else "replicate"  # a dark seam of 7 means is seen, one of 7 pixels is not
         self.features = ShallowFeatures(width, border)
