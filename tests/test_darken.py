@@ -14,7 +14,7 @@ from lowlight_cli.color import luma, to_linear, to_srgb
 from lowlight_cli.data import sensor
 from lowlight_cli.data.darken import PRESETS, Camera, Paper, from_record, nightfall, relit
 from lowlight_cli.data.lights import SHAPES, Light, beyond_white, blurred, outline, with_lamps
-from lowlight_cli.data.pairs import black_error, made_pair, zoomed
+from lowlight_cli.data.pairs import made_pair, zoomed
 from lowlight_cli.errors import OptionError
 
 PLAIN = Camera(
@@ -289,26 +289,6 @@ def test_smearing_takes_grain_and_leaves_edges_and_sharpening_gives_them_more():
     assert sharp[:, 32].mean() > 0.75
     assert sharp[:, 31].mean() < 0.15
     assert sensor.sharpen(step, 0.0) is step
-
-
-def test_an_error_of_black_tints_what_is_nearly_black_and_little_else():
-    photo = np.full((32, 32, 3), 0.02, np.float32)
-    photo[:, 16:] = 0.9
-    plain, tinted = (
-        dataclasses.replace(PLAIN, stops=1.0, black=black).darken(photo) for black in ((0.0,) * 3, (-0.01, 0.002, 0))
-    )
-    dark, lit = (tinted[:, :12] - plain[:, :12]).mean((0, 1)), (tinted[:, 20:] - plain[:, 20:]).mean((0, 1))
-    assert dark[0] < -0.004
-    assert dark[1] > 0.01
-    assert abs(dark[2]) < 0.002
-    assert np.abs(lit).max() < 0.01
-
-
-def test_errors_of_black_are_small_and_of_either_sign():
-    errors = np.array([black_error(np.random.default_rng(seed)) for seed in range(200)])
-    assert 1e-4 < np.abs(errors).mean() < 2e-3
-    assert 0.3 < (errors > 0).mean() < 0.7
-    assert errors.std(axis=1).mean() > 1e-4  # not grey
 
 
 def test_a_zoomed_pair_shows_the_same_part_larger(photo):

@@ -20,7 +20,7 @@ from lowlight_cli.data.pairs import made_pair
 from lowlight_cli.errors import OptionError
 from lowlight_cli.machine import cores
 
-VERSION = 4
+VERSION = 3
 """Of the code that darkens; copies of other versions are made anew."""
 BYTES_A_PIXEL = 200
 """Memory that darkening takes, measured."""

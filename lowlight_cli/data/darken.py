@@ -77,8 +77,6 @@ class Camera:
     """Of grain, by the camera's own noise reduction: share of the picture that is smoothed between its edges."""
     sharpening: float = 0.0
     """Share of the difference from a blurred picture that is added afterwards."""
-    black: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Error of the camera's black level: added to red, green and blue, linear."""
 
     def darken(self, photo: Pixels, beyond: Pixels | float = 1.0) -> Pixels:
         """See `Darkening`. The scene was `beyond` times as bright, (H, W, 1 or 3), linear, where the photo is
@@ -90,7 +88,7 @@ class Camera:
         raw = sensor.expose(sensor.mosaic(scene @ matrix.T / gains), self.noise, read, rng)
         balance = np.array([self.balance[0], 1, self.balance[1]], np.float32)
         developed = sensor.demosaic(raw) * gains * balance @ np.linalg.inv(matrix).T
-        developed = sensor.smooth_color(developed, self.smoothing) + np.array(self.black, np.float32)
+        developed = sensor.smooth_color(developed, self.smoothing)
         encoded = to_srgb(sensor.tone(developed, self.tone)).astype(np.float32)
         encoded = sensor.sharpen(sensor.smear(encoded, self.smearing), self.sharpening)
         return as_jpeg(encoded, self.quality) if self.quality else encoded
@@ -201,8 +199,8 @@ def from_record(preset: str, values: Mapping[str, Any]) -> Darkening:
     if preset == PAPER:
         return Paper(**values)
     light = Light(**values["light"]) if values["light"] else None
-    tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return Camera(**{**values, **tuples, "light": light})
+    pairs = {name: tuple(values[name]) for name in ("balance", "gains")}
+    return Camera(**{**values, **pairs, "light": light})
 
 
 def relit(photo: Pixels, rng: np.random.Generator) -> Pixels:

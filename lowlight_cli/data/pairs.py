@@ -92,8 +92,6 @@ LAMPS, WHITES = 0.35, 0.25
 """Shares of the others in which things shine that are far brighter than white, or whose whites were."""
 SMEARED, SHARPENED, ZOOMED = 0.35, 0.35, 0.3
 """Shares whose grain the camera smeared, whose edges it sharpened, and that were enlarged, grain and all."""
-TINTED = 0.4
-"""Share whose camera was wrong about black."""
 CAREFUL = {"balance": (0.98, 1.02)}
 """Whoever corrects a white balance that nobody can know turns every evening grey."""
 
@@ -112,7 +110,6 @@ def made_pair(photo: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
         preset.draw(rng, preset.ranges),
         smearing=float(rng.uniform(0.3, 1.0)) if rng.random() < SMEARED else 0.0,
         sharpening=float(rng.uniform(0.2, 1.0)) if rng.random() < SHARPENED else 0.0,
-        black=black_error(rng) if rng.random() < TINTED else (0.0, 0.0, 0.0),
     )
     shining, beyond = rng.random(), 1.0
     if shining < LAMPS:
@@ -121,15 +118,6 @@ def made_pair(photo: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
         beyond = beyond_white(high, rng)
     low = how.darken(high, beyond)
     return zoomed(low, high, rng) if rng.random() < ZOOMED else (low, high)
-
-
-def black_error(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Of a camera that takes a little too much or too little for black, in each channel: linear red, green, blue.
-
-    As an error of the dark picture alone it teaches that a tint of what is nearly black is no colour of things.
-    """
-    error = (rng.standard_normal() + rng.standard_normal(3)) * 10 ** rng.uniform(-4.0, -2.7)
-    return tuple(float(part) for part in error)
 
 
 def zoomed(low: Pixels, high: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
