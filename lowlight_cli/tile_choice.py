@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 BUDGET = 1_000_000_000
 """Most bytes of working memory that `auto` gives to one run on the CPU: larger tiles are hardly faster."""
+FRESH = 32_000_000
+"""Bytes of an array from which on its memory is new each time, as glibc gives it back at once: that costs a thin
+network as much as its work. Tiles stay below where that computes little twice."""
 SHARE = 12
 """Bytes besides for each pixel of the picture, where its halos cost too much otherwise."""
 TOO_MUCH = (0.1, 0.5)
@@ -70,8 +73,14 @@ class TileChoice:
             return tiles.plan(height, width, tile=0 if tile >= max(height, width) else tile, **facts)
         count *= math.prod(max(1.0, spec.smallest / side) for side in (height, width))  # thin pictures are filled up
         more = BUDGET + SHARE * count * height * width
-        for most, enough in zip((BUDGET, more, BUDGET + more), (*TOO_MUCH, math.inf), strict=True):
-            pixels = self.budget(most) / (spec.bytes_per_pixel * scale**2 * count)
+        recycled = FRESH / (3 * 4 * scale**2 * count) if self.runner.device == "cpu" else math.inf
+        for most, largest, enough in (
+            (BUDGET, recycled, TOO_MUCH[0]),
+            (BUDGET, math.inf, TOO_MUCH[0]),
+            (more, math.inf, TOO_MUCH[1]),
+            (BUDGET + more, math.inf, math.inf),
+        ):
+            pixels = min(largest, self.budget(most) / (spec.bytes_per_pixel * scale**2 * count))
             plan = tiles.fitting(height, width, pixels=pixels, **facts)
             if plan and plan.read <= (1 + enough) * height * width:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners.options import KNOWN, RunnerOptions
 from lowlight_cli.thumbnail import BAND, thumbnail
-from lowlight_cli.tile_choice import BACK_OFFS, BUDGET, SHARE, TOO_MUCH, TileChoice
+from lowlight_cli.tile_choice import BACK_OFFS, BUDGET, FRESH, SHARE, TOO_MUCH, TileChoice
 
 
 def enhancer(spec: ModelSpec, *, scale: int = 1, fail_above: int = 1 << 60, **settings: object) -> Enhancer:
@@ -261,6 +262,16 @@ def test_more_memory_is_taken_only_where_halos_cost_much(spec: ModelSpec, halo: 
             poorer = tiles.fitting(4000, 6000, pixels=less / spec.bytes_per_pixel, halo=halo, multiple=16)
             assert poorer is not None
             assert poorer.read > max(plan.read, (1 + enough) * 24e6)
+
+
+@pytest.mark.parametrize(("halo", "whole"), [(16, False), (256, True)])
+def test_a_thin_network_gets_tiles_whose_memory_comes_back(spec: ModelSpec, halo: int, whole: bool) -> None:
+    """Where halos cost little no array of a tile is so large that the system gives its memory anew each time."""
+    spec = dataclasses.replace(spec, halo=halo, multiple=4, bytes_per_pixel=60)
+    plan = TileChoice(FakeRunner(spec, deterministic=True), None).choose((1, 2000, 3000))
+    assert (len(plan) == 1) is whole
+    assert whole or max(3 * 4 * math.prod(tile.size) for tile in plan) <= FRESH
+    assert plan.read < 1.1 * 6e6
 
 
 @pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (100, 60_000)])
