@@ -25,7 +25,7 @@ Where the paper is silent or we differ, and why:
   contrast; smoothness (Eq. 6) makes it a little steeper.
 * `reduction=1` (the paper). With 4 the share is made from means of 4x4 pixels and enlarged between them; the largest
   channel, u and the division stay at full size, so that no detail is lost. The share is smooth anyway, and the thin
-  convolutions are nearly all of the time: a seventh of it is left.
+  convolutions are nearly all of the time: an eighth of it is left.
 * L is one plane: fidelity and the perceptual term compare it with the largest channel of V.
 * Eq. 6 has the root of a product that may be negative; we take its absolute value, plus a small constant. All sums over
   pixels are means.
