@@ -376,6 +376,15 @@ def test_neither_a_pipe_nor_a_device_is_waited_for(tmp_path: Path) -> None:
             picture.read(tmp_path / name)
 
 
+def end_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Let any command raise that."""
+
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "group", fail)
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -388,10 +397,7 @@ def test_neither_a_pipe_nor_a_device_is_waited_for(tmp_path: Path) -> None:
 def test_where_memory_runs_out_outside_of_a_picture_the_command_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
-    def fail(**_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(cli, "group", fail)
+    end_with(monkeypatch, error)
     assert cli.run() == 1
     assert "not enough memory" in capsys.readouterr().err
 
@@ -402,10 +408,7 @@ def test_where_memory_runs_out_outside_of_a_picture_the_command_says_so(
 def test_other_errors_of_those_kinds_are_not_taken_for_a_lack_of_memory(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(**_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(cli, "group", fail)
+    end_with(monkeypatch, error)
     with pytest.raises(type(error)):
         cli.run()
 
@@ -413,10 +416,7 @@ def test_other_errors_of_those_kinds_are_not_taken_for_a_lack_of_memory(
 def test_a_package_that_does_not_load_is_none_either(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(**_: object) -> None:
-        raise ImportError("No module named 'x'", name="x")
-
-    monkeypatch.setattr(cli, "group", fail)
+    end_with(monkeypatch, ImportError("No module named 'x'", name="x"))
     assert cli.run() == NO_DEVICE
     assert "x does not load: No module named 'x'." in capsys.readouterr().err
 
@@ -424,10 +424,7 @@ def test_a_package_that_does_not_load_is_none_either(
 def test_a_package_of_an_extra_that_is_not_there_is_told_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(**_: object) -> None:
-        raise ModuleNotFoundError("No module named 'yaml'", name="yaml")
-
-    monkeypatch.setattr(cli, "group", fail)
+    end_with(monkeypatch, ModuleNotFoundError("No module named 'yaml'", name="yaml"))
     assert cli.run() == NO_DEVICE  # it is there, and still does not load
     assert "doctor" in capsys.readouterr().err
     monkeypatch.setattr(packages, "find_spec", lambda name: None)

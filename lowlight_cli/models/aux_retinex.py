@@ -123,18 +123,19 @@ class AuxRetinex(nn.Module):
             return plane
         return F.interpolate(plane, scale_factor=float(self.reduction), mode="bilinear", align_corners=False)
 
-    def missing(self, pixels: Tensor, shallow: list[Tensor], factor: Tensor | None = None) -> Tensor:
-        """Eq. 2: u (N, 1, H, W), what the largest channel of a stage's input lacks as illumination; `factor` (N, 1)
-        times as much."""
+    def share(self, pixels: Tensor, shallow: list[Tensor], factor: Tensor | None = None) -> Tensor:
+        """H_theta (N, 1, H, W): how much of what a stage's input lacks to white is added as illumination; `factor`
+        (N, 1) times as much."""
         share = torch.sigmoid(self.theta(torch.cat([self.reduced(pixels), *shallow], dim=1)))
         share = LEAST + (1 - LEAST) * share
         if factor is not None:
             share = share * factor[:, :, None, None]
-        return (1 - value(pixels)) * self.enlarged(share)
+        return self.enlarged(share)
 
-    def illumination(self, pixels: Tensor, shallow: list[Tensor]) -> Tensor:
-        """Eq. 2: L (N, 1, H, W) in [max channel, 1] of a stage's input (N, 3, H, W)."""
-        return add(pixels, self.missing(pixels, shallow))
+    def illumination(self, pixels: Tensor, shallow: list[Tensor], factor: Tensor | None = None) -> Tensor:
+        """Eq. 2: L (N, 1, H, W) in [max channel, 1] of a stage's input (N, 3, H, W); `factor` (N, 1) on u."""
+        largest = value(pixels)
+        return add(largest, (1 - largest) * self.share(pixels, shallow, factor))
 
     def context(self, thumbnail: Tensor, exposure: Tensor) -> Tensor:
         """The factor on u (N, 1) that brings a thumbnail (N, 3, h, w) to a mean luma of `exposure` (N,).
@@ -144,18 +145,19 @@ class AuxRetinex(nn.Module):
         if not self.exposure:
             return torch.ones_like(exposure)[:, None]
         wanted = torch.where(exposure < 0, luma_mean(thumbnail).clamp(min=ENOUGH), exposure)
-        missing = self.missing(thumbnail, self.shallow(thumbnail))
+        largest = value(thumbnail)
+        missing = (1 - largest) * self.share(thumbnail, self.shallow(thumbnail))
         low, high = torch.full_like(wanted, LOG_FACTOR[0]), torch.full_like(wanted, LOG_FACTOR[1])
         for _ in range(STEPS):
             middle = (low + high) / 2
-            output = thumbnail / add(thumbnail, missing * torch.exp2(middle)[:, None, None, None])
+            output = thumbnail / add(largest, missing * torch.exp2(middle)[:, None, None, None])
             too_bright = luma_mean(output) > wanted
             low, high = torch.where(too_bright, middle, low), torch.where(too_bright, high, middle)
         return torch.exp2((low + high) / 2)[:, None]
 
     def divisor(self, pixels: Tensor, vectors: Tensor | None) -> Tensor:
         """L (N, 1, H, W) that a picture is divided by."""
-        return add(pixels, self.missing(pixels, self.shallow(pixels), vectors))
+        return self.illumination(pixels, self.shallow(pixels), vectors)
 
     def tile(self, pixels: Tensor, vectors: Tensor | None = None, scale: int = 1) -> Tensor:  # noqa: ARG002
         """S / L (N, 3, H, W) in [0, 1]; without vectors the factor on u is 1."""
@@ -176,9 +178,9 @@ def value(pixels: Tensor) -> Tensor:
     return torch.maximum(torch.maximum(red, green), blue)
 
 
-def add(pixels: Tensor, missing: Tensor) -> Tensor:
-    """Illumination from what is there and what is missing, at most 1."""
-    return (value(pixels) + missing).clamp(DARKEST, 1.0)
+def add(largest: Tensor, missing: Tensor) -> Tensor:
+    """Illumination from the largest channel and what it lacks, at most 1."""
+    return (largest + missing).clamp(DARKEST, 1.0)
 
 
 def build(**params: object) -> AuxRetinex:
