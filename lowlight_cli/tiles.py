@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 
 from lowlight_cli.errors import PictureError
 from lowlight_cli.picture import to_float, to_integers
+from lowlight_cli.picture.model import bands
 
 NOT_FINITE = ("The network's output holds NaN or infinite values.", "Try precision fp32.")
 """What went wrong, and a remedy."""
 SMALLEST_CORE = 64
 """Pixels on a side of the tiles that are chosen automatically."""
+BAND = 2**17
+"""Pixels that are converted at a time: a plane of them stays in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -206,26 +209,28 @@ def read_tile(pictures: NDArray, tile: Tile, padded: Padded) -> NDArray[np.float
     (top, bottom), (left, right) = tile.rows.read, tile.columns.read
     height, width = tile.size
     out = np.empty((len(pictures), 3, padded(height), padded(width)), np.float32)
-    for pixels, planes in zip(pictures[:, top:bottom, left:right], out, strict=True):
-        for channel, plane in zip(cv2.split(pixels), planes, strict=True):
-            to_float(channel, plane[:height, :width])
+    for pixels, planes in zip(pictures[:, top:bottom, left:right], out[..., :height, :width], strict=True):
+        for rows in bands(height, width, BAND):
+            for channel, plane in zip(cv2.split(pixels[rows]), planes[:, rows], strict=True):
+                to_float(channel, plane)
     out[..., :height, width:] = out[..., :height, width - 1 : width]
     out[..., height:, :] = out[..., height - 1 : height, :]
     return out
 
 
 def core(values: NDArray[np.float32], tile: Tile, scale: int = 1) -> NDArray[np.float32]:
-    """(N, C, h, w) of a tile as read -> that of its core. NaN or infinite ones are a PictureError."""
-    kept = values[within(tile, scale)]
-    if not np.isfinite(kept).all():
-        raise PictureError(*NOT_FINITE)
-    return kept
+    """(N, C, h, w) of a tile as read -> that of its core."""
+    return values[within(tile, scale)]
 
 
 def write(values: NDArray[np.float32], out: NDArray) -> None:
-    """Round (N, C, h, w) in [0, 1] into (N, h, w, C), 8 or 16 bits; plane by plane, as that stays in a cache."""
+    """Round (N, C, h, w) in [0, 1] into (N, h, w, C), 8 or 16 bits. NaN or infinite ones are a PictureError."""
     for planes, pixels in zip(values, out, strict=True):
-        pixels[...] = cv2.merge([to_integers(plane, 8 * out.dtype.itemsize) for plane in planes]).reshape(pixels.shape)
+        for rows in bands(*pixels.shape[:2], BAND):
+            if not np.isfinite(planes[:, rows]).all():
+                raise PictureError(*NOT_FINITE)
+            rounded = [to_integers(plane, 8 * out.dtype.itemsize) for plane in planes[:, rows]]
+            pixels[rows] = cv2.merge(rounded).reshape(pixels[rows].shape)
 
 
 def within(tile: Tile, scale: int = 1) -> tuple[Any, ...]:

@@ -518,6 +518,13 @@ class TestPipe:
         assert [path.name for path in Path().iterdir()] == ["a.jpg"]
         assert run("enhance", "b.jpg", "--out", "-").code == NO_INPUT
 
+    @pytest.mark.parametrize("out", ["./-", ".//-"])
+    def test_a_folder_called_dash_is_no_stream(self, run: Run, photo: Photo, out: str) -> None:
+        photo(Path("a.png"))
+        done = run("enhance", "a.png", "--out", out)
+        assert (done.code, done.out) == (DONE, b"")
+        assert Path("-/a.png").is_file()
+
     def test_a_name_without_suffix_is_refused_with_one_that_could_be(self, run: Run, photo: Photo) -> None:
         done = run("enhance", "-", "--out", "day2", stdin=photo(Path("a.png")).read_bytes())
         assert "Give a file name such as out.png" in done.err

@@ -215,7 +215,8 @@ def test_a_run_that_is_over_says_so_and_leaves_everything_as_it_is(lol, tmp_path
     [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.safetensors")}
     heard = []
-    assert [*run(options(lol, tmp_path / "run", overrides={"steps": 1}, resume=True), heard.append)] == []
+    [end] = run(options(lol, tmp_path / "run", overrides={"steps": 1}, resume=True), heard.append)
+    assert (end.step, end.values, end.complete) == (1, {}, True)
     assert "nothing to do: the last step was reached before" in heard
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.safetensors")}
 

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -72,13 +73,17 @@ class Given(click.Path):
 
 
 class PathOf(Given):
-    """A path as an option's value. What looks like the next option is none: its own value was forgotten."""
+    """A path as an option's value. What looks like the next option is none: its own value was forgotten.
+
+    - stands for a stream where an option has one; ./- is a file.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """As Click's."""
         if isinstance(value, str) and value.startswith("-") and value != "-":
             self.fail(f"{value} looks like an option. For a path of that name write ./{value}", param, ctx)
-        return super().convert(value, param, ctx)
+        path = super().convert(value, param, ctx)
+        return path.absolute() if path == Path("-") and str(value) != "-" else path
 
 
 class Shard(click.ParamType):

@@ -73,7 +73,9 @@ class Picture:
 
 def to_float(pixels: NDArray, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """(...) uint8 or uint16 -> float32 in [0, 1], in `out` if that is given."""
-    return np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), out=out, dtype=np.float32)
+    out = np.empty(pixels.shape, np.float32) if out is None else out
+    np.copyto(out, pixels)  # by itself: a division that converts is three times slower
+    return np.divide(out, np.float32(np.iinfo(pixels.dtype).max), out=out)
 
 
 def to_integers(values: NDArray, bits: int) -> NDArray:
@@ -128,9 +130,9 @@ def luma(pixels: NDArray) -> NDArray:
     return ((red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16).astype(pixels.dtype)
 
 
-def bands(height: int, width: int) -> Iterator[slice]:
-    """Slices of rows of about a million pixels: work on one band needs little memory beside the picture."""
-    step = max(1, 2**20 // max(1, width))
+def bands(height: int, width: int, pixels: int = 2**20) -> Iterator[slice]:
+    """Slices of rows of about so many pixels: work on one band needs little memory beside the picture."""
+    step = max(1, pixels // max(1, width))
     return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 

@@ -49,6 +49,7 @@ def run(options: TrainOptions, announce: Callable[[str], None] = lambda _: None)
     state = ready(options, plan, recipe, data, accelerator)
     if state.complete or state.step >= state.last:
         say(f"nothing to do: {why_nothing(state)}")
+        yield Progress(state.step, {}, state.seconds, complete=True)
         return
     options.limits.listen()  # before anything is written: what is begun gets a checkpoint
     with recorded(options, state, data.fingerprint, before):
