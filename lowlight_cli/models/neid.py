@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lowlight_cli.training.settings import Settings
 
 WIDTHS = (32, 48, 96, 128)
+"""Channels of the levels, finest first; the paper gives none. The rows that ship have 32, 32, 64 and 64."""
 THUMBNAIL = 112
 CEILING = 0.99
 """What the curve leaves under this stays under it: no highlight is clipped that was not nearly so."""
