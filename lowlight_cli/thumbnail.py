@@ -24,7 +24,7 @@ def thumbnail(pixels: NDArray, side: int) -> NDArray[np.float32]:
 
 
 def averages_of_rows(pixels: NDArray, count: int) -> NDArray[np.float32]:
-    """(count, W, 3) float32 of (H, W, 3) integers: the averages of equal parts of the height, of rows in two in part."""
+    """(count, W, 3) float32 of (H, W, 3) integers: averages of equal parts of the height, rows in two parts shared."""
     edges = np.arange(count + 1) * len(pixels) / count
     first, last = np.floor(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int)
     sums = [

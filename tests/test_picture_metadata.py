@@ -125,6 +125,16 @@ def test_exif_that_ends_too_early_still_says_how_to_turn_the_picture() -> None:
     assert found.notices == ("The EXIF data are damaged and were dropped.",)
 
 
+@pytest.mark.parametrize("head", [bytes(8), b"\1\0\0\0\x08\0\0\0", b"XX*\0\x08\0\0\0"])
+def test_exif_that_is_no_tiff_block_is_dropped_and_turns_nothing(head: bytes) -> None:
+    turn = struct.pack("<HHHII", 1, 274, 3, 1, 6)
+    found = picture.load(pillow(PHOTO, "JPEG", exif=b"Exif\0\0" + head + turn + bytes(40)))
+    assert (found.width, found.height, found.exif) == (PHOTO.shape[1], PHOTO.shape[0], None)
+    assert found.notices == ("The EXIF data are damaged and were dropped.",)
+    for format in ("tiff", "png", "avif"):
+        picture.load(picture.encode(found, format))
+
+
 @pytest.mark.parametrize("kind", [1, 2, 3, 4])
 @pytest.mark.parametrize("count", [1, 4])
 @pytest.mark.parametrize("deep", [False, True])

@@ -921,3 +921,73 @@ def test_kill_9_loses_nothing_and_does_nothing_twice(photo: Photo) -> None:
 @pytest.mark.parametrize("time_ns", [0, 1, -1, -86_400 * 10**9, 10**18, -(2**63), 2**63 - 1])
 def test_a_stamp_gives_back_what_it_was_made_of(time_ns: int) -> None:
     assert watch_folders.parts(watch_folders.stamp(5, time_ns)) == (5, time_ns)
+
+
+def test_a_file_that_fails_for_months_ends_no_watch(watched: Callable[..., Seen], photo: Photo) -> None:
+    arrive(photo, "a.jpg", "a.png")()
+    seen = watched(until=60 * 24 * 3600.0, format="png", pace=Pace(poll=1200.0))
+    assert (seen.done, [name for _, name in seen.failed]) == (["a.jpg"], ["a.png"])
+    assert seen.watch.pending["a.png"].tries > 1030  # doubled so often, a wait is no number any more
+
+
+def test_a_file_in_the_place_of_an_outputs_folder_fails_that_picture_alone(
+    watched: Callable[..., Seen], photo: Photo
+) -> None:
+    OUT.mkdir()
+    (OUT / "sub").write_text("a file")
+    seen = watched({1.0: arrive(photo, "sub/a.png"), 100.0: arrive(photo, "b.png")}, 200)
+    assert (seen.done, [name for _, name in seen.failed]) == (["b.png"], ["a.png"])
+    assert (OUT / "sub").read_text() == "a file"
+
+
+def test_an_output_folder_that_goes_away_between_two_looks_is_not_made_anew(
+    watched: Callable[..., Seen], photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(photo, *(f"{number}.png" for number in range(140)))()
+    outcome, told = Watch.outcome, []
+
+    def told_slowly(watch: Watch, result: Result) -> Result | None:
+        task.time.now += 0.1
+        told.append(result)
+        if len(told) == 70:
+            OUT.rename("away")
+        return outcome(watch, result)
+
+    monkeypatch.setattr(Watch, "outcome", told_slowly)
+    seen = watched(until=1000, pace=Pace(poll=300.0))
+    assert not OUT.exists()
+    assert len([*Path("away").glob("*.png")]) >= len(seen.done)
+    assert any("waiting for it" in text for text in seen.said)
+
+
+def test_files_that_are_passed_over_and_taken_away_cost_no_memory(watched: Callable[..., Seen]) -> None:
+    Path("in").mkdir()
+
+    def others(number: int) -> Callable[[], None]:
+        def come() -> None:
+            for path in Path("in").iterdir():
+                path.unlink()
+            Path(f"in/{number}.mp4").write_bytes(b"x")
+            Path(f"in/{number}.png").symlink_to("nowhere")
+
+        return come
+
+    seen = watched({float(second): others(second) for second in range(10, 400)}, 401)
+    kept = seen.watch.folders.passed
+    assert 0 < len(kept.unread) < 200
+    assert 0 < len(kept.odd) < 200
+    assert "in/399.mp4" in kept.unread
+
+
+def test_what_was_taken_away_last_is_forgotten_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_memory, "MOST_GONE", 2)
+    memory = watch_memory.Memory(tmp_path / "memory.jsonl", {}, str)
+    for name in ("a", "b"):
+        memory.add(name, 5)
+        memory.forget(())
+    assert memory.recall("a", 5) == 5
+    memory.forget(())
+    memory.add("c", 5)
+    memory.forget(())
+    assert [memory.recall(name, 5) for name in "abc"] == [5, None, 5]
+    memory.close()

@@ -93,7 +93,7 @@ def run(task: Watch, enhancer: Enhancer, tally: Tally, stop: Stop) -> int:
             stop.number = signal.SIGINT
     for result in task.late:
         tally.add(result)
-    tally.passed_over = Counter(sorted(task.folders.unread.values()))
+    tally.passed_over = Counter(sorted(task.folders.passed.unread.values()))
     left = task.waiting() if stop.number is not None else []
     if left:
         tally.console.say(f"not tried, left to the next watch: {some([*map(shown, left)])}")

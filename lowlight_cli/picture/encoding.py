@@ -75,7 +75,8 @@ def encode(picture: Picture, format: str, *, quality: int | None = None, depth: 
         return _ENCODERS[format](picture, bits, quality or QUALITY.get(format, 0))
     except MemoryError as error:
         raise PictureError("There is not enough memory to write the picture.", "Write fewer at a time.") from error
-    except (OSError, ValueError, RuntimeError, struct.error) as error:  # the last: a TIFF of over 4 GB
+    # A TIFF of over 4 GB is a struct.error; Pillow says of metadata that it does not understand what it likes.
+    except (OSError, ValueError, RuntimeError, SyntaxError, struct.error) as error:
         raise PictureError(f"The picture cannot be written as {format}: {error}", "Try another format.") from error
 
 

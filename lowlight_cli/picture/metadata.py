@@ -61,6 +61,8 @@ def clean_exif(raw: bytes | None) -> tuple[bytes | None, int | None]:
     """
     orientation = 0
     block = bytearray(re.sub(rb"^(Exif\0\0)+", b"", raw or b""))
+    if not tiff.byte_order(block):
+        return None, None
     try:
         start = tiff.first(block)
         entries, following = tiff.directory(block, start)

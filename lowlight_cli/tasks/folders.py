@@ -16,7 +16,7 @@ def make_folder(out: Path, jobs: Sequence[Job]) -> Path:
     nothing to write none is made."""
     if not jobs:
         return out
-    folder = jobs[0].target.parent if len(jobs) == 1 else out
+    folder = out.parent if jobs[0].target == out else out
     make(folder, "--out")
     return folder
 

@@ -190,9 +190,9 @@ class Watch:
         for suffix in sorted(self.folders.kinds - self.kinds):
             hint = to_install([suffix])
             self.say(f"note: {suffix} files are passed over, as this kind is not read. {hint}".rstrip())
-        for path in sorted(self.folders.odd - self.odd):
+        for path in sorted(self.folders.passed.odd - self.odd):
             self.say(f"note: {path} is not a file, or a link to nothing; it is passed over as long as it is")
-        self.kinds, self.odd = self.kinds | self.folders.kinds, self.odd | self.folders.odd
+        self.kinds, self.odd = self.kinds | self.folders.kinds, {*self.folders.passed.odd}
 
     def note(self, seen: Seen, now: float) -> None:
         """A file was seen that is not known, or may have changed."""
@@ -231,7 +231,8 @@ class Watch:
         """A run of files that have rested; None if there are none, or no folder to write to."""
         now = time.monotonic()
         ready = [p for p in self.pending.values() if p.due <= now and p.look == self.looks and p.looks > 1]
-        if not ready or str(self.options.layout.out) in self.gone:
+        # `gone` is what the last look saw, and what is planned would make the output folder anew.
+        if not ready or str(self.options.layout.out) in self.gone or not self.memory.here:
             return None
         left = ROUND if self.limit is None else min(ROUND, self.limit - self.count)
         jobs: dict[Job, int] = {}
@@ -272,7 +273,7 @@ class Watch:
             self.settle(pending, result.error)
         else:
             pending.tries += 1
-            pending.due = now + min(patience * 2**pending.tries, LATEST)
+            pending.due = now + min(patience * 2.0 ** min(pending.tries, 60), LATEST)
             if not known:
                 self.memory.add(name, number, result.error, final=False)
         return None if known else self.count_result(result)

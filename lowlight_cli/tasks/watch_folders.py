@@ -55,6 +55,15 @@ def parts(number: int) -> tuple[int, int]:
     return number >> 64, time - (time >> 63 << 64)
 
 
+class PassedOver(NamedTuple):
+    """What lies in the folders and is not enhanced."""
+
+    unread: dict[str, str]
+    """Pictures of kinds that are not read, each with its suffix."""
+    odd: set[str]
+    """Links to nothing, pipes and the like, named as pictures are."""
+
+
 class Folders:
     """The watched folders, by name, and what their names are before the paths below them."""
 
@@ -67,11 +76,9 @@ class Folders:
         self.unseen: tuple[str, ...] = ()
         """How the relative paths begin of all that the last look may not have seen, though it be there."""
         self.kinds: set[str] = set()
-        """Suffixes of pictures that lie there and are not read."""
-        self.unread: dict[str, str] = {}
-        """Those pictures, each with its suffix."""
-        self.odd: set[str] = set()
-        """Links to nothing, pipes and the like, named as pictures are."""
+        """Suffixes of pictures that lie there, or did, and are not read."""
+        self.passed = PassedOver({}, set())
+        """As the last thorough look and those since have seen it."""
 
     def look(self, known: Mapping[str, int], alive: Callable[[], None], *, thorough: bool) -> list[Seen]:
         """Picture files that are not `known`; a thorough look finds those too whose stamp is another one now, a quick
@@ -80,6 +87,7 @@ class Folders:
         visited: set[tuple[int, int] | None] = {identity(path) for path in self.aside}
         found: list[Seen] = []
         present: set[str] = set()
+        passed = PassedOver({}, set()) if thorough else self.passed
         problems, unseen = {}, []
         for root, prefix in self.roots.items():
             before, folders = len(present), [(root, prefix)]
@@ -91,7 +99,7 @@ class Folders:
                         continue
                     visited.add(key)
                     with os.scandir(folder) as entries:
-                        inner, seen = self.sort(entries, below, {} if thorough else known, alive)
+                        inner, seen = self.sort(entries, below, {} if thorough else known, passed, alive)
                 except OSError as error:
                     problems[folder] = reason_of(error)
                     unseen.append(below)
@@ -102,17 +110,23 @@ class Folders:
             if len(present) == before:  # it may be the empty folder below a share that is gone
                 unseen.append(prefix)
         self.problems, self.unseen, self.present = problems, tuple(unseen), present
+        self.passed = passed
         return found
 
     def sort(
-        self, entries: Iterator[os.DirEntry[str]], below: str, passing: Container[str], alive: Callable[[], None]
+        self,
+        entries: Iterator[os.DirEntry[str]],
+        below: str,
+        known: Container[str],
+        passed: PassedOver,
+        alive: Callable[[], None],
     ) -> tuple[list[tuple[str, str]], list[Seen]]:
-        """The folders in a folder, and the pictures but for `passing`."""
+        """The folders in a folder, and the pictures but for `known` ones; what is neither goes into `passed`."""
         inner, found = [], []
         for entry in entries:
             alive()
             name = entry.name
-            if (relative := below + name) in passing or name.startswith("."):
+            if (relative := below + name) in known or name.startswith("."):
                 continue
             with contextlib.suppress(OSError):  # it vanished, or is a link to nothing
                 suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
@@ -123,10 +137,10 @@ class Folders:
                     if (number := stamp_of(entry.path)) is not None:
                         found.append(Seen(relative, entry.path, number))
                     elif os.path.lexists(entry.path):
-                        self.odd.add(entry.path)
+                        passed.odd.add(entry.path)
                 elif suffix in UNWRITTEN:
                     self.kinds.add(suffix)
-                    self.unread[entry.path] = suffix
+                    passed.unread[entry.path] = suffix
         return inner, found
 
 

@@ -134,7 +134,9 @@ class Memory:
         """Keep only what is said of `present` inputs."""
         for relative, number in self.known.items():
             if relative not in present and relative not in self.failed and number != ELSEWHERE:
-                self.gone[hash(self.output_of(relative))] = hash((relative, number))
+                output = hash(self.output_of(relative))
+                self.gone.pop(output, None)  # the last ones are kept: it goes to the end
+                self.gone[output] = hash((relative, number))
         while len(self.gone) > MOST_GONE:
             del self.gone[next(iter(self.gone))]
         for table in (self.known, self.failed, self.told):

@@ -44,11 +44,16 @@ class Pending:
     tries: int = 0
     done: int | None = None
     """Its stamp when it was done, if it was, and is another one now."""
+    place: tuple[object, str] = dataclasses.field(init=False)
+    """Where its name stands among others: each round of a long backlog asks all of them."""
+
+    def __post_init__(self) -> None:
+        self.place = natural(Path(self.seen.relative))
 
 
 def in_order(files: Iterable[Pending]) -> list[Pending]:
     """In natural order of their names."""
-    return sorted(files, key=lambda pending: natural(Path(pending.seen.relative)))
+    return sorted(files, key=lambda pending: pending.place)
 
 
 class Checked(Unwitnessed):
