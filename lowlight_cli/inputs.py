@@ -30,6 +30,10 @@ class Found:
     problem: str = ""
 
 
+ANY_DEPTH = re.compile(rf"(?:^|(?<=[/{re.escape(os.sep)}]))\*\*(?:[/{re.escape(os.sep)}]+|$)")
+"""The part of a pattern that stands for any folders."""
+
+
 def nobody(_: object) -> None:
     """Whom nobody needs to tell."""
 
@@ -98,20 +102,28 @@ def tree(
     folder: Path, out: Path | None, unreadable: Callable[[OSError], None], *, hidden: bool = False
 ) -> Iterator[tuple[str, str]]:
     """The files below a folder as (folder, name), see `walk`; with `hidden` those too that are."""
+    for base, files in folders(folder, out, unreadable, hidden=hidden):
+        yield from ((base, name) for name in files if hidden or not name.startswith("."))
+
+
+def folders(
+    folder: Path, out: Path | None = None, unreadable: Callable[[OSError], None] = nobody, *, hidden: bool = False
+) -> Iterator[tuple[str, list[str]]]:
+    """A folder and all below it, each once, with the names of its files; see `tree`."""
     visited: set[tuple[int, int]] = set()
     skipped = None if out is None else out.resolve()
     # Links last: a folder that also lies there itself is not to be found by a link to it.
     waiting = [folder]
     while waiting:
-        for base, folders, files in os.walk(waiting.pop(0), onerror=unreadable):
+        for base, inner, files in os.walk(waiting.pop(0), onerror=unreadable):
             here = Path(base).stat()
             if (here.st_dev, here.st_ino) in visited or Path(base).resolve() == skipped != folder.resolve():
-                folders.clear()
+                inner.clear()
                 continue
             visited.add((here.st_dev, here.st_ino))
-            folders[:] = sorted(name for name in folders if hidden or not name.startswith("."))
-            waiting += [path for name in folders if os.path.islink(path := Path(base, name))]
-            yield from ((base, name) for name in files if hidden or not name.startswith("."))
+            inner[:] = sorted(name for name in inner if hidden or not name.startswith("."))
+            waiting += [path for name in inner if os.path.islink(path := Path(base, name))]
+            yield base, files
 
 
 def passed_over(inputs: Sequence[str], taken: Collection[str] = ()) -> Counter[str]:
@@ -154,8 +166,8 @@ def matching(pattern: str, out: Path, kinds: Collection[str]) -> Iterator[Found]
     """Pictures that a pattern names, relative to its part without wildcards."""
     fixed = Path(*Path(re.split(r"[*?\[]", pattern)[0] + "x").parts[:-1])
     skipped, root = out.resolve(), fixed.resolve()
-    # `**` runs through a loop of links many times: of all names of a file the shortest path is kept.
-    names = sorted(glob.glob(pattern, recursive=True), key=lambda name: (name.count(os.sep), name))
+    # Of all names of a file the shortest path is kept.
+    names = sorted(named(pattern), key=lambda name: (name.count(os.sep), name))
     real: dict[Path, Path] = {}
     for path in map(Path, names):
         folder = path.parent.resolve()
@@ -164,6 +176,18 @@ def matching(pattern: str, out: Path, kinds: Collection[str]) -> Iterator[Found]
             real.setdefault(folder / path.name, path)
     for path in sorted(real.values(), key=natural):
         yield Found(path, path.relative_to(fixed))
+
+
+def named(pattern: str) -> Iterator[str]:
+    """What a pattern names, as `glob.glob` with `**`, which runs through loops of links for years: here a folder is
+    visited once."""
+    before, *after = ANY_DEPTH.split(pattern, maxsplit=1)
+    if not after:
+        yield from glob.glob(pattern)
+        return
+    for place in glob.glob(before) if before else [""]:
+        for folder, _ in folders(Path(place)):
+            yield from named(f"{glob.escape(folder)}{os.sep}{after[0] or '*'}")
 
 
 def unique(found: Iterable[Found]) -> list[Found]:

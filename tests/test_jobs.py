@@ -126,6 +126,15 @@ def test_a_loop_of_links_ends_and_names_each_file_once(pattern: str) -> None:
     assert [str(job.source) for job in plan(pattern)] == ["in/a.jpg", "in/b/c/night.jpg"]
 
 
+@pytest.mark.parametrize("pattern", ["in", "in/**/*.jpg", "in/**", "i*/**/**/*.jpg"])
+def test_links_that_lead_upwards_name_each_file_once_and_soon(pattern: str) -> None:
+    folders = [f"in/[{number}]" for number in range(8)]
+    touch(*(f"{folder}/a.jpg" for folder in folders), "in/.hidden/b.jpg", "in/[0]/notes.txt")
+    for folder in folders:
+        Path(folder, "up").symlink_to("..")
+    assert [str(job.source) for job in plan(pattern)] == [f"{folder}/a.jpg" for folder in folders]
+
+
 def test_a_link_to_a_folder_that_lies_there_itself_does_not_move_its_outputs() -> None:
     touch("in/A/a.jpg", "in/B/b.jpg", "elsewhere/c.jpg")
     Path("in/A/best").symlink_to("../B")
