@@ -25,7 +25,7 @@ from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
 from lowlight_cli.runners.options import KNOWN, RunnerOptions
-from lowlight_cli.thumbnail import BAND, thumbnail
+from lowlight_cli.thumbnail import thumbnail
 from lowlight_cli.tile_choice import BACK_OFFS, BUDGET, FRESH, SHARE, TOO_MUCH, TileChoice
 
 
@@ -413,13 +413,27 @@ def test_a_thumbnail_keeps_what_lies_between_the_levels_of_a_dark_picture() -> N
     assert 0 < thumbnail(pixels.astype(np.uint16), 10).max() < 1 / 65535
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5000), (BAND + 1, 7), (2 * BAND, 112)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5000), (257, 7), (512, 112)])
 def test_a_thumbnail_has_the_mean_of_its_picture_whatever_the_shape(shape: tuple[int, int]) -> None:
     pixels = np.full((*shape, 3), 51, np.uint8)
     pixels[..., 2] = 102
     small = thumbnail(pixels, 112)
     assert small.shape == (112, 112, 3)
     np.testing.assert_allclose(small.mean((0, 1), np.float64), [0.2, 0.2, 0.4], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(113, 200), (224, 112), (301, 1203)])
+def test_a_thumbnail_is_of_area_averages(shape: tuple[int, int], kind: type) -> None:
+    def shares(size: int) -> NDArray:
+        """(112, size): how much of each part of a side each pixel is."""
+        edges, pixels = np.arange(113) * size / 112, np.arange(size)
+        inside = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+        return inside.clip(0) * 112 / size
+
+    pixels = dark(*shape, 3, kind=kind)[::-1]  # a view, as of a picture that was turned
+    expected = np.einsum("yh,hwc,xw->yxc", shares(shape[0]), pixels, shares(shape[1])) / np.iinfo(kind).max
+    np.testing.assert_allclose(thumbnail(pixels, 112), expected, atol=1e-6)
 
 
 def test_the_network_sees_the_thumbnail_and_the_exposure(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
