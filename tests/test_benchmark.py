@@ -618,6 +618,7 @@ def test_what_the_table_tells_of_a_network_is_that_of_the_weights_that_ran(lol, 
     benchmark = run(lol, models=("aux-retinex",), runner=RunnerOptions(weights=path))
     told = benchmark.document()["models"][1]
     assert told["parameters"] == sum(p.numel() for p in network.parameters())
+    assert "aux-retinex ran with weights of your own, not with those that ship." in benchmark.document()["notices"]
     (figures,) = measure(["aux-retinex"], RunnerOptions(weights=path, backend="torch", threads=1))["aux-retinex"]
     assert figures["gflop_per_megapixel"] < gflop_per_megapixel(manifest.find("aux-retinex"))
 

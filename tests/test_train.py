@@ -569,6 +569,13 @@ def test_a_run_that_is_not_there_is_told_by_export(tmp_path):
         export(ExportOptions(source=tmp_path / "nope", out=tmp_path / "out"))
 
 
+def test_the_last_weights_are_those_of_a_folder_not_of_a_file(tmp_path):
+    (tmp_path / "best.safetensors").touch()
+    with pytest.raises(OptionError, match="--last takes the folder of a run"):
+        export(ExportOptions(source=tmp_path / "best.safetensors", out=tmp_path / "out", last=True))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_checkpoint_is_no_file_of_weights(lol, tmp_path):
     [*run(options(lol, tmp_path / "run", overrides={"steps": 1}))]
     runner = RunnerOptions(weights=tmp_path / "run" / "last.pt", backend="torch", device="cpu")

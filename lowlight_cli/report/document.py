@@ -32,10 +32,11 @@ class Row:
 
 
 def conditions(model: Mapping[str, Any]) -> str:
-    """What a reader must know of how one of `models` ran: in fewer bits than float32, for a brightness that it was
-    told, or on pictures whose shadows were lifted; empty for others."""
+    """What a reader must know of how one of `models` ran: with other weights than its row's, in fewer bits than
+    float32, for a brightness that it was told, or on pictures whose shadows were lifted; empty for others."""
     precision, exposure, shadows = (model.get(name) for name in ("precision", "exposure", "shadows"))
-    told = [] if precision in (None, "fp32") else [f"ran in {precision}, not in float32"]
+    told = ["ran with weights of your own, not with those that ship"] if model.get("own_weights") else []
+    told += [] if precision in (None, "fp32") else [f"ran in {precision}, not in float32"]
     if exposure is not None:
         told.append("was told each truth's mean luma" if exposure == TRUTH else f"was told a mean luma of {exposure:g}")
     if shadows:

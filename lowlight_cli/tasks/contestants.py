@@ -113,6 +113,7 @@ class Model:
             "title": self.spec.summary,
             "kind": "classical" if self.spec.classical else "network",
             "parameters": self.spec.parameters or None,
+            **({"own_weights": True} if self.options.weights else {}),
             "exposure": self.exposure,
             "shadows": "auto" if self.shadows is None else self.shadows,
             **dict.fromkeys(("weights_sha256", "backend", "device", "precision")),

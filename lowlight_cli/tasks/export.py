@@ -138,6 +138,10 @@ def located(options: ExportOptions, announce: Callable[[str], None]) -> tuple[Pa
         raise ModelUnavailable(f"There is no run and no file {options.source}.", "Name a run's --out.")
     if options.source.is_dir():
         return of_run(options)
+    if options.last:
+        raise OptionError(
+            f"--last takes the folder of a run, and {options.source} is a file.", "Leave out one of both."
+        )
     if options.model is not None:
         return options.source, options.model
     origin = weights_metadata.read(options.source)

@@ -173,7 +173,8 @@ def training(folder: Path, weights: Path) -> dict[str, Any]:
         "command": [begun.get("command") for begun in starts],
         "seed": settings.get("seed"),
         "commit": first.get("commit"),
-        "hardware": ", ".join(str(first.get(name)) for name in ("device", "precision", "processes", "threads")),
+        "hardware": f"{first.get('device')}, {first.get('precision')}; processes: {first.get('processes')}, threads: "
+        f"{first.get('threads')}",
         "hours": round(max((float(row[1]) for row in logged), default=0.0) / 3600, 2),
         "validation": scores(logged, settings.get("best", ""), weights_metadata.step(weights)),
     }
