@@ -103,6 +103,8 @@ SENTENCES: dict[str, dict[str, str]] = {
         "loss.color": "1 - cosine of planes of hue, and of saturation. It turns dark reds green: see weights.md.",
         "loss.angle": "Ours. 1 - cosine of the angle of colours, means of 4x4 pixels; blind to brightness.",
         "loss.ssim": "Ours. 1 - SSIM.",
+        "loss.double": "Ours. The weighted sum of those of the terms above that compare outputs, at twice the size: "
+        "corners of every second picture of a batch, enlarged by the network and halved again.",
         "loss.perceptual": f"Ours. {PERCEPTUAL}",
         "loss.exposure": GUESS,
         "loss.delta": "No weight: the difference beyond which `huber` is linear, not a square; at 1, hardly ever.",

@@ -11,7 +11,7 @@ from lowlight_cli import manifest, models, weights
 from lowlight_cli.errors import OptionError
 from lowlight_cli.models import neid
 from lowlight_cli.nn.brightness import lift, luma_mean
-from lowlight_cli.nn.losses import color_loss
+from lowlight_cli.nn.losses import color_loss, ssim_loss
 from lowlight_cli.training.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -211,7 +211,7 @@ def test_the_total_is_the_weighted_sum_of_terms_with_a_weight():
     recipe = neid.recipe(settings(), perceptual=lambda *_: pytest.fail("has no weight"))
     given = []
     terms = recipe.step(batch(), lambda loss, name: given.append((float(loss.detach()), name)))
-    assert [*terms] == ["total", "exposure", "huber", "dr", "color"]
+    assert [*terms] == ["total", "exposure", "huber", "color", "dr"]
     expected = terms["huber"] + 0.1 * terms["dr"] + 0.1 * terms["color"] + terms["exposure"]
     assert float(terms["total"]) == pytest.approx(float(expected), rel=1e-6)
     assert given == [(float(terms["total"]), "network")]
@@ -231,6 +231,24 @@ def test_the_terms_are_those_of_the_paper():
     assert float(terms["huber"]) == pytest.approx(float(huber), rel=1e-5)
     assert float(terms["dr"]) == pytest.approx(float((refined - drawn["low"]).square().mean()), rel=1e-5)
     assert float(terms["color"]) == pytest.approx(float(color_loss(light, drawn["high"])), rel=1e-5)
+
+
+def test_outputs_at_twice_the_size_are_halved_and_compared_where_that_has_a_weight():
+    recipe = neid.recipe(settings(loss={"huber": 2.0, "color": 0.0, "ssim": 0.5, "double": 0.25}))
+    drawn = batch()
+    with torch.no_grad():
+        terms = recipe.step(drawn, lambda *_: None)
+        network = recipe.networks["network"]
+        vectors = network.context(drawn["low_thumbnail"], drawn["brightness"])[::2]
+        low, high = (drawn[name][::2, :, :32, :32] for name in ("low", "high"))
+        light = neid.halve(network.both(low, vectors, with_detail=False)[0])
+        expected = 2 * F.huber_loss(light, high) + 0.5 * ssim_loss(light, high)
+    assert float(terms["double"]) == pytest.approx(float(expected), rel=1e-5)
+    total = sum(weight * terms[name] for name, weight in recipe.weights.items() if name in terms)
+    assert float(terms["total"]) == pytest.approx(float(total), rel=1e-5)
+    assert torch.isfinite(recipe.step(batch(side=16), lambda loss, _: loss.backward())["double"])
+    with pytest.raises(OptionError, match="No term"):
+        neid.recipe(settings(loss={**dict.fromkeys(neid.TERMS, 0.0), "double": 1.0}))
 
 
 def test_a_perceptual_term_is_run_where_it_has_a_weight():

@@ -20,10 +20,13 @@ Where we differ from the paper, and why:
 * What is white already stays (with `exposure`): LE adds less and less where the curve's output nears white, and a
   picture that is bright as a whole keeps its brightness unless the user asks for another.
 * Colours can be compared by angle: the paper's hue planes turn dark reds green (`nn.losses`). `perceptual` is ours.
+* `double` (paper: 0). At twice the size the network sees noise that halving has not averaged, and would take it for
+  detail if it never met it in training.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,7 @@ from torch import Tensor, nn
 
 from lowlight_cli.nn.brightness import ExposureHead, headroom, lift, solve_gain
 from lowlight_cli.nn.cells import whole_cells
+from lowlight_cli.nn.fusing import FeatureFusing
 from lowlight_cli.nn.losses import angle_loss, check_weights, color_loss, ssim_loss, weighted
 from lowlight_cli.nn.optimizer import optimizer
 from lowlight_cli.nn.resample import double, halve, quarters
@@ -48,29 +52,6 @@ WIDTHS = (32, 48, 96, 128)
 THUMBNAIL = 112
 CEILING = 0.99
 """What the curve leaves under this stays under it: no highlight is clipped that was not nearly so."""
-
-
-class FeatureFusing(nn.Module):
-    """FF: per-channel weights from DR features, for the weighted sum of LE and DR features."""
-
-    def __init__(self, width: int, reduction: int = 4) -> None:
-        super().__init__()
-        self.excite = nn.Sequential(
-            nn.Linear(width, width // reduction),
-            nn.LeakyReLU(LEAK, inplace=True),
-            nn.Linear(width // reduction, width),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, detail_features: Tensor) -> Tensor:
-        """(N, width, H, W) -> (N, width) in (0, 1): the share of LE in each channel; DR has the rest."""
-        return self.excite(detail_features.mean(dim=(2, 3)))
-
-    @staticmethod
-    def fuse(light: Tensor, detail: Tensor, share: Tensor) -> Tensor:
-        """The weighted sum of LE and DR features."""
-        share = share[:, :, None, None]
-        return share * light + (1 - share) * detail
 
 
 class NEID(nn.Module):
@@ -230,7 +211,16 @@ def geometry(widths: Sequence[int] = WIDTHS, *, exposure: bool = True, **_: obje
 
 
 CROPS_ARE_CUT = True  # to multiples of the coarsest cell: a crop must hold one
-TERMS = {"huber": 1.0, "dr": 0.1, "color": 0.1, "angle": 0.0, "ssim": 0.0, "perceptual": 0.0, "exposure": 1.0}
+TERMS = {
+    "huber": 1.0,
+    "dr": 0.1,
+    "color": 0.1,
+    "angle": 0.0,
+    "ssim": 0.0,
+    "perceptual": 0.0,
+    "double": 0.0,
+    "exposure": 1.0,
+}
 DEFAULTS = {
     "steps": 2000 * 485 // 8,
     "lr": 1e-4,
@@ -254,7 +244,7 @@ class NEIDRecipe:
     def __init__(self, network: NEID, settings: Settings, perceptual: Perceptual | None) -> None:
         parts = {"dr": network.dr, "exposure": network.head, "perceptual": perceptual}
         able = TERMS.keys() - {name for name, part in parts.items() if part is None}
-        check_weights(settings.loss, DEFAULTS["loss"], able, positive=("delta",))
+        check_weights(settings.loss, DEFAULTS["loss"], able - {"double"}, positive=("delta",))
         self.weights, self.perceptual = settings.loss, perceptual
         self.networks: dict[str, nn.Module] = {"network": network}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"network": optimizer(settings, network)}
@@ -278,16 +268,28 @@ class NEIDRecipe:
         low, high = (whole_cells(batch[name], 2 ** len(network.encoder.levels)) for name in ("low", "high"))
         vectors = network.context(batch["low_thumbnail"], batch["brightness"])
         light, refined = network.same_size(low, vectors, with_detail="dr" in asked)
-        light = light.float()
-        if "huber" in asked:
-            yield "huber", F.huber_loss(light, high, delta=self.weights.get("delta", DEFAULTS["loss"]["delta"]))
+        yield from self.distances(light.float(), high)
         if refined is not None:
             # DR super-resolves the low-light picture: as LE sees it, that is brightened if `exposure`.
             truth = network.planes(low, vectors[:, 0])[1] if network.exposure else low
             yield "dr", F.mse_loss(refined.float(), truth)
-        named = {"color": color_loss, "angle": angle_loss, "ssim": ssim_loss}
-        yield from ((name, loss(light, high)) for name, loss in named.items() if name in asked)
-        if self.perceptual is not None and "perceptual" in asked:
+        if "double" in asked:
+            low, high, vectors = low[::2], high[::2], vectors[::2]
+            corner = (..., *(slice(max(16, side // 2)) for side in low.shape[2:]))  # 16: SSIM has a window
+            twice = network.both(low[corner], vectors, with_detail=False)[0]
+            yield "double", weighted(dict(self.distances(halve(twice.float()), high[corner])), self.weights)
+
+    def distances(self, light: Tensor, high: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """What is asked for of the terms that compare LE's output and the truth, both (N, 3, H, W), by name."""
+        delta = self.weights.get("delta", DEFAULTS["loss"]["delta"])
+        named = {
+            "huber": functools.partial(F.huber_loss, delta=delta),
+            "color": color_loss,
+            "angle": angle_loss,
+            "ssim": ssim_loss,
+        }
+        yield from ((name, loss(light, high)) for name, loss in named.items() if self.weights.get(name))
+        if self.perceptual is not None and self.weights.get("perceptual"):
             yield "perceptual", self.perceptual(light.clamp(0.0, 1.0), high)
 
 
