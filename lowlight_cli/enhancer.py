@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from lowlight_cli import brightness, choices, manifest, picture, tiles
 from lowlight_cli.errors import ModelUnavailable, OptionError, PictureError
 from lowlight_cli.frames import HostFrames
+from lowlight_cli.lanes import Lanes
 from lowlight_cli.picture import Picture
-from lowlight_cli.runners import Frames, Landing, Runner, RunnerOptions, open_runner
+from lowlight_cli.runners import Abreast, Frames, Landing, Runner, RunnerOptions, open_runner
 from lowlight_cli.settings import Settings, check
 from lowlight_cli.shadows import SIDE, Relit, Shadows
 from lowlight_cli.stopwatch import OFF, Untimed
 from lowlight_cli.tile_choice import TileChoice
+from lowlight_cli.tiles import TilePlan
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,6 +40,7 @@ class Enhancer:
         self.aimed: list[float | None] = []
         """The brightness that each was to be brought to, see `brightness.aims`."""
         self.closed = False
+        self.lanes = Lanes(runner.lanes) if isinstance(runner, Abreast) else None
         check(runner.spec, settings)
 
     def __repr__(self) -> str:
@@ -87,20 +90,28 @@ class Enhancer:
             frames = self.frames(pixels)
             vectors, relit = self.steering(frames, pixels.shape)
             told = {"bits": 16 if deep else 8, "relit": relit, "strength": self.settings.strength}
-            out = self.tile_choice.within_memory(
-                pixels.shape, lambda plan: frames.enhanced(vectors, plan, **told), self.scale
-            )
+
+            def enhanced(plan: TilePlan) -> NDArray:
+                with self.side_by_side(plan):
+                    return frames.enhanced(vectors, plan, **told)
+
+            out = self.tile_choice.within_memory(pixels.shape, enhanced, self.scale)
         return [self.finished(p, values) for p, values in zip(pictures, out, strict=True)]
 
     def frames(self, pixels: NDArray) -> Frames:
         """Pictures (N, H, W, 3) where the network is."""
         if isinstance(self.runner, Landing):
             return self.runner.frames(pixels)
-        return HostFrames(pixels, self.network, self.runner.spec.padded, self.scale)
+        alone = self.runner.alone if isinstance(self.runner, Abreast) else None
+        return HostFrames(pixels, self.network, self.runner.spec.padded, self.scale, alone, self.lanes)
 
     def on_device(self) -> AbstractContextManager[None]:
         """All is the network's time where pictures lie on its device: what is waited for cannot be told apart."""
         return self.stopwatch.stage("network") if isinstance(self.runner, Landing) else contextlib.nullcontext()
+
+    def side_by_side(self, plan: TilePlan) -> AbstractContextManager[None]:
+        """All is the network's time where tiles run side by side, each in a thread that does all that it needs."""
+        return self.stopwatch.stage("network") if plan.at_once > 1 else contextlib.nullcontext()
 
     def network(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Runner`."""
@@ -161,6 +172,8 @@ class Enhancer:
         """Give back memory and device; the model cannot be used any more."""
         if not self.closed:
             self.closed = True
+            if self.lanes:
+                self.lanes.close()
             self.runner.close()
 
     def refuse_closed(self) -> None:

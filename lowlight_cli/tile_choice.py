@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from lowlight_cli import memory, tiles
 from lowlight_cli.errors import OutOfMemory
-from lowlight_cli.runners import Landing, Runner
+from lowlight_cli.runners import Abreast, Landing, Runner
 from lowlight_cli.tiles import TilePlan
 
 T = TypeVar("T")
@@ -18,6 +19,9 @@ BUDGET = 1_000_000_000
 FRESH = 32_000_000
 """Bytes of an array from which on its memory is new each time, as glibc gives it back at once: that costs a thin
 network as much as its work. Tiles stay below where that computes little twice."""
+LANE = (150_000, 1_100_000)
+"""Least and most pixels of tiles that run side by side. Smaller pictures are one tile: threads would take longer to
+begin than they save."""
 SHARE = 12
 """Bytes besides for each pixel of the picture, where its halos cost too much otherwise."""
 TOO_MUCH = (0.1, 0.5)
@@ -72,6 +76,8 @@ class TileChoice:
         if tile is not None:
             return tiles.plan(height, width, tile=0 if tile >= max(height, width) else tile, **facts)
         count *= math.prod(max(1.0, spec.smallest / side) for side in (height, width))  # thin pictures are filled up
+        if plan := self.abreast(count, height, width, facts, scale):
+            return plan
         more = BUDGET + SHARE * count * height * width
         recycled = FRESH / (3 * 4 * scale**2 * count) if self.runner.device == "cpu" else math.inf
         for most, largest, enough in (
@@ -85,6 +91,23 @@ class TileChoice:
             if plan and plan.read <= (1 + enough) * height * width:
                 break
         return plan or tiles.plan(height, width, tile=tiles.SMALLEST_CORE, **facts)
+
+    def abreast(self, count: float, height: int, width: int, facts: Mapping[str, int], scale: int) -> TilePlan | None:
+        """Tiles that are run side by side, as many at once as the runner has lanes, or half of that.
+
+        None: the runner has no lanes, the picture is small, or halos would cost too much.
+        """
+        lanes = self.runner.lanes if isinstance(self.runner, Abreast) else 1
+        least, most = LANE
+        enough = (1 + TOO_MUCH[0]) * height * width
+        for at_once in (n for n in (lanes, lanes // 2) if n > 1):
+            room = self.budget(BUDGET) / (self.runner.spec.bytes_per_pixel * scale**2 * at_once)
+            pixels = min(most / count, room, enough / at_once)
+            if pixels * count >= least:
+                plan = tiles.fitting(height, width, pixels=pixels, **facts)
+                if plan and plan.read <= enough:
+                    return dataclasses.replace(plan, at_once=at_once)
+        return None
 
     def budget(self, most: int) -> float:
         """Bytes for the network's working memory; `most` on the CPU."""

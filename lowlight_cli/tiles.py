@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowlight_cli.errors import PictureError
+from lowlight_cli.lanes import Lanes
 from lowlight_cli.picture import to_float, to_integers
 from lowlight_cli.picture.model import bands
 
@@ -67,6 +68,8 @@ class TilePlan:
 
     rows: tuple[Span, ...]
     columns: tuple[Span, ...]
+    at_once: int = 1
+    """Tiles that are run side by side."""
 
     def __iter__(self) -> Iterator[Tile]:
         return (Tile(rows, columns) for rows in self.rows for columns in self.columns)
@@ -163,21 +166,26 @@ def run_tiled(
     prepare: Prepare = as_read,
     scale: int = 1,
     strength: float = 1.0,
+    lanes: Lanes | None = None,
 ) -> None:
     """Fill `out` (N, H * scale, W * scale, 3) from `pictures` (N, H, W, 3), both integers.
 
     `run` maps (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), h and w as `padded` gives them; it sees what
-    `prepare` makes of a tile. `strength` is the share of its values; the picture has the rest. Values that are not
-    finite are a PictureError.
+    `prepare` makes of a tile. `strength` is the share of its values; the picture has the rest. In `lanes`, if there
+    are any, as many tiles are run at once as the plan says. Values that are not finite are a PictureError.
     """
+    empty = lanes.array if lanes else np.empty
 
     def fill(tile: Tile) -> None:
-        read = read_tile(pictures, tile, padded)
+        read = read_tile(pictures, tile, padded, empty)
         values = core(run(prepare(read, tile)), tile, scale)
         if strength < 1:
             values = strength * values + (1 - strength) * core(enlarged(read, scale), tile, scale)
         write(values, out[place(tile, scale)])
 
+    if lanes:
+        lanes.each(fill, plan, plan.at_once)
+        return
     for tile in plan:
         fill(tile)  # nothing of a tile is left when the next is run: a back end would not find its memory as it was
 
@@ -201,14 +209,16 @@ def map_tiled(
     return out
 
 
-def read_tile(pictures: NDArray, tile: Tile, padded: Padded) -> NDArray[np.float32]:
-    """A tile of (N, H, W, 3) with its halo as planes (N, 3, h, w) in [0, 1].
+def read_tile(
+    pictures: NDArray, tile: Tile, padded: Padded, empty: Callable[..., NDArray] = np.empty
+) -> NDArray[np.float32]:
+    """A tile of (N, H, W, 3) with its halo as planes (N, 3, h, w) in [0, 1], in an array that `empty` makes.
 
     The last row and column are repeated until the sides are as the network takes them.
     """
     (top, bottom), (left, right) = tile.rows.read, tile.columns.read
     height, width = tile.size
-    out = np.empty((len(pictures), 3, padded(height), padded(width)), np.float32)
+    out = empty((len(pictures), 3, padded(height), padded(width)), np.float32)
     for pixels, planes in zip(pictures[:, top:bottom, left:right], out[..., :height, :width], strict=True):
         for rows in bands(height, width, BAND):
             for channel, plane in zip(cv2.split(pixels[rows]), planes[:, rows], strict=True):

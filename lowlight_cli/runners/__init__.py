@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lowlight_cli.frames import Network
     from lowlight_cli.shadows import Relit
     from lowlight_cli.tiles import TilePlan
 
@@ -87,6 +88,18 @@ class Landing(Protocol):
 
     def room(self) -> int:
         """Bytes of the device that can be had."""
+        ...
+
+
+@runtime_checkable
+class Abreast(Protocol):
+    """A runner whose network may be quicker with a thread for each of several tiles than with all for one."""
+
+    lanes: int
+    """Tiles that may be run at once; 1: it is not."""
+
+    def alone(self) -> Network:
+        """The network as `Runner.__call__` is it, for several threads at once, each of which computes alone."""
         ...
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from lowlight_cli import weights
 from lowlight_cli.brightness import AUTO
 from lowlight_cli.errors import ModelUnavailable
+from lowlight_cli.frames import Network
+from lowlight_cli.machine import cores
 from lowlight_cli.manifest import ModelSpec, WeightFile
 from lowlight_cli.runners import RunnerOptions
 from lowlight_cli.runners.failures import no_device, unless_memory
@@ -66,10 +68,13 @@ class OnnxRunner:
         self.sha256 = self.weights[0].sha256
         self.threads, self.deterministic = options.threads, options.deterministic
         if self.deterministic and not self.threads:
-            from lowlight_cli.machine import cores  # 10 ms
-
             self.threads = cores()
         self.tile = self.open(paths[0], self.threads)
+        # What has too few channels for blocks of them waits for memory, and its work hardly splits.
+        thin = not spec.channel_blocks and self.device == "cpu" and not self.deterministic
+        self.lanes = self.threads or cores() if thin else 1
+        self.lane: onnxruntime.InferenceSession | None = None
+        self.path = paths[0]
         # A thumbnail is too little for two threads.
         self.steer = self.open(paths[1], 1) if len(paths) > 1 else None
         self.provider = self.tile.get_providers()[0]
@@ -140,12 +145,20 @@ class OnnxRunner:
 
     def __call__(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Runner`."""
-        inputs = {"pixels": batch} | ({"vectors": vectors} if self.steer else {})
         much_less = self.device == "cpu" and max(batch.size * SMALLER, LARGE) <= self.held
         self.small = self.small + 1 if much_less else 0
         release = self.small == PATIENCE
         self.held = batch.size if release else max(self.held, batch.size)
-        return self.run(self.tile, inputs, releasing() if release else None)
+        return self.run(self.tile, self.inputs(batch, vectors), releasing() if release else None)
+
+    def alone(self) -> Network:
+        """See `Abreast`."""
+        session = self.lane = self.lane or self.open(self.path, 1)
+        return lambda batch, vectors: self.run(session, self.inputs(batch, vectors))
+
+    def inputs(self, batch: NDArray[np.float32], vectors: NDArray[np.float32]) -> dict[str, NDArray]:
+        """Of the graph for tiles, by name."""
+        return {"pixels": batch} | ({"vectors": vectors} if self.steer else {})
 
     def run(
         self,
@@ -161,7 +174,7 @@ class OnnxRunner:
 
     def close(self) -> None:
         """See `Runner`."""
-        self.tile = self.steer = None
+        self.tile = self.steer = self.lane = None
 
 
 def providers() -> list[str]:
