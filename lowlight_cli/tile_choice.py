@@ -19,7 +19,7 @@ BUDGET = 1_000_000_000
 FRESH = 32_000_000
 """Bytes of an array from which on its memory is new each time, as glibc gives it back at once: that costs a thin
 network as much as its work. Tiles stay below where that computes little twice."""
-LANE = (150_000, 1_100_000)
+LANE = (150_000, 2_200_000)
 """Least and most pixels of tiles that run side by side. Smaller pictures are one tile: threads would take longer to
 begin than they save."""
 SHARE = 12
@@ -93,20 +93,22 @@ class TileChoice:
         return plan or tiles.plan(height, width, tile=tiles.SMALLEST_CORE, **facts)
 
     def abreast(self, count: float, height: int, width: int, facts: Mapping[str, int], scale: int) -> TilePlan | None:
-        """Tiles that are run side by side, as many at once as the runner has lanes, or half of that.
+        """Tiles that are run side by side, as many at once as the runner has lanes, or half of that: the quickest of a
+        few plans, as lanes that wait for the last tile are lost.
 
         None: the runner has no lanes, the picture is small, or halos would cost too much.
         """
         lanes = self.runner.lanes if isinstance(self.runner, Abreast) else 1
-        least, most = LANE
+        least, most = (side / count for side in LANE)
         enough = (1 + TOO_MUCH[0]) * height * width
         for at_once in (n for n in (lanes, lanes // 2) if n > 1):
             room = self.budget(BUDGET) / (self.runner.spec.bytes_per_pixel * scale**2 * at_once)
-            pixels = min(most / count, room, enough / at_once)
-            if pixels * count >= least:
-                plan = tiles.fitting(height, width, pixels=pixels, **facts)
-                if plan and plan.read <= enough:
-                    return dataclasses.replace(plan, at_once=at_once)
+            rounds = math.ceil(enough / (at_once * max(1, min(most, room))))
+            parts = (enough / (at_once * n) for n in range(rounds, rounds + 3))
+            plans = [tiles.fitting(height, width, pixels=part, **facts) for part in parts if part >= least]
+            if quick := [plan for plan in plans if plan and plan.read <= enough]:
+                best = min(quick, key=lambda plan: math.ceil(len(plan) / at_once) * math.prod(next(iter(plan)).size))
+                return dataclasses.replace(best, at_once=at_once)
         return None
 
     def budget(self, most: int) -> float:

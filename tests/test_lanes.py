@@ -199,3 +199,9 @@ def test_both_forms_put_a_picture_together_alike() -> None:
         )
     lanes.close()
     np.testing.assert_array_equal(*outs)
+
+
+@pytest.mark.parametrize("size", [(1500, 2000), (2000, 3000), (3000, 4000), (4000, 6000), (6000, 8000)])
+def test_no_lane_waits_for_a_last_tile(size: tuple[int, int]) -> None:
+    plan = TileChoice(Wide(manifest.models()["aux-retinex"]), None).choose((1, *size))
+    assert (plan.at_once, len(plan) % 2) == (2, 0)
