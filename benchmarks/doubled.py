@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def main() -> None:
             print(rows[-1], flush=True)
     told = [f"--pairs {text.split('=', 1)[0]}=DIR" for text in args.pairs]
     told += ["--scenes FILE"] * bool(args.scenes) + ["--names FILE"] * bool(args.names)
-    told += [f"--weights {name}=FILE" for name in own] + [f"--model {name}" for name in args.model]
+    told += [shlex.join(["--weights", f"{name}=FILE"]) for name in own] + [f"--model {name}" for name in args.model]
     command = f"python benchmarks/doubled.py {' '.join(told)} --out DIR"
     result = {"command": command, "machine": machine.about({}), "rows": rows}
     args.out.mkdir(parents=True, exist_ok=True)
