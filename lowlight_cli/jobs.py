@@ -95,6 +95,11 @@ def single_target(inputs: Sequence[str], layout: Layout) -> Path | None:
     if one_file(inputs, out):
         if os.path.exists(out) or out.suffix.lower() in {*SUFFIXES, *UNWRITTEN}:
             format_to_write(layout)
+            if layout.suffix:
+                raise OptionError(
+                    f"--out {out} is the whole name: --suffix {layout.suffix} has no place in it.",
+                    "Leave out one of them.",
+                )
             return out
     elif len(inputs) == 1 and not os.path.lexists(inputs[0]) and not glob.has_magic(inputs[0]):
         return None  # `gather` says that it is not there

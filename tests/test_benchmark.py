@@ -646,6 +646,16 @@ def test_where_no_model_opens_the_exit_code_is_that_of_the_reason(error, code, l
     assert invoke("--dataset", "LOL", "--root", lol, "-m", "neid", "-m", "gamma").exit_code == 1
 
 
+def test_swapped_folders_are_noticed(lol, tmp_path):
+    asked = {"models": ("gamma",), "metrics": ("mae",)}
+    assert not [notice for notice in run(lol, **asked).document()["notices"] if "swapped" in notice]
+    low, high = lol / "eval15" / "low", lol / "eval15" / "high"
+    low.rename(tmp_path / "dark")
+    high.rename(low)
+    (tmp_path / "dark").rename(high)
+    assert any("low/ and high/ swapped?" in notice for notice in run(lol, **asked).document()["notices"])
+
+
 def test_a_picture_over_the_limit_can_be_allowed(lol):
     words = ("--dataset", "LOL", "--root", lol, "-m", "gamma", "--metric", "mae", "--max-pixels")
     done = invoke(*words, 100)

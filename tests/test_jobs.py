@@ -445,6 +445,13 @@ def test_out_and_format_must_agree() -> None:
         plan("a.jpg", out="day.jpg", format="png")
 
 
+def test_a_suffix_has_no_place_in_a_name_that_is_given_whole() -> None:
+    touch("a.jpg")
+    with pytest.raises(OptionError, match="--suffix _bright has no place"):
+        plan("a.jpg", out="day.jpg", suffix="_bright")
+    assert pairs(plan("a.jpg", out="day", suffix="_bright")) == [("a.jpg", "day/a_bright.jpg")]
+
+
 def test_several_pictures_do_not_go_into_one_file() -> None:
     touch("in/a.jpg", "in/b.jpg", "there.txt")
     for out in ("day.jpg", "there.txt"):

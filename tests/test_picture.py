@@ -191,10 +191,10 @@ def test_losses_name_what_a_format_cannot_hold() -> None:
     full = picture.load(png16(noise(2, 2, 4, kind=np.uint16), (b"eXIf", exif().tobytes()[6:])))
     assert picture.losses(full, "png") == picture.losses(full, "tiff") == ()
     assert picture.losses(full, "jpg") == ("alpha", "16 bit")
-    assert picture.losses(full, "ppm") == ("alpha", "metadata")
+    assert picture.losses(full, "ppm") == ("alpha", "EXIF")
     assert picture.losses(full, "webp", 8) == ()
     huge = picture.Picture(pixels=full.pixels, exif=full.exif + bytes(70_000))
-    assert picture.losses(huge, "jpg", 8) == ("metadata",)
+    assert picture.losses(huge, "jpg", 8) == ("EXIF",)
     assert picture.load(picture.encode(huge, "jpg")).exif is None
 
 

@@ -24,7 +24,7 @@ from lowlight_cli.data import cache, copies, intake, scenes, sensor, sources
 from lowlight_cli.data.cache import Decoded, Entry
 from lowlight_cli.data.crops import Window
 from lowlight_cli.data.darken import PRESETS, Paper
-from lowlight_cli.data.pairs import eight_bit, matched
+from lowlight_cli.data.pairs import SWAPPED, eight_bit, matched
 from lowlight_cli.data.sources import Request
 from lowlight_cli.data.training_data import TrainingData, open_data
 from lowlight_cli.errors import NoInput, OptionError, PictureError
@@ -404,6 +404,18 @@ def test_a_cache_that_cannot_be_made_is_told_with_a_remedy(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(OptionError, match=r"cannot be written.*--cache"):
         opened(tmp_path, data=flat_pairs(tmp_path / "d"), cache=tmp_path / "file" / "cache")
+
+
+@pytest.mark.parametrize("kind", ["paired", "unpaired"])
+def test_swapped_folders_are_noticed(tmp_path: Path, kind: str) -> None:
+    root, heard = flat_pairs(tmp_path / "d"), []
+    opened(tmp_path, heard, kind=kind, data=root)
+    assert SWAPPED not in heard
+    (root / "low").rename(root / "dark")
+    (root / "high").rename(root / "low")
+    (root / "dark").rename(root / "high")
+    opened(tmp_path, heard, kind=kind, data=root)
+    assert heard.count(SWAPPED) == 1
 
 
 # What is held out

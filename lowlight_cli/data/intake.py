@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lowlight_cli import picture
 from lowlight_cli.data import cache, sources
 from lowlight_cli.data.cache import Decoded, Pictures
-from lowlight_cli.data.pairs import eight_bit
+from lowlight_cli.data.pairs import SWAPPED, eight_bit
 from lowlight_cli.data.sources import Announce, File, Request, Source
 from lowlight_cli.errors import NoInput
 
 NAMED = 10
 """How many files the error names."""
+LOOKED_AT = 50
+"""Pictures whose brightness says whether the dark ones are dark."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,19 @@ def take(request: Request, announce: Announce) -> Taken:
     found = [file for source in (data, validation) if source for file in source.low + source.high]
     intake.refuse_small([*found, *photos], request.crop)
     intake.raise_problems()
-    return Taken(
+    taken = Taken(
         data=intake.contents(data) if data else None,
         photos=intake.done[photos] if photos else None,
         validation=intake.contents(validation) if validation else None,
     )
+    if any(part and part.high and light(part.low) > light(part.high) for part in (taken.data, taken.validation)):
+        announce(SWAPPED)
+    return taken
+
+
+def light(pictures: Pictures) -> float:
+    """Mean of some of the pictures, in levels of 255."""
+    return float(np.mean([pictures[n].mean() for n in range(0, len(pictures), max(1, len(pictures) // LOOKED_AT))]))
 
 
 class Intake:

@@ -17,6 +17,8 @@ from lowlight_cli.data.lights import beyond_white, with_lamps
 from lowlight_cli.errors import NO_INPUT, NoInput, PictureError
 from lowlight_cli.inputs import natural
 
+SWAPPED = "The dark pictures are brighter than the others, on the whole: are low/ and high/ swapped?"
+
 
 class Unpaired(PictureError):
     """Files that cannot be told apart or have no partner: found before any work, so it ends as NoInput does."""

@@ -37,9 +37,8 @@ _TIFF_STRIP = 2**18
 
 
 def losses(picture: Picture, format: str, depth: Depth = "keep") -> tuple[str, ...]:
-    """What `picture` has and a file of `format` cannot hold: of "alpha", "16 bit", "colour profile" and "metadata".
-
-    "metadata" is EXIF, XMP, IPTC or texts, all or in part; a resolution alone is not counted.
+    """What `picture` has and a file of `format` cannot hold: of "alpha", "16 bit", "colour profile", "EXIF", "XMP",
+    "IPTC" and "texts", all or in part; a resolution alone is not counted.
     """
     lost = []
     if picture.alpha is not None and format not in _ALPHA:
@@ -50,8 +49,9 @@ def losses(picture: Picture, format: str, depth: Depth = "keep") -> tuple[str, .
     cut = {name for name in held if getattr(picture, name) is not None and held[name] is None}
     if "icc" in cut:
         lost.append("colour profile")
-    if cut - {"icc"} or _texts(picture, format) != picture.texts:
-        lost.append("metadata")
+    lost += [name.upper() for name in ("exif", "xmp", "iptc") if name in cut]
+    if _texts(picture, format) != picture.texts:
+        lost.append("texts")
     return tuple(lost)
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from lowlight_cli import __version__, machine, packages, picture
 from lowlight_cli.ahead import ordered
 from lowlight_cli.data import sets
+from lowlight_cli.data.pairs import SWAPPED
 from lowlight_cli.errors import LowlightError, OptionError, PictureError, reason_of
 from lowlight_cli.report import Row
 from lowlight_cli.report.document import INPUT, TRUTH, conditions
@@ -88,6 +89,8 @@ class Benchmark:
             shadows=options.shadows,
             max_pixels=options.max_pixels,
         )
+        self.light: dict[str, tuple[float, float]] = {}
+        """Mean levels of each dark picture and its truth."""
         self.rows: list[Row] = []
         self.problems: dict[str, LowlightError] = {}
         """Models that did not open at all, and why."""
@@ -132,6 +135,8 @@ class Benchmark:
         """Enhance one picture; what is given scores it, unless there is a row already."""
         try:
             low, high = sets.load(item, max_pixels=self.options.max_pixels)
+            if high is not None and item.name not in self.light:
+                self.light[item.name] = (float(low.mean()), float(high.mean()))
             key = self.key(contestant, item.name, low, high)
             if self.kept and (row := self.kept.find(key, contestant.name, item.name, self.measured)):
                 self.pictured.add((row.model, row.picture))
@@ -222,6 +227,7 @@ class Benchmark:
             "notices": [
                 *self.notices,
                 *limited(self.found, self.items),
+                *swapped([*self.light.values()]),
                 *gaps(self.rows, [*self.metrics]),
                 *(f"{model['model']} {told}." for model in models if (told := conditions(model))),
                 *([data.note] if data.note else []),
@@ -255,6 +261,12 @@ def failed(model: str, name: str, error: Exception) -> Row:
     """The row of a picture that gave no figures."""
     text = str(error) if isinstance(error, LowlightError) else f"{type(error).__name__}: {error}"
     return Row(model, name, None, None, None, {}, text)
+
+
+def swapped(light: Sequence[tuple[float, float]]) -> list[str]:
+    """A notice where the dark pictures, by their mean levels, are brighter than their truths."""
+    lows, highs = zip(*light, strict=True) if light else ((), ())
+    return [SWAPPED] if sum(lows) > sum(highs) else []
 
 
 def limited(found: sets.Found, items: Sequence[sets.Item]) -> list[str]:
