@@ -150,6 +150,8 @@ def checked_geometry(module: ModuleType, settings: Settings) -> dict[str, Any]:
 def unfit(name: str, values: Mapping[str, Any], error: Exception) -> OptionError:
     """The error for arguments that a network cannot be built with; torch tells of it in many ways."""
     reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    if isinstance(error, UserWarning):
+        reason = "a layer would have no channels"
     return OptionError(f"{name} {json.dumps(dict(values))} do not fit: {reason}.", "See docs/settings.md.")
 
 

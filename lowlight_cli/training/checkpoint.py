@@ -75,9 +75,22 @@ def restore(path: Path, recipe: Recipe, averaged: nn.Module | None, accelerator:
         return {name: position[name] for name in POSITION}
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise LowlightError(
-            f"{path} is of a run with other settings: {' '.join(str(error).split())[:200] or 'nothing fits'}",
+            f"{path} is of a run with other settings: {misfit(state, recipe) or ' '.join(str(error).split())[:200]}",
             "Leave out the --set that changes network or optimizer, or start anew from its weights with --init.",
         ) from error
+
+
+def misfit(state: Mapping[str, Any], recipe: Recipe) -> str:
+    """The first tensor of a network that is of another shape in the checkpoint, or in one of the two alone."""
+    for name, network in recipe.networks.items():
+        theirs, ours = (
+            {key: "x".join(map(str, tensor.shape)) or "one number" for key, tensor in tensors.items()}
+            for tensors in (state["networks"][name], network.state_dict())
+        )
+        for key in {**ours, **theirs}:
+            if theirs.get(key) != ours.get(key):
+                return f"{name}.{key} is {theirs.get(key, 'missing')} there, {ours.get(key, 'missing')} here."
+    return ""
 
 
 def rates(schedule: LRScheduler) -> list[tuple[float, tuple[float, float]]]:
