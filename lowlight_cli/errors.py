@@ -26,6 +26,10 @@ NAMED = 5
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the system's errors for a disk that is full."""
 
+NO_MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new thread")
+"""What the loader of packages and Python's threads say where memory ran out."""
+OPENCV_NO_MEMORY = -4
+
 DONE, SOME_FAILED, USAGE, NO_INPUT, NO_MODEL, NO_DEVICE, ALL_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 
 
@@ -97,6 +101,15 @@ class PictureError(LowlightError):
 
 class LogError(PictureError):
     """The evidence log cannot be written."""
+
+
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether Python, OpenCV, the loader of packages or a thread that cannot begin says that memory ran out."""
+    if type(error).__module__ == "cv2":
+        return getattr(error, "code", None) == OPENCV_NO_MEMORY
+    return isinstance(error, MemoryError) or (
+        isinstance(error, (RuntimeError, ImportError)) and any(sign in str(error) for sign in NO_MEMORY)
+    )
 
 
 class OutOfMemory(LowlightError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from lowlight_cli import memory, tiles
-from lowlight_cli.errors import OutOfMemory
+from lowlight_cli.errors import OutOfMemory, ran_out_of_memory
 from lowlight_cli.runners import Abreast, Landing, Runner
 from lowlight_cli.tiles import TilePlan
 
@@ -59,7 +59,9 @@ class TileChoice:
             plan = self.choose(shape, scale)
             try:
                 result = run(plan)
-            except (OutOfMemory, MemoryError):
+            except Exception as error:
+                if not isinstance(error, OutOfMemory) and not ran_out_of_memory(error):
+                    raise
                 smaller = (plan.side or max(shape[1:3])) // 2
                 if self.fixed or not attempts or smaller < tiles.SMALLEST_CORE:
                     raise

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import picture_files
 import pytest
@@ -24,9 +25,17 @@ from lowlight_cli import manifest, memory, picture, tiles
 from lowlight_cli.enhancer import Enhancer, Settings
 from lowlight_cli.errors import OptionError, OutOfMemory, PictureError
 from lowlight_cli.manifest import ModelSpec
+from lowlight_cli.picture import decoding
 from lowlight_cli.runners.options import KNOWN, RunnerOptions
 from lowlight_cli.thumbnail import thumbnail
 from lowlight_cli.tile_choice import BACK_OFFS, BUDGET, FRESH, SHARE, TOO_MUCH, TileChoice
+
+
+def no_memory_of_opencv() -> cv2.error:
+    """What OpenCV raises."""
+    error = cv2.error("OpenCV(5.0.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 130032 bytes")
+    error.code = -4
+    return error
 
 
 def enhancer(spec: ModelSpec, *, scale: int = 1, fail_above: int = 1 << 60, **settings: object) -> Enhancer:
@@ -203,17 +212,45 @@ def test_out_of_memory_halves_the_tile_and_remembers(spec: ModelSpec) -> None:
     assert max(height * width for *_, height, width in model.runner.batches) <= 200 * 200
 
 
-def test_numpys_own_memory_error_halves_the_tile_too(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [MemoryError(), no_memory_of_opencv(), RuntimeError("can't start new thread")])
+def test_memory_that_others_miss_halves_the_tile_too(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     model = enhancer(spec)
     run = FakeRunner.__call__
 
     def greedy(self: FakeRunner, batch: NDArray, vectors: NDArray) -> NDArray:
         if batch.shape[2] > 200:
-            raise MemoryError
+            raise error
         return run(self, batch, vectors)
 
     monkeypatch.setattr(FakeRunner, "__call__", greedy)
     assert model(dark(300, 30, 3)).shape == (300, 30, 3)
+
+
+def test_any_other_error_is_raised_at_once(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: FakeRunner, batch: NDArray, vectors: NDArray) -> NDArray:
+        self.batches.append(batch.shape)
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(FakeRunner, "__call__", broken)
+    model = enhancer(spec)
+    with pytest.raises(RuntimeError, match="no such operator"):
+        model(dark(600, 400, 3))
+    assert len(model.runner.batches) == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), no_memory_of_opencv()])
+def test_a_picture_that_memory_does_not_hold_is_not_called_damaged(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def short(*_: object) -> None:
+        raise error
+
+    encoded = picture.encode(picture.from_array(dark(8, 8, 3)), "png")
+    monkeypatch.setattr(decoding, "_DECODERS", {"png": short})
+    with pytest.raises(PictureError, match="does not fit into memory"):
+        picture.load(encoded)
 
 
 def test_back_off_is_bounded(spec: ModelSpec) -> None:

@@ -21,13 +21,10 @@ import click
 
 from lowlight_cli import __version__
 from lowlight_cli.cli import console
-from lowlight_cli.errors import INTERRUPTED, NO_DEVICE, SOME_FAILED, USAGE, LowlightError, reason_of
+from lowlight_cli.errors import INTERRUPTED, NO_DEVICE, SOME_FAILED, USAGE, LowlightError, ran_out_of_memory, reason_of
 
 PATIENCE = 3.0
 """Seconds that the threads of an interrupted command have to end."""
-
-NO_MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new thread")
-"""What the loader of packages and Python's threads say then."""
 
 COMMANDS = {
     "enhance": "Brighten and clean pictures.",
@@ -128,7 +125,7 @@ def run() -> int | str | None:
 def end_of(error: MemoryError | ImportError | RuntimeError) -> int:
     """The exit code for too little memory, which packages and threads tell in their own ways, and for a package that
     does not load or, of an optional part, is not there; what is neither is a fault of ours, and raised again."""
-    if isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY):
+    if ran_out_of_memory(error):
         tell("Error: There is not enough memory.", "Free some, raise the limit of `ulimit -v`, or use another machine.")
         return SOME_FAILED
     if not isinstance(error, ImportError) or (error.name or "").startswith("lowlight_cli"):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowlight_cli.errors import PictureError
+from lowlight_cli.errors import PictureError, ran_out_of_memory
 from lowlight_cli.picture import avif, checks, deep, heif, kinds, metadata, png, ppm, tiff, tiff_checks
 from lowlight_cli.picture import raw as camera_raw
 from lowlight_cli.picture.model import Picture, bands, blank, dtype
@@ -65,10 +65,10 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         return replace(found, notices=(*found.notices, CREDENTIALS)) if _C2PA in data else found
     except PictureError:
         raise
-    except MemoryError as error:
-        raise PictureError("The picture does not fit into memory.", "Use a machine with more memory.") from error
     # Pillow lets through whatever its parsers stumble over: OSError, SyntaxError, struct.error, TypeError and more.
     except Exception as error:
+        if ran_out_of_memory(error):
+            raise PictureError("The picture does not fit into memory.", "Use a machine with more memory.") from error
         reason = str(error).split("\n")[0] or type(error).__name__
         raise checks.damaged(f"it cannot be decoded, or is of an unusual kind ({reason})") from error
 

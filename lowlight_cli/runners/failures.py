@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lowlight_cli.errors import DeviceUnavailable, LowlightError, OutOfMemory, PictureError
+from lowlight_cli.errors import DeviceUnavailable, LowlightError, OutOfMemory, PictureError, ran_out_of_memory
 from lowlight_cli.manifest import ModelSpec
 
 
@@ -16,7 +16,7 @@ def no_device(device: str, reason: str) -> DeviceUnavailable:
 def is_memory_error(error: Exception) -> bool:
     """Whether a back end's exception says that memory ran out; both tell it in words only."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or any(
+    return ran_out_of_memory(error) or any(
         words in text
         for words in ("out of memory", "failed to allocate memory", "can't allocate memory", "bad_alloc", "bad alloc")
     )

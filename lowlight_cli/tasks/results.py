@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lowlight_cli import atomic, picture
-from lowlight_cli.errors import FULL, LowlightError, PictureError, reason_of
+from lowlight_cli.errors import FULL, LowlightError, PictureError, ran_out_of_memory, reason_of
 from lowlight_cli.jobs import Job
 from lowlight_cli.picture import Picture
 
@@ -115,7 +115,7 @@ def as_lowlight_error(
     if isinstance(error, LowlightError):
         # A new one: the old one's traceback holds the frames of the work, and in them the picture.
         return type(error)(error.message, error.hint)
-    if isinstance(error, MemoryError):
+    if ran_out_of_memory(error):
         return PictureError("There is not enough memory.", memory)
     if isinstance(error, OSError):
         remedy = disk if error.errno in FULL else path

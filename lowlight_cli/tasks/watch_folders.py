@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lowlight_cli import picture
-from lowlight_cli.errors import PictureError, reason_of
+from lowlight_cli.errors import PictureError, ran_out_of_memory, reason_of
 from lowlight_cli.inputs import UNWRITTEN
 from lowlight_cli.jobs import identity
 from lowlight_cli.picture.extras import readable
@@ -153,7 +153,7 @@ def undecodable(source: Path, max_pixels: int) -> bool:
     try:
         picture.load(data, max_pixels=max_pixels)
     except PictureError as error:
-        return not isinstance(error.__cause__, MemoryError)
+        return not ran_out_of_memory(error.__cause__)
     return False
 
 
